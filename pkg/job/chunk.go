@@ -1,0 +1,68 @@
+package job
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// MaxDescriptor bounds the encoded size of a Chunk, in bytes. Chunks say what
+// to read; they never carry data or secrets.
+const MaxDescriptor = 4096
+
+// Chunk is the unit of work, of delivery and of deduplication: the part of the
+// input that one worker extracts, transforms and loads as one block.
+type Chunk struct {
+	Job        string `json:"job"`
+	Ordinal    uint64 `json:"chunk"`      // 0-based, dense, in plan order
+	Generation uint32 `json:"generation"` // 0; raised when a chunk is deliberately loaded again
+	Bytes      int64  `json:"bytes"`      // input size in bytes, an estimate for progress; 0 when unknown
+	// Input names what to read, in the terms of the job's source, together
+	// with the version it was planned from. Only the source reads it.
+	Input json.RawMessage `json:"input"`
+}
+
+// Token is the insert_deduplication_token of the chunk's block number block.
+// It depends on job, chunk, block and generation and never on the attempt:
+// every attempt of a chunk deduplicates against every other.
+func (c Chunk) Token(block int) string {
+	return fmt.Sprintf("%s/%d/%d/%d", c.Job, c.Ordinal, block, c.Generation)
+}
+
+// Result says how a chunk ended well. The first result recorded for a chunk
+// and generation is the one that counts.
+type Result struct {
+	Job          string    `json:"job"`
+	Chunk        uint64    `json:"chunk"`
+	Generation   uint32    `json:"generation"`
+	Attempt      int       `json:"attempt"` // the delivery that succeeded, from 1
+	Worker       string    `json:"worker"`
+	RowsRead     uint64    `json:"rows_read"`
+	RowsLoaded   uint64    `json:"rows_loaded"`
+	RowsRejected uint64    `json:"rows_rejected"`
+	BytesRead    int64     `json:"bytes_read"`   // of input, as stored (compressed size for compressed files)
+	BytesLoaded  int64     `json:"bytes_loaded"` // of the Native block sent
+	Hash         string    `json:"hash"`         // xxhash64 of the Native block, hexadecimal
+	StartedAt    time.Time `json:"started_at"`
+	TransformMS  int64     `json:"transform_ms"` // extract and SQL, which overlap
+	LoadMS       int64     `json:"load_ms"`
+	// Recovered is true when the rows were found in ClickHouse, put there by
+	// an earlier attempt that died before it could record them.
+	Recovered bool `json:"recovered,omitempty"`
+}
+
+// Dead is a dead letter: a chunk that was given up, and why.
+type Dead struct {
+	Chunk    Chunk     `json:"chunk"`
+	Worker   string    `json:"worker"`
+	Attempts int       `json:"attempts"`
+	Reason   string    `json:"reason"` // one of the Reason constants
+	Error    string    `json:"error"`
+	At       time.Time `json:"at"`
+}
+
+// Reasons of a dead letter.
+const (
+	ReasonPermanent = "permanent" // the error will not go away by trying again
+	ReasonAttempts  = "attempts"  // retry.attempts deliveries failed or killed their worker
+)

@@ -1,0 +1,122 @@
+package job
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Submission asks for a job. It is the message of the submit subject and the
+// body of the HTTP API.
+type Submission struct {
+	// Job is the identifier the job is to have, at most 128 characters of
+	// [a-z0-9_-]. The same identifier submitted twice is one job: that is
+	// the idempotency key of scripts. Empty: the coordinator makes one.
+	Job      string            `json:"job,omitempty"`
+	Pipeline string            `json:"pipeline"`         // the text of the pipeline file, YAML
+	File     string            `json:"file,omitempty"`   // its name, for messages
+	Dir      string            `json:"dir,omitempty"`    // what relative paths in it start from, on the workers
+	Params   map[string]string `json:"params,omitempty"` // values for its params
+}
+
+// Job is the durable record of a job, the value of its key in the jobs bucket.
+type Job struct {
+	ID         string     `json:"job"`
+	Name       string     `json:"pipeline"` // the pipeline's name; empty while it could not be read
+	Submission Submission `json:"submission"`
+	State      State      `json:"state"`
+	Error      string     `json:"error,omitempty"` // why FAILED, for a person
+	Frozen     *Frozen    `json:"frozen,omitempty"`
+	Plan       Plan       `json:"plan"`
+	Totals     Totals     `json:"totals"`
+	Proof      *Proof     `json:"proof,omitempty"`
+	CreatedAt  time.Time  `json:"created_at"`
+	StartedAt  time.Time  `json:"started_at,omitzero"`
+	FinishedAt time.Time  `json:"finished_at,omitzero"`
+}
+
+// Frozen is all that a job depends on beside its inputs, as it was when the
+// job was planned. Workers use it and nothing else, so every attempt of a
+// chunk computes the same rows. Inputs carry their version in each chunk.
+type Frozen struct {
+	// Pipeline is the pipeline with parameters filled in and defaults set;
+	// only package pipeline reads it. It holds no secrets.
+	Pipeline json.RawMessage `json:"pipeline"`
+	Columns  []Column        `json:"columns"` // of chunk, the source's
+	Output   []Column        `json:"output"`  // of the SELECT, as it will be sent
+	Database string          `json:"database"`
+	Table    string          `json:"table"`
+	// Provenance is true when the table has the columns _job and _chunk.
+	Provenance bool `json:"provenance"`
+	// Baseline is the number of rows a run of the transformation over no
+	// input reads: those of the lookups. It is subtracted from rows read.
+	Baseline uint64 `json:"baseline"`
+	// JobTime is what ${job_time} stands for, the job's creation.
+	JobTime time.Time `json:"job_time"`
+}
+
+// Column is a name and a ClickHouse type.
+type Column struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// Plan says how far planning is. It is moved after the chunks it counts were
+// published, so a coordinator that takes over may publish some of them again;
+// their subjects refuse the second publication.
+type Plan struct {
+	Chunks   uint64          `json:"chunks"` // published so far
+	Bytes    int64           `json:"bytes"`
+	Cursor   json.RawMessage `json:"cursor,omitempty"` // where the source goes on; only the source reads it
+	Complete bool            `json:"complete"`
+	Inputs   uint64          `json:"inputs"` // files, tables, … seen so far
+	// EstimatedBytes is what the whole input is thought to hold, for the
+	// progress bar; 0 when unknown.
+	EstimatedBytes int64 `json:"estimated_bytes,omitempty"`
+}
+
+// Totals are sums over the effective results and dead letters of a job.
+type Totals struct {
+	Chunks       uint64 `json:"chunks"` // with a result
+	Dead         uint64 `json:"dead"`
+	RowsRead     uint64 `json:"rows_read"`
+	RowsLoaded   uint64 `json:"rows_loaded"`
+	RowsRejected uint64 `json:"rows_rejected"`
+	BytesRead    int64  `json:"bytes_read"`
+	BytesLoaded  int64  `json:"bytes_loaded"`
+	Redelivered  uint64 `json:"redelivered"` // chunks whose successful attempt was not the first
+	TransformMS  int64  `json:"transform_ms"`
+	LoadMS       int64  `json:"load_ms"`
+}
+
+// Add counts a result.
+func (t *Totals) Add(r Result) {
+	t.Chunks++
+	t.RowsRead += r.RowsRead
+	t.RowsLoaded += r.RowsLoaded
+	t.RowsRejected += r.RowsRejected
+	t.BytesRead += r.BytesRead
+	t.BytesLoaded += r.BytesLoaded
+	t.TransformMS += r.TransformMS
+	t.LoadMS += r.LoadMS
+	if r.Attempt > 1 {
+		t.Redelivered++
+	}
+}
+
+// Proof is what ClickHouse answered when it was asked for the job's rows.
+type Proof struct {
+	// Kind is "provenance" when ClickHouse counted the job's rows by chunk in
+	// the target, "ledger" when the target has no provenance columns and only
+	// the ledger vouches for tokens: the weaker proof.
+	Kind   string       `json:"kind"`
+	Rows   uint64       `json:"rows"`             // found in ClickHouse
+	Differ []Difference `json:"differ,omitempty"` // at most 100
+	At     time.Time    `json:"at"`
+}
+
+// Difference is a chunk whose rows in ClickHouse are not those recorded.
+type Difference struct {
+	Chunk    uint64 `json:"chunk"`
+	Recorded uint64 `json:"recorded"`
+	Found    uint64 `json:"found"`
+}

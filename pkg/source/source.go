@@ -1,0 +1,83 @@
+// Package source says what a source of data is: something that can be cut into
+// chunks, and whose chunks can be opened as bytes in a ClickHouse input format.
+// One sub-package holds each kind of source.
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"os"
+
+	"drayage/pkg/job"
+)
+
+// Errors that a source's Open and Check return, marked job.Permanent.
+var (
+	// ErrChanged: the input is not the one the chunk was planned from.
+	ErrChanged = errors.New("input changed since it was planned")
+	// ErrGone: the input does not exist any more.
+	ErrGone = errors.New("input is gone")
+)
+
+// Engine is what a source asks of the ClickHouse engine: the columns of a
+// query or table function.
+type Engine interface {
+	// Describe returns the columns of `DESCRIBE TABLE <relation>`, where
+	// relation is a table function or a parenthesised SELECT.
+	Describe(ctx context.Context, relation string, settings map[string]string) ([]job.Column, error)
+}
+
+// Source is an extraction that can be cut into chunks. Its methods may be
+// called concurrently. A Source holds no connection and no file between calls.
+type Source interface {
+	// Columns returns the columns of the source: the declared ones, checked
+	// against the first input where the input names its columns, or those
+	// the engine infers from the first input. An input that is empty or
+	// absent is an error here, so that it is reported before anything runs;
+	// it is marked job.Permanent where trying again can not help.
+	Columns(ctx context.Context, eng Engine) ([]job.Column, error)
+
+	// Plan yields the chunks that come after cursor (nil: from the start) in
+	// an order that depends on the inputs alone. It reads ahead by at most
+	// one chunk, holds memory that does not grow with the number of chunks,
+	// and stops at the first error, which it yields last.
+	Plan(ctx context.Context, cursor json.RawMessage, columns []job.Column) iter.Seq2[Planned, error]
+
+	// Open opens the chunk that Plan described by input. Opening it twice
+	// gives the same bytes, or ErrChanged.
+	Open(ctx context.Context, input json.RawMessage, columns []job.Column) (*Input, error)
+
+	// Size estimates the bytes of the whole input for the progress bar, 0
+	// when that can not be told cheaply.
+	Size(ctx context.Context) int64
+}
+
+// Planned is a chunk as a source plans it.
+type Planned struct {
+	Input  json.RawMessage // for Open; with Job's fields below job.MaxDescriptor
+	Cursor json.RawMessage // for Plan: go on after this chunk
+	Bytes  int64           // of input, as stored
+	Inputs uint64          // files, tables, … begun up to and including this chunk
+}
+
+// Input is an open chunk: bytes in a format that the engine reads. Exactly one
+// of Reader and File is set.
+type Input struct {
+	Reader io.Reader // read once, front to back
+	File   *os.File  // a regular (or memory) file that the engine reads from its start by itself
+
+	Format      string            // a ClickHouse input format
+	Compression string            // of File: "none", "gzip", "zstd", …, as file() takes it
+	Structure   []job.Column      // the columns in the order of the bytes
+	Settings    map[string]string // engine settings that the format needs
+	Bytes       int64             // of input, as stored
+
+	// Check is called once the bytes were read and before anything is
+	// loaded. It returns ErrChanged when the input changed meanwhile.
+	Check func() error
+	// Close frees what Open took. It may be called at any time, once.
+	Close func() error
+}
