@@ -1,0 +1,62 @@
+package pipeline
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Bounds of the values in a pipeline.
+const (
+	MinChunk    = Size(1 << 10)
+	MaxChunk    = Size(1 << 30)
+	MaxAttempts = 100
+	MaxInFlight = 10_000
+)
+
+// check finds what is wrong with the values, beyond their types.
+func (d *Document) check() Errors {
+	var errs Errors
+	p := d.Pipeline
+	bad := func(key, problem, hint string) { errs = append(errs, d.At(key, problem, hint)) }
+
+	switch {
+	case p.Name == "":
+		bad("pipeline", "the pipeline has no name", "begin the file with: pipeline: flights")
+	case !goodName.MatchString(p.Name):
+		bad("pipeline", fmt.Sprintf("%q can not be a name", p.Name), "use 1 to 64 of a-z, 0-9, _ and -, beginning with a letter or digit")
+	}
+	if p.Source.Files == nil {
+		bad("source", "the source has no kind", "write source: {files: {path: …}}")
+	} else if len(p.Source.Files.Path) == 0 || p.Source.Files.Path[0] == "" {
+		bad("source.files", "path is missing", "name a file or a glob such as data/*.csv")
+	}
+	if p.Source.Chunk < MinChunk || p.Source.Chunk > MaxChunk {
+		bad("source.chunk", fmt.Sprintf("%s is outside %s to %s", p.Source.Chunk, MinChunk, MaxChunk), "64MiB suits most inputs")
+	}
+	for name, l := range p.Lookups {
+		key := "lookups." + name
+		if !plainName.MatchString(name) || name == "chunk" {
+			bad("lookups", fmt.Sprintf("%q can not be the name of a lookup", name), "use letters, digits and _; chunk is the input itself")
+			continue
+		}
+		if l.Path == "" {
+			bad(key, "path is missing", "name the file that holds the lookup")
+		}
+	}
+	switch parts := strings.Split(p.Load.Table, "."); {
+	case p.Load.Table == "":
+		bad("load", "table is missing", "write load: {table: name} or database.name")
+	case len(parts) > 2 || parts[0] == "" || parts[len(parts)-1] == "":
+		bad("load.table", fmt.Sprintf("%q is not a table", p.Load.Table), "write name or database.name")
+	}
+	if c := strings.TrimSpace(p.Load.Create); c != "" && !strings.HasPrefix(strings.ToUpper(c), "ENGINE") {
+		bad("load.create", "an engine clause is expected", `write "ENGINE = MergeTree ORDER BY …"; the columns come from the SELECT`)
+	}
+	if p.Retry.Attempts < 1 || p.Retry.Attempts > MaxAttempts {
+		bad("retry.attempts", fmt.Sprintf("%d is outside 1 to %d", p.Retry.Attempts, MaxAttempts), "")
+	}
+	if p.Limits.InFlight < 0 || p.Limits.InFlight > MaxInFlight {
+		bad("limits.in_flight", fmt.Sprintf("%d is outside 1 to %d", p.Limits.InFlight, MaxInFlight), "leave it out to use every slot")
+	}
+	return errs
+}

@@ -1,0 +1,327 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Document is a pipeline file that was read: the pipeline, and the places of
+// its keys for later messages.
+type Document struct {
+	Pipeline *Pipeline
+	Text     string // as given
+	File     string // as given, for messages
+	Dir      string // absolute; relative paths in the file start here
+	ast      *ast.File
+}
+
+// Read reads the pipeline file at path. See Parse.
+func Read(path string, params map[string]string) (*Document, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the pipeline file: %w", err)
+	}
+	if info.Size() > MaxBytes {
+		return nil, Errors{{File: path, Problem: fmt.Sprintf("the file has %d bytes, a pipeline may have %d", info.Size(), MaxBytes)}}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the pipeline file: %w", err)
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("finding the folder of %s: %w", path, err)
+	}
+	return Parse(string(text), path, dir, params)
+}
+
+// Parse reads a pipeline: it refuses unknown keys and wrong types, fills in
+// params (those of the file, overridden by params), sets the defaults and
+// checks every value that can be checked without an engine. Every mistake
+// found is in the error, which is then of type Errors.
+// ${job_time}, ${env:NAME} and ${file:PATH} are left for Resolve.
+func Parse(text, file, dir string, params map[string]string) (*Document, error) {
+	d := &Document{Pipeline: &Pipeline{}, Text: text, File: file, Dir: dir}
+	tree, err := parser.ParseBytes([]byte(text), 0)
+	if err != nil {
+		return nil, Errors{d.yamlError(err)}
+	}
+	d.ast = tree
+	if len(tree.Docs) == 0 || tree.Docs[0].Body == nil {
+		return nil, Errors{{File: file, Line: 1, Column: 1, Problem: "the file is empty", Hint: "a pipeline needs at least pipeline, source and load; see docs/pipeline.md"}}
+	}
+	if err := yaml.UnmarshalWithOptions([]byte(text), d.Pipeline, yaml.DisallowUnknownField()); err != nil {
+		return nil, Errors{d.yamlError(err)}
+	}
+	errs := d.substitute(params)
+	d.Pipeline.setDefaults()
+	errs = append(errs, d.check()...)
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return d, nil
+}
+
+// At makes an error about key (such as "load.table"), with its place.
+func (d *Document) At(key, problem, hint string) *Error {
+	line, column := d.Position(key)
+	return &Error{File: d.File, Line: line, Column: column, Key: key, Problem: problem, Hint: hint}
+}
+
+// Position returns the line and column, from 1, where the value of key
+// begins. For a key that is absent it is that of the nearest key above it.
+func (d *Document) Position(key string) (line, column int) {
+	for key != "" {
+		if node := d.node(key); node != nil {
+			return nodePosition(node)
+		}
+		dot := strings.LastIndexByte(key, '.')
+		if dot < 0 {
+			break
+		}
+		key = key[:dot]
+	}
+	return 1, 1
+}
+
+func (d *Document) node(key string) ast.Node {
+	path, err := yaml.PathString("$." + key)
+	if err != nil {
+		return nil
+	}
+	node, err := path.FilterFile(d.ast)
+	if err != nil {
+		return nil
+	}
+	return node
+}
+
+func nodePosition(node ast.Node) (line, column int) {
+	if m, ok := node.(*ast.MappingNode); ok && len(m.Values) > 0 {
+		node = m.Values[0].Key
+	} else if m, ok := node.(*ast.MappingValueNode); ok {
+		node = m.Key
+	}
+	if lit, ok := node.(*ast.LiteralNode); ok {
+		return lit.Start.Position.Line, lit.Start.Position.Column
+	}
+	p := node.GetToken().Position
+	return p.Line, p.Column
+}
+
+// SQLError makes an error about a place inside the SQL of key: line and
+// column are counted from 1 within the SQL and mapped to the file.
+func (d *Document) SQLError(key string, line, column int, problem, hint string) *Error {
+	e := d.At(key, problem, hint)
+	if line < 1 {
+		return e
+	}
+	lit, ok := d.node(key).(*ast.LiteralNode)
+	if !ok {
+		if e.Line > 0 && line == 1 {
+			e.Column += column - 1
+		}
+		return e
+	}
+	lines := strings.Split(d.Text, "\n")
+	first := lit.Start.Position.Line + 1 // the block begins on the line below its | or >
+	at := first + line - 1
+	if at > len(lines) {
+		return e
+	}
+	indent := len(lines[first-1]) - len(strings.TrimLeft(lines[first-1], " "))
+	e.Line, e.Column = at, indent+column
+	return e
+}
+
+// yamlError turns the YAML library's error into ours.
+func (d *Document) yamlError(err error) *Error {
+	e := &Error{File: d.File, Problem: err.Error()}
+	var typed yaml.Error
+	if !errors.As(err, &typed) {
+		return e
+	}
+	e.Problem = typed.GetMessage()
+	token := typed.GetToken()
+	if token == nil {
+		return e
+	}
+	e.Line, e.Column = token.Position.Line, token.Position.Column
+	var unknown *yaml.UnknownFieldError
+	if errors.As(err, &unknown) {
+		e.Problem = fmt.Sprintf("unknown key %s", token.Value)
+		if near := nearest(token.Value, keys(reflect.TypeFor[Pipeline](), nil)); near != "" {
+			e.Hint = fmt.Sprintf("did you mean %s? docs/pipeline.md lists the keys", near)
+		} else {
+			e.Hint = "docs/pipeline.md lists the keys"
+		}
+	}
+	return e
+}
+
+// keys lists the YAML keys of t and of what it contains.
+func keys(t reflect.Type, out []string) []string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice:
+		return keys(t.Elem(), out)
+	case reflect.Struct:
+		for f := range t.Fields() {
+			if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" {
+				out = keys(f.Type, append(out, name))
+			}
+		}
+	}
+	return out
+}
+
+var (
+	reference = regexp.MustCompile(`\$?\$\{([^}]*)\}`)
+	plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	goodName  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+)
+
+// substitute fills params into every string of the pipeline.
+func (d *Document) substitute(given map[string]string) Errors {
+	var errs Errors
+	values := map[string]string{}
+	for name, v := range d.Pipeline.Params {
+		if !plainName.MatchString(name) {
+			errs = append(errs, d.At("params", fmt.Sprintf("%q can not be the name of a parameter", name), "use letters, digits and _"))
+		}
+		switch v.(type) {
+		case map[string]any, []any, nil:
+			errs = append(errs, d.At("params."+name, "a parameter is one value", ""))
+		}
+		values[name] = fmt.Sprint(v)
+	}
+	names := slices.Sorted(maps.Keys(values))
+	for name, v := range given {
+		if _, ok := values[name]; !ok {
+			hint := "the pipeline declares no parameters"
+			if len(names) > 0 {
+				hint = "it declares " + strings.Join(names, ", ")
+			}
+			errs = append(errs, d.At("params", fmt.Sprintf("the pipeline has no parameter %s", name), hint))
+			continue
+		}
+		values[name] = v
+	}
+	d.Pipeline.Params = nil
+	for name, v := range values {
+		if d.Pipeline.Params == nil {
+			d.Pipeline.Params = map[string]any{}
+		}
+		d.Pipeline.Params[name] = v
+	}
+	walkStrings(reflect.ValueOf(d.Pipeline).Elem(), "", func(key, s string) string {
+		if strings.HasPrefix(key, "params") {
+			return s
+		}
+		return reference.ReplaceAllStringFunc(s, func(ref string) string {
+			name := strings.TrimSuffix(ref[strings.IndexByte(ref, '{')+1:], "}")
+			if strings.HasPrefix(ref, "$$") || late(name) {
+				return ref
+			}
+			v, ok := values[name]
+			if !ok {
+				hint := "declare it under params; $${ writes ${ itself"
+				if near := nearest(name, append(names, "job_time")); near != "" {
+					hint = fmt.Sprintf("did you mean ${%s}?", near)
+				}
+				errs = append(errs, d.At(key, fmt.Sprintf("there is no parameter %s", name), hint))
+			}
+			return v
+		})
+	})
+	return errs
+}
+
+// late tells the references that only Resolve fills in.
+func late(name string) bool {
+	return name == "job_time" || strings.HasPrefix(name, "env:") || strings.HasPrefix(name, "file:")
+}
+
+// Resolver is where Resolve finds the values that are not part of a job.
+type Resolver struct {
+	JobTime time.Time
+	Env     func(name string) (string, bool)
+	File    func(path string) ([]byte, error)
+}
+
+// Resolve fills in ${job_time} (UTC, as ClickHouse writes a DateTime),
+// ${env:NAME} and ${file:PATH} (without its last newline), and turns $${ into
+// ${. It is done where the value is used, on the coordinator and on each
+// worker, so that secrets are never part of a job. It changes p.
+func (p *Pipeline) Resolve(r Resolver) error {
+	var errs []error
+	walkStrings(reflect.ValueOf(p).Elem(), "", func(key, s string) string {
+		return reference.ReplaceAllStringFunc(s, func(ref string) string {
+			name := strings.TrimSuffix(ref[strings.IndexByte(ref, '{')+1:], "}")
+			switch {
+			case strings.HasPrefix(ref, "$$"):
+				return ref[1:]
+			case name == "job_time":
+				return r.JobTime.UTC().Format(time.DateTime)
+			case strings.HasPrefix(name, "env:"):
+				if v, ok := r.Env(name[4:]); ok {
+					return v
+				}
+				errs = append(errs, fmt.Errorf("%s: the environment variable %s is not set", key, name[4:]))
+			case strings.HasPrefix(name, "file:"):
+				text, err := r.File(name[5:])
+				if err == nil {
+					return strings.TrimSuffix(string(text), "\n")
+				}
+				errs = append(errs, fmt.Errorf("%s: %w", key, err))
+			}
+			return ref
+		})
+	})
+	return errors.Join(errs...)
+}
+
+// walkStrings replaces every string in v by what fn makes of it, and tells fn
+// the YAML key of each.
+func walkStrings(v reflect.Value, key string, fn func(key, s string) string) {
+	switch v.Kind() {
+	case reflect.String:
+		if v.CanSet() {
+			v.SetString(fn(key, v.String()))
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			walkStrings(v.Elem(), key, fn)
+		}
+	case reflect.Struct:
+		for f, field := range v.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			if name == "" {
+				name = strings.ToLower(f.Name)
+			}
+			walkStrings(field, strings.TrimPrefix(key+"."+name, "."), fn)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			walkStrings(v.Index(i), key, fn)
+		}
+	case reflect.Map:
+		for _, k := range v.MapKeys() {
+			elem := reflect.New(v.Type().Elem()).Elem()
+			elem.Set(v.MapIndex(k))
+			walkStrings(elem, key+"."+k.String(), fn)
+			v.SetMapIndex(k, elem)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+// Package pipeline reads the pipeline file: the YAML that says what to
+// extract, how to transform it and where to load it. It fills in defaults and
+// parameters, and reports every mistake with its file, line and column. It
+// knows nothing of sources, engines or queues.
+package pipeline
+
+import (
+	"strings"
+
+	"drayage/pkg/job"
+)
+
+// MaxBytes bounds the text of a pipeline file; a job's record carries it.
+const MaxBytes = 256 << 10
+
+// Pipeline is a pipeline file, read and completed with its defaults.
+type Pipeline struct {
+	Name      string            `yaml:"pipeline" json:"pipeline"`
+	Params    map[string]any    `yaml:"params" json:"params,omitempty"`
+	Source    Source            `yaml:"source" json:"source"`
+	Transform string            `yaml:"transform" json:"transform,omitempty"` // empty: SELECT * FROM chunk
+	Lookups   map[string]Lookup `yaml:"lookups" json:"lookups,omitempty"`
+	Load      Load              `yaml:"load" json:"load"`
+	Retry     Retry             `yaml:"retry" json:"retry"`
+	Limits    Limits            `yaml:"limits" json:"limits"`
+}
+
+// Source says what to extract: exactly one kind is set.
+type Source struct {
+	Files   *Files  `yaml:"files" json:"files,omitempty"`
+	Columns Columns `yaml:"columns" json:"columns,omitempty"` // empty: inferred when the job is planned, then frozen
+	Chunk   Size    `yaml:"chunk" json:"chunk"`               // target size of a chunk, default DefaultChunk
+}
+
+// Files is the files source. Package source/files says what each key does.
+type Files struct {
+	Path        Strings           `yaml:"path" json:"path"`
+	Format      string            `yaml:"format" json:"format,omitempty"`
+	Compression string            `yaml:"compression" json:"compression,omitempty"`
+	Header      *bool             `yaml:"header" json:"header,omitempty"`
+	Delimiter   string            `yaml:"delimiter" json:"delimiter,omitempty"`
+	Quote       string            `yaml:"quote" json:"quote,omitempty"`
+	SkipLines   int               `yaml:"skip_lines" json:"skip_lines,omitempty"`
+	Regexp      string            `yaml:"regexp" json:"regexp,omitempty"`
+	Settings    map[string]string `yaml:"settings" json:"settings,omitempty"`
+}
+
+// Lookup is a small table that every worker loads once into its engine, under
+// the name of its key.
+type Lookup struct {
+	Path    string  `yaml:"path" json:"path"`
+	Format  string  `yaml:"format" json:"format,omitempty"` // default: by the file's extension
+	Columns Columns `yaml:"columns" json:"columns,omitempty"`
+}
+
+// Load says where the rows go.
+type Load struct {
+	Table string `yaml:"table" json:"table"` // table or database.table
+	// Create is the engine clause with which the table is created when it
+	// does not exist, such as "ENGINE = MergeTree ORDER BY id". Empty: the
+	// table must exist.
+	Create string `yaml:"create" json:"create,omitempty"`
+}
+
+// Retry says how often a chunk is tried.
+type Retry struct {
+	Attempts int     `yaml:"attempts" json:"attempts"` // deliveries before the dead letter, 1 to 100, default 5
+	Backoff  Backoff `yaml:"backoff" json:"backoff"`   // pause between them, default 1s..2m
+}
+
+// Limits bound what the job may use.
+type Limits struct {
+	InFlight int `yaml:"in_flight" json:"in_flight,omitempty"` // chunks at the workers at once; 0: as many as there are slots
+}
+
+// Defaults of a pipeline.
+const (
+	DefaultChunk    = Size(64 << 20)
+	DefaultAttempts = 5
+)
+
+// Columns are declared columns, written as in CREATE TABLE: "a String, b Int32".
+type Columns []job.Column
+
+// setDefaults completes what the file left out.
+func (p *Pipeline) setDefaults() {
+	p.Transform = strings.TrimRight(p.Transform, "; \n\t")
+	if p.Source.Chunk == 0 {
+		p.Source.Chunk = DefaultChunk
+	}
+	if p.Retry.Attempts == 0 {
+		p.Retry.Attempts = DefaultAttempts
+	}
+	if p.Retry.Backoff == (Backoff{}) {
+		p.Retry.Backoff = DefaultBackoff
+	}
+}

@@ -1,0 +1,119 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Size is a number of bytes, written "64MiB", "1GB" or 1048576.
+type Size int64
+
+// UnmarshalYAML reads a size. It refuses negative and unreadable ones.
+func (s *Size) UnmarshalYAML(data []byte) error {
+	n, err := humanize.ParseBytes(unquote(data))
+	if err != nil || int64(n) < 0 {
+		return fmt.Errorf("%s is not a size; write a number of bytes or 64MiB, 1GB", data)
+	}
+	*s = Size(n)
+	return nil
+}
+
+// String writes the size in binary units.
+func (s Size) String() string { return humanize.IBytes(uint64(s)) }
+
+// Strings is one string or a list of them.
+type Strings []string
+
+// UnmarshalYAML reads a string or a list of strings.
+func (s *Strings) UnmarshalYAML(decode func(any) error) error {
+	var many []string
+	if err := decode(&many); err == nil {
+		*s = many
+		return nil
+	}
+	var one string
+	if err := decode(&one); err != nil {
+		return err
+	}
+	*s = Strings{one}
+	return nil
+}
+
+// Backoff is a range of pauses, written "1s..2m": the first and the longest.
+type Backoff struct{ Min, Max time.Duration }
+
+// DefaultBackoff is the backoff of a pipeline that names none.
+var DefaultBackoff = Backoff{time.Second, 2 * time.Minute}
+
+// Delay is the pause after the given attempt (from 1): it doubles from Min to
+// Max, less up to a fifth of itself at random so that chunks that failed
+// together do not return together.
+func (b Backoff) Delay(attempt int) time.Duration {
+	d := b.Min
+	for i := 1; i < attempt && d < b.Max; i++ {
+		d *= 2
+	}
+	d = min(d, b.Max)
+	return d - time.Duration(rand.Int64N(int64(d)/5+1))
+}
+
+func (b Backoff) String() string { return b.Min.String() + ".." + b.Max.String() }
+
+// UnmarshalYAML reads "1s..2m", or "5s" for a constant pause.
+func (b *Backoff) UnmarshalYAML(data []byte) error { return b.parse(unquote(data)) }
+
+// MarshalJSON writes the form that UnmarshalJSON reads.
+func (b Backoff) MarshalJSON() ([]byte, error) { return json.Marshal(b.String()) }
+
+// UnmarshalJSON reads "1s..2m".
+func (b *Backoff) UnmarshalJSON(data []byte) error {
+	var s string
+	if err := json.Unmarshal(data, &s); err != nil {
+		return err
+	}
+	return b.parse(s)
+}
+
+func (b *Backoff) parse(s string) error {
+	low, high, found := strings.Cut(s, "..")
+	if !found {
+		high = low
+	}
+	lo, err1 := time.ParseDuration(strings.TrimSpace(low))
+	hi, err2 := time.ParseDuration(strings.TrimSpace(high))
+	if err1 != nil || err2 != nil || lo <= 0 || hi < lo {
+		return fmt.Errorf("%q is not a backoff; write a shortest and a longest pause such as 1s..2m", s)
+	}
+	*b = Backoff{lo, hi}
+	return nil
+}
+
+// UnmarshalYAML reads columns as ParseColumns does.
+func (c *Columns) UnmarshalYAML(data []byte) error {
+	cols, err := ParseColumns(unquote(data))
+	*c = cols
+	return err
+}
+
+// unquote takes the quotes off a YAML scalar, if it has any.
+func unquote(data []byte) string {
+	s := strings.TrimSpace(string(data))
+	if len(s) < 2 {
+		return s
+	}
+	switch {
+	case s[0] == '\'' && s[len(s)-1] == '\'':
+		return strings.ReplaceAll(s[1:len(s)-1], "''", "'")
+	case s[0] == '"':
+		if u, err := strconv.Unquote(s); err == nil {
+			return u
+		}
+	}
+	return s
+}
