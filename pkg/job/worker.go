@@ -1,0 +1,19 @@
+package job
+
+import "time"
+
+// Worker is what a worker says about itself with each heartbeat. A worker
+// whose heartbeats stop disappears; nothing it held is lost by that.
+type Worker struct {
+	ID      string `json:"worker"` // unique in the fleet and new with each process
+	Host    string `json:"host"`
+	PID     int    `json:"pid"`
+	Version string `json:"version"`
+	Slots   int    `json:"slots"` // chunks it works on at once
+	Busy    int    `json:"busy"`  // slots in use
+	// Current lists the chunks being worked on, as "job/ordinal/generation".
+	Current        []string  `json:"current,omitempty"`
+	EngineRestarts int       `json:"engine_restarts"`
+	StartedAt      time.Time `json:"started_at"`
+	At             time.Time `json:"at"` // of this heartbeat
+}
