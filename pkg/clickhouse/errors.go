@@ -1,0 +1,368 @@
+package clickhouse
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	ch "github.com/ClickHouse/clickhouse-go/v2"
+
+	"drayage/pkg/job"
+)
+
+// Errors of Open, and of any call while the server is away.
+var (
+	// ErrUnavailable: nobody answers at the address. Its class is
+	// job.SlowDown: that is no fault of the chunk that met it.
+	ErrUnavailable = errors.New("ClickHouse can not be reached")
+	// ErrAuth: the server refused the user or the password. job.Permanent.
+	ErrAuth = errors.New("ClickHouse refused the user name or password")
+	// ErrVersion: the server is too old. job.Permanent.
+	ErrVersion = errors.New("ClickHouse is too old")
+)
+
+// errNoAnswer marks a timeout that was not the caller's.
+var errNoAnswer = errors.New("no answer in time")
+
+// Exception is an error that ClickHouse itself reported. Find it with
+// errors.As and branch on Code.
+type Exception struct {
+	Code    int32  // a code of ClickHouse, above 0
+	Name    string // its name, such as UNKNOWN_TABLE; "" when the server did not say
+	Message string // without code, name and version; it quotes no password of ours
+	Status  int    // the HTTP status, 0 when it came after a 200
+}
+
+func (e *Exception) Error() string {
+	if e.Name == "" {
+		return fmt.Sprintf("%s (ClickHouse code %d)", e.Message, e.Code)
+	}
+	return fmt.Sprintf("%s (ClickHouse code %d, %s)", e.Message, e.Code, e.Name)
+}
+
+// Is makes the codes that refuse a login match ErrAuth.
+func (e *Exception) Is(target error) bool {
+	if target != ErrAuth {
+		return false
+	}
+	switch e.Code {
+	case codeUnknownUser, codeWrongPassword, codeRequiredPassword, codeAuthenticationFailed:
+		return true
+	}
+	return false
+}
+
+// SyntaxError is a statement that ClickHouse could not parse. It wraps the
+// Exception. Its class is job.Permanent.
+type SyntaxError struct {
+	// Line and Column of the text the caller gave, from 1, in bytes; both 0
+	// when the server named no place or one outside of that text.
+	Line, Column int
+	// Offset in bytes from the start of the caller's text, -1 when unknown.
+	Offset int
+	Err    *Exception
+}
+
+func (e *SyntaxError) Error() string {
+	if e.Line == 0 {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Err.Error())
+}
+
+// Unwrap returns the exception.
+func (e *SyntaxError) Unwrap() error { return e.Err }
+
+const (
+	codeSyntaxError          = 62
+	codeUnknownUser          = 192
+	codeWrongPassword        = 193
+	codeRequiredPassword     = 194
+	codeNoCommonType         = 386
+	codeAuthenticationFailed = 516
+)
+
+// verdicts is the one table from a ClickHouse error code to what it means for
+// the chunk that met it. A code that is not here is job.Retry: it costs an
+// attempt, and a chunk has few. The names are checked against the engine's.
+//
+//nolint:gochecknoglobals // a constant table
+var verdicts = map[int32]struct {
+	name  string
+	class job.Class
+}{
+	// The server, or what it stands on, is overloaded or away: later.
+	159: {"TIMEOUT_EXCEEDED", job.SlowDown},
+	160: {"TOO_SLOW", job.SlowDown},
+	164: {"READONLY", job.Permanent}, // the user's profile, not the table: see 242
+	173: {"CANNOT_ALLOCATE_MEMORY", job.SlowDown},
+	201: {"QUOTA_EXCEEDED", job.SlowDown},
+	202: {"TOO_MANY_SIMULTANEOUS_QUERIES", job.SlowDown},
+	203: {"NO_FREE_CONNECTION", job.SlowDown},
+	209: {"SOCKET_TIMEOUT", job.SlowDown},
+	210: {"NETWORK_ERROR", job.SlowDown},
+	216: {"QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING", job.SlowDown}, // a twin is at work
+	225: {"NO_ZOOKEEPER", job.SlowDown},
+	241: {"MEMORY_LIMIT_EXCEEDED", job.SlowDown},
+	242: {"TABLE_IS_READ_ONLY", job.SlowDown}, // the replica lost Keeper
+	243: {"NOT_ENOUGH_SPACE", job.SlowDown},
+	252: {"TOO_MANY_PARTS", job.SlowDown},
+	279: {"ALL_CONNECTION_TRIES_FAILED", job.SlowDown},
+	285: {"TOO_FEW_LIVE_REPLICAS", job.SlowDown},
+	286: {"UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE", job.SlowDown},
+	289: {"REPLICA_IS_NOT_IN_QUORUM", job.SlowDown},
+	439: {"CANNOT_SCHEDULE_TASK", job.SlowDown},
+	745: {"SERVER_OVERLOADED", job.SlowDown},
+	999: {"KEEPER_EXCEPTION", job.SlowDown},
+
+	// Nobody knows whether the rows are there.
+	319: {"UNKNOWN_STATUS_OF_INSERT", job.Unknown},
+
+	// The request was cut or damaged on its way, or was stopped.
+	3:   {"UNEXPECTED_END_OF_FILE", job.Retry},
+	23:  {"CANNOT_READ_FROM_ISTREAM", job.Retry},
+	32:  {"ATTEMPT_TO_READ_AFTER_EOF", job.Retry},
+	33:  {"CANNOT_READ_ALL_DATA", job.Retry},
+	40:  {"CHECKSUM_DOESNT_MATCH", job.Retry},
+	49:  {"LOGICAL_ERROR", job.Retry},
+	236: {"ABORTED", job.Retry},
+	271: {"CANNOT_DECOMPRESS", job.Retry},
+	394: {"QUERY_WAS_CANCELLED", job.Retry},
+
+	// A person must change something: data, SQL, table, rights, settings.
+	1:   {"UNSUPPORTED_METHOD", job.Permanent},
+	6:   {"CANNOT_PARSE_TEXT", job.Permanent},
+	7:   {"INCORRECT_NUMBER_OF_COLUMNS", job.Permanent},
+	8:   {"THERE_IS_NO_COLUMN", job.Permanent},
+	9:   {"SIZES_OF_COLUMNS_DOESNT_MATCH", job.Permanent},
+	10:  {"NOT_FOUND_COLUMN_IN_BLOCK", job.Permanent},
+	15:  {"DUPLICATE_COLUMN", job.Permanent},
+	16:  {"NO_SUCH_COLUMN_IN_TABLE", job.Permanent},
+	20:  {"NUMBER_OF_COLUMNS_DOESNT_MATCH", job.Permanent},
+	25:  {"CANNOT_PARSE_ESCAPE_SEQUENCE", job.Permanent},
+	26:  {"CANNOT_PARSE_QUOTED_STRING", job.Permanent},
+	27:  {"CANNOT_PARSE_INPUT_ASSERTION_FAILED", job.Permanent},
+	36:  {"BAD_ARGUMENTS", job.Permanent},
+	38:  {"CANNOT_PARSE_DATE", job.Permanent},
+	41:  {"CANNOT_PARSE_DATETIME", job.Permanent},
+	42:  {"NUMBER_OF_ARGUMENTS_DOESNT_MATCH", job.Permanent},
+	43:  {"ILLEGAL_TYPE_OF_ARGUMENT", job.Permanent},
+	44:  {"ILLEGAL_COLUMN", job.Permanent},
+	46:  {"UNKNOWN_FUNCTION", job.Permanent},
+	47:  {"UNKNOWN_IDENTIFIER", job.Permanent},
+	48:  {"NOT_IMPLEMENTED", job.Permanent},
+	50:  {"UNKNOWN_TYPE", job.Permanent},
+	53:  {"TYPE_MISMATCH", job.Permanent},
+	56:  {"UNKNOWN_STORAGE", job.Permanent},
+	57:  {"TABLE_ALREADY_EXISTS", job.Permanent},
+	60:  {"UNKNOWN_TABLE", job.Permanent},
+	62:  {"SYNTAX_ERROR", job.Permanent},
+	63:  {"UNKNOWN_AGGREGATE_FUNCTION", job.Permanent},
+	69:  {"ARGUMENT_OUT_OF_BOUND", job.Permanent},
+	70:  {"CANNOT_CONVERT_TYPE", job.Permanent},
+	72:  {"CANNOT_PARSE_NUMBER", job.Permanent},
+	73:  {"UNKNOWN_FORMAT", job.Permanent},
+	80:  {"INCORRECT_QUERY", job.Permanent},
+	81:  {"UNKNOWN_DATABASE", job.Permanent},
+	115: {"UNKNOWN_SETTING", job.Permanent},
+	117: {"INCORRECT_DATA", job.Permanent},
+	131: {"TOO_LARGE_STRING_SIZE", job.Permanent},
+	192: {"UNKNOWN_USER", job.Permanent},
+	193: {"WRONG_PASSWORD", job.Permanent},
+	194: {"REQUIRED_PASSWORD", job.Permanent},
+	195: {"IP_ADDRESS_NOT_ALLOWED", job.Permanent},
+	291: {"DATABASE_ACCESS_DENIED", job.Permanent},
+	321: {"VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE", job.Permanent},
+	344: {"SUPPORT_IS_DISABLED", job.Permanent},
+	349: {"CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN", job.Permanent},
+	353: {"INCOMPATIBLE_COLUMNS", job.Permanent},
+	386: {"NO_COMMON_TYPE", job.Permanent},
+	407: {"DECIMAL_OVERFLOW", job.Permanent},
+	452: {"SETTING_CONSTRAINT_VIOLATION", job.Permanent},
+	469: {"VIOLATED_CONSTRAINT", job.Permanent},
+	497: {"ACCESS_DENIED", job.Permanent},
+	516: {"AUTHENTICATION_FAILED", job.Permanent},
+	691: {"UNKNOWN_ELEMENT_OF_ENUM", job.Permanent},
+}
+
+// ClassOf says what an error that came from ClickHouse, or from the way to it,
+// means for a chunk. The errors of this package carry it as a mark already, so
+// job.ClassOf gives the same.
+//
+// A mark outranks all. Then: an exception goes by the table; a server that can
+// not be reached is job.SlowDown; a certificate that can not be verified is
+// job.Permanent; an HTTP status without an exception (a proxy's) is SlowDown
+// for 429, 502, 503 and 504 and Permanent for the other 4xx; every other
+// error, the end of a context and a broken connection among them, is
+// job.Retry. Only Load knows whether such an end leaves the outcome open.
+func ClassOf(err error) job.Class {
+	if c := job.ClassOf(err); c != job.Retry { // Retry is also "no mark"
+		return c
+	}
+	var (
+		own    *Exception
+		theirs *ch.Exception
+		status *ch.HTTPError
+		cert   *tls.CertificateVerificationError
+		record tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &own):
+		return verdicts[own.Code].class // Retry when it is not there
+	case errors.As(err, &theirs):
+		return verdicts[theirs.Code].class
+	case errors.As(err, &status):
+		switch {
+		case status.StatusCode == http.StatusTooManyRequests, status.StatusCode >= 502 && status.StatusCode <= 504:
+			return job.SlowDown
+		case status.StatusCode >= 400 && status.StatusCode < 500:
+			return job.Permanent
+		}
+		return job.Retry
+	case errors.As(err, &cert), errors.As(err, &record):
+		return job.Permanent
+	case errors.Is(err, context.Canceled):
+		return job.Retry
+	case unreachable(err):
+		return job.SlowDown
+	}
+	return job.Retry
+}
+
+// unreachable reports whether no connection came about at all.
+func unreachable(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, errNoAnswer) || errors.Is(err, ch.ErrAcquireConnTimeout) ||
+		errors.As(err, &op) && op.Op == "dial"
+}
+
+// fail wraps an error of clickhouse-go with what was being done, turns
+// exceptions into ours, marks the class, and leaves out what must not be read:
+// credentials, and URLs that repeat whole statements.
+func (c *Client) fail(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if x := c.exception(err); x != nil {
+		if x.Is(ErrAuth) {
+			return job.WithClass(fmt.Errorf("%s: %w (user %s at %s): %w; check DRAY_CLICKHOUSE_USER and DRAY_CLICKHOUSE_PASSWORD",
+				what, ErrAuth, c.end.user, c.end.people(), x), job.Permanent)
+		}
+		return job.WithClass(fmt.Errorf("%s: %w", what, x), ClassOf(x))
+	}
+	class := ClassOf(err)
+	var (
+		outer  *url.Error
+		status *ch.HTTPError
+	)
+	switch {
+	case errors.As(err, &status):
+		// The body of a proxy's answer may be a whole page, and is nobody's
+		// business: the status says enough.
+		cause := &scrubbed{fmt.Sprintf("%s answered with HTTP status %d %s, and not as ClickHouse does", c.end.people(), status.StatusCode, http.StatusText(status.StatusCode)), status}
+		if status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden {
+			return job.WithClass(fmt.Errorf("%s: %w: %w", what, ErrAuth, cause), job.Permanent)
+		}
+		return job.WithClass(fmt.Errorf("%s: %w", what, cause), class)
+	case errors.Is(err, errNoAnswer): // its text is ours
+	case errors.As(err, &outer):
+		err = outer.Err
+	}
+	if unreachable(err) {
+		return job.WithClass(fmt.Errorf("%s: %w at %s: %w; check DRAY_CLICKHOUSE_URL and that the server runs",
+			what, ErrUnavailable, c.end.people(), err), class)
+	}
+	return job.WithClass(fmt.Errorf("%s: %w", what, c.scrub(err)), class)
+}
+
+// exception finds a server's exception in err.
+func (c *Client) exception(err error) *Exception {
+	var own *Exception
+	if errors.As(err, &own) {
+		return own
+	}
+	var theirs *ch.Exception
+	if !errors.As(err, &theirs) {
+		return nil
+	}
+	x := &Exception{Code: theirs.Code, Name: theirs.CodeName, Message: theirs.Message}
+	if x.Name == "" {
+		x.Name = verdicts[x.Code].name
+	}
+	x.Message = strings.TrimSpace(versionSuffix.ReplaceAllString(x.Message, ""))
+	x.Message = strings.TrimSpace(strings.TrimSuffix(x.Message, "("+x.Name+")"))
+	x.Message = c.hide(strings.TrimPrefix(x.Message, "DB::Exception: "))
+	var status *ch.HTTPError
+	if errors.As(err, &status) {
+		x.Status = status.StatusCode
+	}
+	return x
+}
+
+var versionSuffix = regexp.MustCompile(`\s*\(version [^()]*(\([^()]*\))?\)\s*$`)
+
+// hide blanks the password. Servers do not repeat it; a table function that a
+// user wrote it into might.
+func (c *Client) hide(text string) string {
+	if len(c.end.password) < 4 { // it would blank half the text
+		return text
+	}
+	return strings.ReplaceAll(text, c.end.password, "***")
+}
+
+// scrubbed is an error whose text was changed; the original remains
+// reachable for errors.Is and errors.As.
+type scrubbed struct {
+	text string
+	err  error
+}
+
+func (s *scrubbed) Error() string { return s.text }
+func (s *scrubbed) Unwrap() error { return s.err }
+
+func (c *Client) scrub(err error) error {
+	text := err.Error()
+	if hidden := c.hide(text); hidden != text {
+		return &scrubbed{hidden, err}
+	}
+	return err
+}
+
+// syntax gives a syntax error its place in the text that the caller wrote,
+// which starts at byte prefix of the statement that was sent. Other errors
+// are returned as they are.
+func syntax(err error, text string, prefix int) error {
+	var x *Exception
+	if !errors.As(err, &x) || x.Code != codeSyntaxError {
+		return err
+	}
+	s := &SyntaxError{Offset: -1, Err: x}
+	if m := position.FindStringSubmatch(x.Message); m != nil {
+		if n, err := strconv.Atoi(m[1]); err == nil && n-1 >= prefix && n-1-prefix <= len(text) {
+			s.Offset = n - 1 - prefix
+			s.Line = 1 + strings.Count(text[:s.Offset], "\n")
+			s.Column = s.Offset - strings.LastIndexByte(text[:s.Offset], '\n')
+		}
+	}
+	return s
+}
+
+// position is how ClickHouse words the place of a syntax error.
+var position = regexp.MustCompile(`failed at position (\d+)`)
+
+// cut reports whether err is a connection that ended under a request.
+func cut(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrDeadlineExceeded) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.As(err, &op)
+}

@@ -1,0 +1,62 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	ch "github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// Query runs any statement in the Client's database and writes its result to w
+// in a ClickHouse format, as it comes: memory does not grow with the result. A
+// FORMAT clause at the end of sql outranks format; "" is TabSeparated. After
+// an error w may hold part of a result. A SyntaxError has its place in sql. A
+// query whose context ends, or whose w fails, is stopped on the server too.
+func (c *Client) Query(ctx context.Context, sql, format string, w io.Writer) error {
+	const what = "running the query"
+	query, own := splitFormat(sql)
+	if own != "" {
+		format = own
+	}
+	if format == "" {
+		format = "TabSeparated"
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ctx = ch.Context(ctx, ch.WithSettings(ch.Settings{
+		"database": c.end.database,
+		"cancel_http_readonly_queries_on_client_close": 1,
+	}))
+	var failed error // of w
+	err := c.call(ctx, what, func() error {
+		stream, err := c.conn.QueryFormat(ctx, format, query)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(&watched{w, &failed}, stream)
+		if err != nil {
+			cancel() // Close would wait for more of the result
+		}
+		return errors.Join(err, stream.Close())
+	})
+	if failed != nil {
+		return fmt.Errorf("writing the result: %w", failed)
+	}
+	return syntax(err, query, 0)
+}
+
+// watched remembers the error of a writer, to tell it from the server's.
+type watched struct {
+	to  io.Writer
+	err *error
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	if err != nil {
+		*w.err = err
+	}
+	return n, err
+}

@@ -1,0 +1,292 @@
+package clickhouse
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+)
+
+// transport is the way of one clickhouse-go connection to the server. It
+// passes everything through but inserts: those it sends itself, because
+// clickhouse-go would copy the body through small buffers, in HTTP chunks,
+// uncompressed, and cut quoted names out of the statement.
+type transport struct{ base *http.Transport }
+
+// CloseIdleConnections is what clickhouse-go closes a connection with.
+func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if s, ok := req.Body.(*insert); ok {
+		return s.send(t.base, req)
+	}
+	return t.base.RoundTrip(req)
+}
+
+// The phases of an insert. Only the last two matter to the outcome.
+const (
+	phaseIdle   = iota // no byte of the request has left
+	phaseSent          // the request is on its way, whole as far as we know
+	phaseBroken        // writing it failed: the server can not have all of it
+)
+
+// insert is the body of an INSERT on its way through clickhouse-go, and what
+// became of it. The transport recognises it by its type.
+type insert struct {
+	statement   string
+	settings    map[string]string
+	queryID     string
+	body        io.Reader
+	length      int64
+	compression string
+
+	phase   atomic.Int32
+	summary atomic.Pointer[string]
+	mu      sync.Mutex
+	failed  error // of body
+}
+
+// Read is never called: the transport reads body instead. It makes insert a
+// reader, which is what clickhouse-go takes.
+func (s *insert) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// Close does nothing: the body is the caller's to close.
+func (s *insert) Close() error { return nil }
+
+func (s *insert) send(base *http.Transport, req *http.Request) (*http.Response, error) {
+	req = req.Clone(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		// Pessimistic: from here on the server may have had all of it,
+		// unless writing is known to have failed.
+		GotConn: func(httptrace.GotConnInfo) { s.phase.Store(phaseSent) },
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err != nil {
+				s.phase.Store(phaseBroken)
+			}
+		},
+	}))
+	query := req.URL.Query()
+	for name, value := range s.settings {
+		query.Set(name, value)
+	}
+	query.Set("query", s.statement)
+	if s.queryID != "" {
+		query.Set("query_id", s.queryID)
+	}
+	req.URL.RawQuery = query.Encode()
+
+	stop, err := s.attach(req)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	res, err := base.RoundTrip(req)
+	if err == nil {
+		text := res.Header.Get("X-ClickHouse-Summary")
+		s.summary.Store(&text)
+	}
+	return res, err
+}
+
+// attach gives the request its body. The function it returns waits until
+// nobody reads the caller's body any more.
+func (s *insert) attach(req *http.Request) (stop func(), err error) {
+	body, stop, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	if s.compression != CompressionNone {
+		req.Header.Set("Content-Encoding", s.compression)
+		req.ContentLength, req.GetBody = -1, nil
+		var end func()
+		req.Body, end = s.compressed(req.Context(), body)
+		return func() { stop(); end() }, nil
+	}
+	req.Body, req.ContentLength, req.GetBody = body, s.length, nil
+	if _, ok := body.(*os.File); ok {
+		// Lets net/http send it again where a kept connection turns out to
+		// be dead before a byte was written.
+		req.GetBody = func() (io.ReadCloser, error) {
+			again, _, err := s.open()
+			return again, err
+		}
+	}
+	return stop, nil
+}
+
+// open returns the body for reading exactly its length.
+func (s *insert) open() (body io.ReadCloser, stop func(), err error) {
+	if f, ok := s.body.(*os.File); ok {
+		own, err := s.reopen(f)
+		if err != nil {
+			s.fail(err)
+			return nil, nil, err
+		}
+		if own != nil {
+			return own, func() {}, nil
+		}
+	}
+	guard := &guarded{insert: s, left: s.length}
+	return guard, guard.wait, nil
+}
+
+// reopen opens a regular file once more. The twin has an offset of its own, so
+// that a request which still runs down after Load has returned can not move
+// the offset under the next one; and net/http, which closes what it sends, has
+// something to close. It returns nil for what is better read as a stream: a
+// pipe, a file with more than the body in it, a system without /proc.
+func (s *insert) reopen(f *os.File) (*os.File, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("the body: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil
+	}
+	start, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil, fmt.Errorf("the body: %w", err)
+	}
+	switch rest := info.Size() - start; {
+	case rest < s.length:
+		return nil, fmt.Errorf("the body ends %d bytes early: %w", s.length-rest, io.ErrUnexpectedEOF)
+	case rest > s.length:
+		return nil, nil
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("the body: %w", err)
+	}
+	var own *os.File
+	// Not Fd: it would put the file into blocking mode.
+	err = raw.Control(func(fd uintptr) { own, err = os.Open(fmt.Sprintf("/proc/self/fd/%d", fd)) })
+	if own == nil || err != nil {
+		return nil, nil
+	}
+	if _, err := own.Seek(start, io.SeekStart); err != nil {
+		return nil, errors.Join(fmt.Errorf("the body: %w", err), own.Close())
+	}
+	return own, nil
+}
+
+// compressed returns the body compressed as it is read.
+func (s *insert) compressed(ctx context.Context, body io.ReadCloser) (io.ReadCloser, func()) {
+	pr, pw := io.Pipe()
+	done := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() { _ = pw.CloseWithError(context.Cause(ctx)) })
+	go func() {
+		defer close(done)
+		pw.CloseWithError(errors.Join(s.compress(pw, body), body.Close()))
+	}()
+	return pr, func() {
+		unhook()
+		_ = pr.CloseWithError(io.ErrClosedPipe)
+		<-done
+	}
+}
+
+func (s *insert) compress(to io.Writer, body io.Reader) error {
+	var w io.WriteCloser
+	if s.compression == CompressionZSTD {
+		enc, err := zstd.NewWriter(to, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return fmt.Errorf("compressing: %w", err)
+		}
+		w = enc
+	} else {
+		enc := lz4.NewWriter(to)
+		if err := enc.Apply(lz4.BlockSizeOption(lz4.Block1Mb), lz4.ChecksumOption(false)); err != nil {
+			return fmt.Errorf("compressing: %w", err)
+		}
+		w = enc
+	}
+	if _, err := io.Copy(w, body); err != nil {
+		// No end is written: the server must not take this for a whole.
+		return fmt.Errorf("compressing: %w", err)
+	}
+	return w.Close()
+}
+
+// guarded reads exactly the length of the body, remembers the body's own
+// error, and lets a body that ends early fail.
+type guarded struct {
+	insert *insert
+	mu     sync.Mutex // held while the caller's body is read
+	left   int64
+	closed bool
+}
+
+func (g *guarded) Read(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return 0, io.ErrClosedPipe
+	}
+	if g.left == 0 {
+		return 0, io.EOF
+	}
+	if int64(len(p)) > g.left {
+		p = p[:g.left]
+	}
+	n, err := g.insert.body.Read(p)
+	g.left -= int64(n)
+	if err == io.EOF { //nolint:errorlint // io.Reader's contract is the value itself
+		err = nil
+		if g.left > 0 {
+			err = fmt.Errorf("the body ended %d bytes early: %w", g.left, io.ErrUnexpectedEOF)
+		}
+	}
+	if err != nil {
+		g.insert.fail(err)
+	}
+	return n, err
+}
+
+// Close does not close the caller's body.
+func (g *guarded) Close() error { return nil }
+
+// wait returns when no Read is in progress, and lets none follow.
+func (g *guarded) wait() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+}
+
+func (s *insert) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = err
+}
+
+func (s *insert) bodyErr() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
+// written is how many rows the server says it wrote. It is no proof that they
+// are new: a deduplicated insert reports them too.
+func (s *insert) written() (rows uint64, said bool) {
+	text := s.summary.Load()
+	if text == nil {
+		return 0, false
+	}
+	var summary struct {
+		Written string `json:"written_rows"`
+	}
+	if json.Unmarshal([]byte(*text), &summary) != nil {
+		return 0, false
+	}
+	rows, err := strconv.ParseUint(summary.Written, 10, 64)
+	return rows, err == nil
+}
