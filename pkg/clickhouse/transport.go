@@ -31,8 +31,20 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if s, ok := req.Body.(*insert); ok {
 		return s.send(t.base, req)
 	}
+	if query := req.URL.Query(); query.Has(formatMark) {
+		// QueryFormat leaves the protocol version of clickhouse-go's own
+		// decoder in the address; Native would come in a dialect that
+		// nothing else reads.
+		query.Del("client_protocol_version")
+		req = req.Clone(req.Context())
+		req.URL.RawQuery = query.Encode()
+	}
 	return t.base.RoundTrip(req)
 }
+
+// formatMark is a setting that clickhouse-go gives to QueryFormat's requests
+// alone.
+const formatMark = "http_write_exception_in_output_format"
 
 // The phases of an insert. Only the last two matter to the outcome.
 const (
