@@ -1,0 +1,36 @@
+// Package queue is what the fleet shares beside ClickHouse: NATS JetStream.
+// It is the only importer of nats.go and of the embedded nats-server, and it
+// hides both behind the nouns of package job.
+//
+// # Where what is
+//
+//	topology.go     every stream, bucket, subject and limit, with its reason
+//	errors.go       NATS error codes to sentinels and classes, one table
+//	config.go       what can be configured
+//	queue.go        the connection; Ensure and Check are in ensure.go
+//	embedded.go     a NATS server in this process
+//	jobs.go         job records: compare-and-set, list, watch
+//	submissions.go  requests for jobs, a work queue
+//	work.go         chunks and the consumer of each job
+//	puller.go       one message for one free slot
+//	delivery.go     from a verdict to the one acknowledgement
+//	lease.go        how long a delivery is ours
+//	results.go      results, a first-write-wins register a chunk
+//	dead.go         dead letters, likewise
+//	events.go       failed attempts, lossy, for watching
+//	workers.go      heartbeats that expire
+//	write.go        the one way to write when the outcome may stay unknown
+//	follow.go       the one way to read a subject from its start and on
+//	bucket.go       keys and values on streams
+//
+// # What may be relied on
+//
+// Delivery is at least once, recording is first write wins, and records of
+// jobs are compare-and-set. Nothing here is exactly once; that is the work of
+// the deduplication token and of the verification against ClickHouse.
+//
+// Every call honours its context. Reads and administration give up after
+// Config.Timeout at the latest. Writes whose repetition is harmless (all of
+// those here) are repeated until their context ends, because "the outcome is
+// unknown" is an answer no caller could use: give them a deadline.
+package queue
