@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"drayage/pkg/job"
+)
+
+// Exception is an error that ClickHouse raised.
+type Exception struct {
+	Code    int    // the number, 62 for a syntax error
+	Name    string // the name of the number, "SYNTAX_ERROR"
+	Message string // what ClickHouse said, without code and name
+}
+
+// Error is the text as ClickHouse gives it.
+func (e *Exception) Error() string {
+	if e.Name == "" {
+		return fmt.Sprintf("Code: %d. DB::Exception: %s", e.Code, e.Message)
+	}
+	return fmt.Sprintf("Code: %d. DB::Exception: %s (%s)", e.Code, e.Message, e.Name)
+}
+
+var exceptionText = regexp.MustCompile(`(?s)^Code: (\d+)\. (?:DB::[A-Za-z]*Exception: )?(.*?)(?: \(([A-Z][A-Z0-9_]+)\))?\s*(?:\(version [^)]*\)+)?\s*$`)
+
+// parseException reads an error message of the engine or of a server.
+func parseException(msg string) *Exception {
+	msg = strings.TrimSpace(msg)
+	m := exceptionText.FindStringSubmatch(msg)
+	if m == nil {
+		return &Exception{Code: 1002, Name: "UNKNOWN_EXCEPTION", Message: msg}
+	}
+	code, err := strconv.Atoi(m[1])
+	if err != nil {
+		code = 1002
+	}
+	return &Exception{Code: code, Name: m[3], Message: m[2]}
+}
+
+// The codes that this package raises or looks for.
+const (
+	codeSyntax         = 62
+	codeNotImplemented = 48
+	codeReadAll        = 33
+	codeNetwork        = 210
+	codeForeign        = 1002 // an error that is no exception of ClickHouse
+)
+
+// statuses are the HTTP statuses of ClickHouse by error code; 500 for others.
+var statuses = map[int]int{
+	194: http.StatusUnauthorized, // REQUIRED_PASSWORD
+	192: http.StatusForbidden,    // UNKNOWN_USER
+	193: http.StatusForbidden,    // WRONG_PASSWORD
+	497: http.StatusForbidden,    // ACCESS_DENIED
+	512: http.StatusForbidden,    // SET_NON_GRANTED_ROLE
+	516: http.StatusForbidden,    // AUTHENTICATION_FAILED
+
+	6:   http.StatusBadRequest, // CANNOT_PARSE_TEXT
+	8:   http.StatusBadRequest, // THERE_IS_NO_COLUMN
+	15:  http.StatusBadRequest, // DUPLICATE_COLUMN
+	25:  http.StatusBadRequest, // CANNOT_PARSE_ESCAPE_SEQUENCE
+	26:  http.StatusBadRequest, // CANNOT_PARSE_QUOTED_STRING
+	27:  http.StatusBadRequest, // CANNOT_PARSE_INPUT_ASSERTION_FAILED
+	36:  http.StatusBadRequest, // BAD_ARGUMENTS
+	38:  http.StatusBadRequest, // CANNOT_PARSE_DATE
+	41:  http.StatusBadRequest, // CANNOT_PARSE_DATETIME
+	44:  http.StatusBadRequest, // ILLEGAL_COLUMN
+	53:  http.StatusBadRequest, // TYPE_MISMATCH
+	54:  http.StatusBadRequest, // UNKNOWN_ELEMENT_IN_AST
+	62:  http.StatusBadRequest, // SYNTAX_ERROR
+	72:  http.StatusBadRequest, // CANNOT_PARSE_NUMBER
+	117: http.StatusBadRequest, // INCORRECT_DATA
+	167: http.StatusBadRequest, // TOO_DEEP_AST
+	168: http.StatusBadRequest, // TOO_BIG_AST
+	223: http.StatusBadRequest, // UNEXPECTED_AST_STRUCTURE
+	321: http.StatusBadRequest, // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+	376: http.StatusBadRequest, // CANNOT_PARSE_UUID
+	427: http.StatusBadRequest, // CANNOT_COMPILE_REGEXP
+
+	46:  http.StatusNotFound, // UNKNOWN_FUNCTION
+	47:  http.StatusNotFound, // UNKNOWN_IDENTIFIER
+	50:  http.StatusNotFound, // UNKNOWN_TYPE
+	56:  http.StatusNotFound, // UNKNOWN_STORAGE
+	60:  http.StatusNotFound, // UNKNOWN_TABLE
+	63:  http.StatusNotFound, // UNKNOWN_AGGREGATE_FUNCTION
+	73:  http.StatusNotFound, // UNKNOWN_FORMAT
+	81:  http.StatusNotFound, // UNKNOWN_DATABASE
+	115: http.StatusNotFound, // UNKNOWN_SETTING
+	336: http.StatusNotFound, // UNKNOWN_DATABASE_ENGINE
+
+	48:  http.StatusNotImplemented,        // NOT_IMPLEMENTED
+	66:  http.StatusRequestEntityTooLarge, // QUERY_IS_TOO_LARGE
+	76:  http.StatusServiceUnavailable,    // CANNOT_OPEN_FILE
+	159: http.StatusRequestTimeout,        // TIMEOUT_EXCEEDED
+	209: http.StatusServiceUnavailable,    // SOCKET_TIMEOUT
+	381: http.StatusLengthRequired,        // HTTP_LENGTH_REQUIRED
+	439: http.StatusServiceUnavailable,    // CANNOT_SCHEDULE_TASK
+}
+
+// status is the HTTP status that ClickHouse answers the exception with.
+func (e *Exception) status() int {
+	if s, ok := statuses[e.Code]; ok {
+		return s
+	}
+	return http.StatusInternalServerError
+}
+
+// class says what the exception means for the chunk that met it.
+func (e *Exception) class() job.Class {
+	switch e.Code {
+	case 202, 241, 252: // TOO_MANY_SIMULTANEOUS_QUERIES, MEMORY_LIMIT_EXCEEDED, TOO_MANY_PARTS
+		return job.SlowDown
+	case 319: // UNKNOWN_STATUS_OF_INSERT
+		return job.Unknown
+	case 33, 32, 159, 160, 164, 209, 210, 216, 236, 242, 243, 394, 425, 439, 473, 999, 1000, 1001, 1002:
+		// Data cut short, timeouts, read only, network, a twin still running,
+		// cancelled, no space, system, lock timeout, Keeper, foreign exceptions.
+		return job.Retry
+	default:
+		return job.Permanent
+	}
+}
+
+// asException turns any error of running a statement into an exception.
+func asException(err error) *Exception {
+	if e, ok := err.(*Exception); ok {
+		return e
+	}
+	return &Exception{1002, "UNKNOWN_EXCEPTION", err.Error()}
+}

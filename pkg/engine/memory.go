@@ -1,0 +1,33 @@
+package engine
+
+import (
+	"bufio"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// machineMemory is the memory that this process may use: that of its control
+// group when one is set, else that of the machine; 2 GiB when neither can be
+// told.
+func machineMemory() int64 {
+	memory := int64(2 << 30)
+	if f, err := os.Open("/proc/meminfo"); err == nil {
+		defer f.Close()
+		for sc := bufio.NewScanner(f); sc.Scan(); {
+			fields := strings.Fields(sc.Text())
+			if len(fields) >= 2 && fields[0] == "MemTotal:" {
+				if kb, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
+					memory = kb << 10
+				}
+				break
+			}
+		}
+	}
+	if b, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 {
+			memory = min(memory, n)
+		}
+	}
+	return memory
+}
