@@ -1,0 +1,239 @@
+package files
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"drayage/pkg/job"
+)
+
+// DefaultChunkBytes is the target size of a chunk when Config names none.
+const DefaultChunkBytes = 64 << 20
+
+// Config is the block source.files of a pipeline.
+type Config struct {
+	// Paths are files and globs: *, ?, [a-z], {a,b} and ** for any number of
+	// directories. Each must match something. A file that several match is
+	// read once.
+	Paths []string
+	// Dir is what relative paths start from; the working directory by default.
+	Dir string
+	// Format is a ClickHouse input format, in any case; by default the
+	// extension says it. CSVWithNames is CSV with Header true, and so on.
+	Format string
+	// Compression is none, gzip, zstd, bz2, xz, lz4, br, snappy or deflate; by
+	// default the extension says it.
+	Compression string
+	// Header says whether CSV and TSV files begin with the names of their
+	// columns. nil: as the engine judges the first file; the others must
+	// then be alike. The engine sees no header where every value is text:
+	// say true there.
+	Header *bool
+	// Delimiter is the byte between the fields of CSV; a comma by default.
+	Delimiter string
+	// Quote is the byte around the fields of CSV: a double quote by default,
+	// or a single quote, or "none".
+	Quote string
+	// SkipLines leaves out lines before the header or the first record. As
+	// in ClickHouse, a line of CSV may hold newlines in quotes.
+	SkipLines int
+	// Regexp is what each line must match, for the format Regexp; its groups
+	// are the columns.
+	Regexp string
+	// Columns are the declared columns; empty: the engine infers them.
+	Columns []job.Column
+	// Settings are further format settings of the engine. They outrank the
+	// strict ones that this package sends. Those that would move the borders
+	// of records, or drop rows in silence, are refused.
+	Settings map[string]string
+	// ChunkBytes is about how large the chunks become; 64 MiB by default.
+	ChunkBytes int64
+}
+
+// FieldError is a mistake in one field of a Config.
+type FieldError struct {
+	Field   string // the key in the pipeline file, such as "delimiter" or "settings.max_threads"
+	Problem string
+	Hint    string // what to do; may be empty
+}
+
+func (e *FieldError) Error() string {
+	s := e.Field + ": " + e.Problem
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
+}
+
+// FieldErrors are all the mistakes of a Config, never empty.
+type FieldErrors []*FieldError
+
+func (e FieldErrors) Error() string {
+	lines := make([]string, len(e))
+	for i, one := range e {
+		lines[i] = one.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap lets errors.As find the first FieldError.
+func (e FieldErrors) Unwrap() []error {
+	all := make([]error, len(e))
+	for i, one := range e {
+		all[i] = one
+	}
+	return all
+}
+
+// Validate reports every mistake that can be seen without opening a file, as
+// FieldErrors, or nil.
+func (c Config) Validate() error {
+	var all FieldErrors
+	bad := func(field, hint, problem string, args ...any) {
+		all = append(all, &FieldError{field, fmt.Sprintf(problem, args...), hint})
+	}
+	if len(c.Paths) == 0 {
+		bad("path", "name a file or a glob such as data/*.csv", "is missing")
+	}
+	for _, p := range c.Paths {
+		c.checkPath(p, bad)
+	}
+	f := c.checkFormat(bad)
+	c.checkText(f, bad)
+	for _, name := range slices.Sorted(maps.Keys(c.Settings)) {
+		if why, refused := refusedSetting(name); refused {
+			bad("settings."+name, why, "can not be set here")
+		}
+	}
+	if c.ChunkBytes < 0 {
+		bad("chunk", "64MiB is the default", "is negative")
+	}
+	seen := map[string]bool{}
+	for _, col := range c.Columns {
+		if seen[col.Name] {
+			bad("columns", "", "the name %q is there twice", col.Name)
+		}
+		seen[col.Name] = true
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+type complain func(field, hint, problem string, args ...any)
+
+// numericRange is ClickHouse's glob of numbers, which doublestar reads as text.
+var numericRange = regexp.MustCompile(`\{\d+\.\.\d+\}`)
+
+func (c Config) checkPath(p string, bad complain) {
+	switch {
+	case p == "":
+		bad("path", "name a file or a glob such as data/*.csv", "is empty")
+	case strings.ContainsRune(p, 0):
+		bad("path", "", "%q holds a zero byte", p)
+	case !doublestar.ValidatePattern(filepath.ToSlash(p)):
+		bad("path", "a [ or { is not closed; write \\[ for the letter", "%q is not a glob", p)
+	case numericRange.MatchString(p):
+		bad("path", "list the numbers, such as {1,2,3}, or use * or [0-9]", "%q has a range of numbers, which is not supported", p)
+	}
+}
+
+// checkFormat returns the format of all files, or nil when it is left to their
+// extensions.
+func (c Config) checkFormat(bad complain) *format {
+	if c.Compression != "" {
+		if _, ok := compressionNamed(c.Compression); !ok {
+			bad("compression", near(c.Compression, compressionNames()), "%q is not known", c.Compression)
+		}
+	}
+	if c.Format != "" {
+		f, ok := formatNamed(c.Format)
+		if !ok {
+			bad("format", near(c.Format, formatNames()), "%q is not known", c.Format)
+			return nil
+		}
+		return &f
+	}
+	for _, p := range c.Paths {
+		if _, _, err := formatOfPath(p, c.Compression); err != nil && p != "" {
+			bad("format", "write format: CSV or another one", "is missing, and %q does not say it by its extension", p)
+			break
+		}
+	}
+	return nil
+}
+
+func (c Config) checkText(f *format, bad complain) {
+	is := func(families ...family) bool { return f == nil || slices.Contains(families, f.family) }
+	switch {
+	case c.Delimiter == "":
+	case !is(csv):
+		bad("delimiter", "", "does not apply to the format %s", f.name)
+	case len(c.Delimiter) != 1 || strings.ContainsAny(c.Delimiter, "\r\n\x00\"'.UL"):
+		bad("delimiter", "one byte, such as ; or | or a tab", "can not be %q", c.Delimiter)
+	}
+	switch {
+	case c.Quote == "":
+	case !is(csv):
+		bad("quote", "", "does not apply to the format %s", f.name)
+	case c.Quote != `"` && c.Quote != "'" && c.Quote != "none":
+		bad("quote", "a double quote, a single quote, or none", "can not be %q", c.Quote)
+	}
+	if c.Header != nil && f != nil {
+		switch {
+		case !f.mayHaveHeader():
+			bad("header", "", "does not apply to the format %s", f.name)
+		case f.header > 0 && !*c.Header:
+			bad("header", "drop one of the two", "is false, but the format %s has one", f.asked)
+		}
+	}
+	switch {
+	case c.SkipLines < 0:
+		bad("skip_lines", "", "is negative")
+	case c.SkipLines > 0 && !is(csv, tsv, lines):
+		bad("skip_lines", "", "does not apply to the format %s", f.name)
+	}
+	isRegexp := f != nil && f.name == "Regexp"
+	switch re, err := regexp.Compile(c.Regexp); {
+	case isRegexp && c.Regexp == "":
+		bad("regexp", `such as '^(\S+) (\S+) (.*)$'`, "is missing for the format Regexp")
+	case c.Regexp != "" && !isRegexp:
+		bad("regexp", "write format: Regexp", "applies to the format Regexp only")
+	case err != nil:
+		bad("regexp", "", "does not parse: %v", err)
+	case isRegexp && len(c.Columns) > 0 && re.NumSubexp() != len(c.Columns):
+		bad("regexp", "", "has %d groups for %d columns", re.NumSubexp(), len(c.Columns))
+	}
+}
+
+// withDefaults returns c with every default filled in.
+func (c Config) withDefaults() Config {
+	if c.ChunkBytes == 0 {
+		c.ChunkBytes = DefaultChunkBytes
+	}
+	if c.Delimiter == "" {
+		c.Delimiter = ","
+	}
+	if c.Quote == "" {
+		c.Quote = `"`
+	}
+	if c.Dir == "" {
+		c.Dir = "."
+	}
+	return c
+}
+
+// quote is the byte that quotes CSV fields, 0 for none.
+func (c Config) quote() byte {
+	if c.Quote == "none" {
+		return 0
+	}
+	return c.Quote[0]
+}

@@ -1,0 +1,234 @@
+package files
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"drayage/pkg/job"
+	"drayage/pkg/source"
+	"drayage/pkg/source/files/borders"
+	"drayage/pkg/source/files/rowgroups"
+)
+
+// MaxPiece bounds the encoded size of a chunk's description of its input.
+const MaxPiece = 3 << 10
+
+// piece is what a chunk says about its input.
+type piece struct {
+	Path  string `json:"p"`
+	Size  int64  `json:"s"`
+	MTime int64  `json:"t"` // nanoseconds
+	// Start and End are the bytes of a range, or the first row group and the
+	// one after the last; both 0 for a whole file.
+	Start  int64      `json:"a,omitempty"`
+	End    int64      `json:"z,omitempty"`
+	Header headerRule `json:"h,omitempty"`
+}
+
+// cursor is where planning goes on.
+type cursor struct {
+	Pattern int              `json:"g"`
+	Path    string           `json:"p"`
+	Size    int64            `json:"s"`
+	MTime   int64            `json:"t"`
+	At      borders.Position `json:"at"`          // for Parquet, Offset counts row groups
+	Done    bool             `json:"d,omitempty"` // nothing is left of the file
+	Header  headerRule       `json:"h,omitempty"`
+	Files   uint64           `json:"n"`
+}
+
+// Plan implements source.Source. Of the files it holds one open, and of that
+// one block in memory.
+func (s *Source) Plan(ctx context.Context, from json.RawMessage, columns []job.Column) iter.Seq2[source.Planned, error] {
+	return func(yield func(source.Planned, error) bool) {
+		p := planner{s: s, columns: columns, yield: yield}
+		if len(from) > 0 {
+			if err := json.Unmarshal(from, &p.at); err != nil {
+				yield(source.Planned{}, permanent("the cursor of a files source does not parse: %w", err))
+				return
+			}
+		}
+		err := s.walk(ctx, p.at.Pattern, p.at.Path, func(f found) error { return p.file(ctx, f) })
+		if err != nil {
+			yield(source.Planned{}, err)
+		}
+	}
+}
+
+// planner is one run of Plan.
+type planner struct {
+	s       *Source
+	columns []job.Column
+	yield   func(source.Planned, error) bool
+	at      cursor
+	resumed bool // the cursor's own file is behind
+}
+
+func (p *planner) file(ctx context.Context, at found) error {
+	going := false
+	if !p.resumed && p.at.Path != "" {
+		p.resumed = true
+		switch {
+		case at.pattern == p.at.Pattern && at.path == p.at.Path:
+			if p.at.Done {
+				return nil
+			}
+			going = true
+		case !p.at.Done:
+			return permanent("%s: %w while it was being planned", p.at.Path, source.ErrGone)
+		}
+	}
+	p.resumed = true
+	if !going {
+		p.at = cursor{Pattern: at.pattern, Path: at.path, Header: p.at.Header, Files: p.at.Files}
+	}
+	f, err := p.s.open(at.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if going {
+		if err := p.s.changed(f, p.at.Size, p.at.MTime); err != nil {
+			return err
+		}
+	} else {
+		p.at.Size, p.at.MTime = f.size, f.mtime
+		p.at.Files++
+	}
+	if f.size == 0 {
+		return nil
+	}
+	switch {
+	case f.format.family == parquet && f.comp.name == none:
+		return p.groups(f)
+	case f.format.splits() && f.comp.name == none:
+		return p.ranges(ctx, f, going)
+	}
+	return p.whole(ctx, f)
+}
+
+// chunk yields one chunk of f; it returns errStop when the caller has enough.
+func (p *planner) chunk(f *file, in piece, bytes int64) error {
+	in.Path, in.Size, in.MTime = f.path, f.size, f.mtime
+	input, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	if len(input) > MaxPiece {
+		return permanent("%s: the path is too long for a chunk's description of %d bytes", f.path, MaxPiece)
+	}
+	at, err := json.Marshal(p.at)
+	if err != nil {
+		return err
+	}
+	if !p.yield(source.Planned{Input: input, Cursor: at, Bytes: bytes, Inputs: p.at.Files}, nil) {
+		return errStop
+	}
+	return nil
+}
+
+// begin settles the header of a file that is new to the planner.
+func (p *planner) begin(ctx context.Context, f *file) (layout, headerRule, error) {
+	rule := p.at.Header
+	if rule == headerUnknown {
+		rule = p.s.rule(f.format, p.columns)
+	}
+	l, rule, err := p.s.settleHeader(ctx, f, rule, p.columns)
+	if err == nil && rule != headerByEngine {
+		p.at.Header = rule
+	}
+	return l, rule, err
+}
+
+func (p *planner) ranges(ctx context.Context, f *file, going bool) error {
+	if !going {
+		l, _, err := p.begin(ctx, f)
+		if err != nil {
+			return err
+		}
+		p.at.At = borders.Position{Offset: l.start}
+	}
+	c := p.s.cutter(f.format, f, f.size, borders.MaxRecord)
+	for {
+		r, next, err := c.Next(ctx, p.at.At, p.s.cfg.ChunkBytes)
+		var cut *borders.Error
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.As(err, &cut):
+			return permanent("%s: %w", f.path, err)
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return permanent("%s: %w while it was being planned: it became shorter", f.path, source.ErrChanged)
+		case err != nil:
+			return fmt.Errorf("cutting %s: %w", f.path, err)
+		}
+		p.at.At = next
+		p.at.Done = next.Offset >= f.size
+		if err := p.chunk(f, piece{Start: r.Start, End: r.End, Header: p.at.Header}, r.End-r.Start); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *planner) groups(f *file) error {
+	footer, err := rowgroups.Read(f, f.size)
+	if err != nil {
+		return permanent("%s: %w", f.path, err)
+	}
+	if err := p.s.checkNames(f, footer.Columns(), p.columns); err != nil {
+		return err
+	}
+	groups := footer.Groups()
+	for at := int(p.at.At.Offset); at < len(groups); {
+		end, bytes := at, int64(0)
+		for end < len(groups) && (end == at || bytes+groups[end].Bytes <= p.s.cfg.ChunkBytes) {
+			bytes += groups[end].Bytes
+			end++
+		}
+		p.at.At.Offset = int64(end)
+		p.at.Done = end == len(groups)
+		if err := p.chunk(f, piece{Start: int64(at), End: int64(end)}, bytes); err != nil {
+			return err
+		}
+		at = end
+	}
+	return nil
+}
+
+func (p *planner) whole(ctx context.Context, f *file) error {
+	p.at.Done = true
+	in := piece{}
+	if f.format.mayHaveHeader() {
+		_, rule, err := p.begin(ctx, f)
+		if err != nil {
+			return err
+		}
+		in.Header = rule
+	}
+	return p.chunk(f, in, f.size)
+}
+
+// checkNames compares the names in a file that names its columns by itself
+// with the columns of the source. Columns that are declared may leave some of
+// the file's out; inferred ones may not.
+func (s *Source) checkNames(f *file, names []string, columns []job.Column) error {
+	if truthy(s.cfg.Settings["input_format_parquet_case_insensitive_column_matching"]) {
+		return nil // the engine compares
+	}
+	unknown, missing, twice := compareNames(names, columns)
+	if len(s.cfg.Columns) > 0 {
+		unknown = nil
+	}
+	if len(unknown)+len(missing)+len(twice) == 0 {
+		return nil
+	}
+	hint := ""
+	if len(unknown) > 0 && len(missing)+len(twice) == 0 {
+		hint = "; declare the columns to leave others out"
+	}
+	return permanent("%s: its columns are not those of the source: %s%s", f.path, difference(unknown, missing, twice), hint)
+}
