@@ -1,0 +1,246 @@
+package clickhouse_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"drayage/pkg/clickhouse"
+	"drayage/pkg/engine"
+)
+
+// shared is the engine that most tests use, each in a database of its own.
+var shared *engine.Process
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "engine" {
+		if err := engine.ServeFromEnv(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(withEngine{m})
+}
+
+// withEngine runs the tests with the shared engine around them, so that the
+// leak check comes after its end.
+type withEngine struct{ m *testing.M }
+
+func (w withEngine) Run() (code int) {
+	var err error
+	if shared, err = engine.Start(context.Background(), engineConfig("")); err != nil {
+		fmt.Fprintln(os.Stderr, "starting the engine:", err)
+		return 1
+	}
+	defer func() {
+		if _, err := shared.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "stopping the engine:", err)
+			code = 1
+		}
+	}()
+	return w.m.Run()
+}
+
+func engineConfig(dir string) engine.Config {
+	cfg := engine.Config{Path: dir, User: "tester", Password: password, Library: os.Getenv("DRAY_LIBCHDB"),
+		Log: zerolog.New(os.Stderr).Level(zerolog.ErrorLevel)}
+	if dev := "/tmp/eng/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"; cfg.Library == "" {
+		if _, err := os.Stat(dev); err == nil {
+			cfg.Library = dev
+		}
+	}
+	return cfg
+}
+
+const password = "s3cr3t p@ss/word"
+
+// ownEngine starts an engine for one test.
+func ownEngine(t *testing.T, dir string) *engine.Process {
+	t.Helper()
+	p, err := engine.Start(t.Context(), engineConfig(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func closeEngine(t *testing.T, p *engine.Process) {
+	t.Helper()
+	if _, err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// open connects to an engine, in a database of the test's own.
+func open(t *testing.T, address string, change ...func(*clickhouse.Config)) *clickhouse.Client {
+	t.Helper()
+	cfg := clickhouse.Config{URL: address, Database: t.Name()}
+	for _, f := range change {
+		f(&cfg)
+	}
+	c, err := clickhouse.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// query returns the result of a query as TSV, without the last newline.
+func query(t *testing.T, c *clickhouse.Client, sql string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := c.Query(t.Context(), sql, "", &b); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// native returns the result of a query as Native.
+func native(t *testing.T, c *clickhouse.Client, sql string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := c.Query(t.Context(), sql, "Native", &b); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return b.Bytes()
+}
+
+func exec1(t *testing.T, c *clickhouse.Client, sql string) {
+	t.Helper()
+	if err := c.Exec(t.Context(), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// proxy passes connections on to an engine, and breaks them on request.
+type proxy struct {
+	url  string
+	l    net.Listener
+	addr string // of the engine
+	// cutAfter breaks a connection when so many bytes went up it; 0: never.
+	cutAfter atomic.Int64
+	// mute drops what comes down, and breaks the connection then.
+	mute atomic.Bool
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+	open map[net.Conn]bool
+}
+
+// newProxy makes a proxy for the engine at an address; its own has the same
+// user and password.
+func newProxy(t *testing.T, address string) *proxy {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{l: l, addr: u.Host, open: map[net.Conn]bool{}}
+	u.Host = l.Addr().String()
+	p.url = u.String()
+	p.wg.Go(p.serve)
+	t.Cleanup(func() {
+		l.Close()
+		p.cut()
+		p.wg.Wait()
+	})
+	return p
+}
+
+func (p *proxy) serve() {
+	for {
+		down, err := p.l.Accept()
+		if err != nil {
+			return
+		}
+		up, err := net.Dial("tcp", p.addr)
+		if err != nil {
+			down.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.open[down], p.open[up] = true, true
+		p.mu.Unlock()
+		shut := func() {
+			down.Close()
+			up.Close()
+			p.mu.Lock()
+			delete(p.open, down)
+			delete(p.open, up)
+			p.mu.Unlock()
+		}
+		p.wg.Go(func() {
+			defer shut()
+			buf := make([]byte, 32<<10)
+			for n := int64(0); ; {
+				m, err := down.Read(buf)
+				if limit := p.cutAfter.Load(); limit > 0 && n+int64(m) > limit {
+					_, _ = up.Write(buf[:max(limit-n, 0)])
+					return
+				}
+				n += int64(m)
+				if _, werr := up.Write(buf[:m]); err != nil || werr != nil {
+					return
+				}
+			}
+		})
+		p.wg.Go(func() {
+			defer shut()
+			buf := make([]byte, 32<<10)
+			for {
+				m, err := up.Read(buf)
+				if p.mute.Load() {
+					return
+				}
+				if _, werr := down.Write(buf[:m]); err != nil || werr != nil {
+					return
+				}
+			}
+		})
+	}
+}
+
+// cut breaks all connections.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.open {
+		c.Close()
+	}
+}
+
+// eventually waits for a condition, which it asks for again and again.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.NewTimer(20 * time.Second)
+	defer limit.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			t.Fatalf("never came: %s", what)
+		}
+	}
+}

@@ -1,0 +1,557 @@
+package clickhouse_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+
+	"drayage/pkg/clickhouse"
+	"drayage/pkg/job"
+)
+
+var columns = []job.Column{{Name: "id", Type: "UInt64"}, {Name: "s", Type: "String"}}
+
+var names = []string{"id", "s", "_job", "_chunk"}
+
+// target creates a table of id and s in the client's database.
+func target(t *testing.T, c *clickhouse.Client, name string) clickhouse.Table {
+	t.Helper()
+	table := clickhouse.Table{Database: c.Database(), Name: name}
+	err := c.Create(t.Context(), clickhouse.CreateSpec{Table: table, Columns: columns, Engine: "ENGINE = MergeTree ORDER BY id"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+// block is n rows, from an id on, of job j and a chunk.
+func block(t *testing.T, c *clickhouse.Client, chunk, from, n int) []byte {
+	t.Helper()
+	return native(t, c, fmt.Sprintf("SELECT number AS id, toString(number) AS s, toLowCardinality('j') AS _job, toUInt64(%d) AS _chunk FROM numbers(%d, %d) SETTINGS max_block_size = 10000000", chunk, from, n))
+}
+
+func load(table clickhouse.Table, body []byte, token string) clickhouse.Load {
+	return clickhouse.Load{Table: table, Columns: names, Body: bytes.NewReader(body), Length: int64(len(body)), Token: token}
+}
+
+func mustLoad(t *testing.T, c *clickhouse.Client, l clickhouse.Load) {
+	t.Helper()
+	if err := c.Load(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantRows(t *testing.T, c *clickhouse.Client, table clickhouse.Table, want int) {
+	t.Helper()
+	if got := query(t, c, "SELECT count() FROM "+table.SQL()); got != fmt.Sprint(want) {
+		t.Errorf("%s has %s rows, want %d", table, got, want)
+	}
+}
+
+func wantClass(t *testing.T, err error, want ...job.Class) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if strings.Contains(err.Error(), password) || strings.Contains(err.Error(), url.QueryEscape(password)) {
+		t.Errorf("the password is in %v", err)
+	}
+	for _, class := range want {
+		if job.ClassOf(err) == class {
+			return
+		}
+	}
+	t.Errorf("the class is %v, want one of %v: %v", job.ClassOf(err), want, err)
+}
+
+func TestLoadIsOnceForAToken(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	table := target(t, c, "t")
+	body := block(t, c, 0, 0, 1000)
+	l := load(table, body, "a")
+	l.Rows, l.QueryID, l.Comment = 1000, "TestLoadIsOnceForAToken-a", "job j"
+	mustLoad(t, c, l)
+	for range 3 {
+		l.Body = bytes.NewReader(body)
+		mustLoad(t, c, l)
+		wantRows(t, c, table, 1000)
+	}
+	mustLoad(t, c, load(table, body, "b"))
+	wantRows(t, c, table, 2000)
+	// The data are not looked at: another block under a used token is gone.
+	// That is why a token is never made from the attempt.
+	mustLoad(t, c, load(table, block(t, c, 0, 5000, 10), "a"))
+	wantRows(t, c, table, 2000)
+}
+
+func TestLoadOfTwoBlocksIsOnceToo(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	table := target(t, c, "t")
+	body := append(block(t, c, 0, 0, 100), block(t, c, 0, 100, 50)...)
+	for range 2 {
+		mustLoad(t, c, load(table, body, "a"))
+		wantRows(t, c, table, 150)
+	}
+}
+
+func TestLoadByTwinsAtOnce(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	table := target(t, c, "t")
+	body := block(t, c, 0, 0, 20000)
+	var wg sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		wg.Go(func() {
+			l := load(table, body, "a")
+			if i%2 == 0 { // half of them with the fence
+				l.QueryID = "twin"
+			}
+			errs[i] = c.Load(t.Context(), l)
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		var x *clickhouse.Exception
+		if err != nil && (!errors.As(err, &x) || x.Code != 216 || job.ClassOf(err) != job.SlowDown) {
+			t.Error(err)
+		}
+	}
+	wantRows(t, c, table, 20000)
+}
+
+func TestLoadTokenOutlivesTheServer(t *testing.T) {
+	t.Parallel()
+	p := ownEngine(t, t.TempDir())
+	defer closeEngine(t, p)
+	c := open(t, p.URL())
+	table := target(t, c, "t")
+	body := block(t, c, 0, 0, 1000)
+	mustLoad(t, c, load(table, body, "a"))
+	if err := syscall.Kill(p.Pid(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the engine answers again", func() bool { return p.Restarts() == 1 && c.Ping(t.Context()) == nil })
+	mustLoad(t, c, load(table, body, "a"))
+	wantRows(t, c, table, 1000)
+}
+
+// brokenReader gives data and then an error.
+type brokenReader struct {
+	data io.Reader
+	err  error
+}
+
+func (r brokenReader) Read(p []byte) (int, error) {
+	n, err := r.data.Read(p)
+	if err == io.EOF { //nolint:errorlint // io.Reader's contract
+		err = r.err
+	}
+	return n, err
+}
+
+func TestLoadOfACutBodyInsertsNothing(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, shared.URL())
+	c := open(t, p.url)
+	table := target(t, c, "t")
+	body := block(t, c, 0, 0, 200000)
+	mine := errors.New("the disk is on fire")
+	for name, tc := range map[string]struct {
+		body  io.Reader
+		cut   int64
+		class job.Class
+		is    error
+	}{
+		"the body ends early":      {body: bytes.NewReader(body[:len(body)/2]), is: io.ErrUnexpectedEOF},
+		"the file ends early":      {body: file(t, body[:len(body)/2]), is: io.ErrUnexpectedEOF},
+		"reading the body fails":   {body: brokenReader{bytes.NewReader(body[:len(body)/2]), mine}, is: mine},
+		"and can not be repeated":  {body: brokenReader{bytes.NewReader(body[:len(body)/2]), job.WithClass(mine, job.Permanent)}, is: mine, class: job.Permanent},
+		"the connection is cut":    {body: bytes.NewReader(body), cut: int64(len(body) / 2)},
+		"the connection of a file": {body: file(t, body), cut: int64(len(body) / 2)},
+	} {
+		l := load(table, body, "a")
+		l.Body = tc.body
+		p.cutAfter.Store(tc.cut)
+		err := c.Load(t.Context(), l)
+		p.cutAfter.Store(0)
+		if err == nil || tc.is != nil && !errors.Is(err, tc.is) {
+			t.Errorf("%s: got %v", name, err)
+			continue
+		}
+		if tc.cut > 0 {
+			// How much the kernel has taken is not known.
+			wantClass(t, err, job.Retry, job.Unknown)
+		} else {
+			wantClass(t, err, tc.class)
+		}
+		wantRows(t, c, table, 0)
+	}
+	// The token is not spent.
+	mustLoad(t, c, load(table, body, "a"))
+	wantRows(t, c, table, 200000)
+}
+
+func TestLoadWithoutAnAnswerIsUnknown(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, shared.URL())
+	c := open(t, p.url)
+	table := target(t, c, "t")
+	body := block(t, c, 0, 0, 1000)
+	for i, b := range []io.Reader{bytes.NewReader(body), file(t, body)} {
+		l := load(table, body, fmt.Sprint(i))
+		l.Body = b
+		p.mute.Store(true)
+		err := c.Load(t.Context(), l)
+		p.mute.Store(false)
+		wantClass(t, err, job.Unknown)
+		rows := 1000 * (i + 1)
+		eventually(t, "the rows", func() bool { return query(t, c, "SELECT count() FROM t") == fmt.Sprint(rows) })
+		l.Body = bytes.NewReader(body)
+		mustLoad(t, c, l)
+		wantRows(t, c, table, rows)
+	}
+}
+
+func TestLoadIntoAServerThatDies(t *testing.T) {
+	t.Parallel()
+	p := ownEngine(t, t.TempDir())
+	c := open(t, p.URL())
+	table := target(t, c, "t")
+	body := block(t, c, 0, 0, 100000)
+
+	pid := p.Pid()
+	l := load(table, body, "a")
+	l.Body = io.MultiReader(bytes.NewReader(body[:len(body)/2]), killer(pid), bytes.NewReader(body[len(body)/2:]))
+	wantClass(t, c.Load(t.Context(), l), job.Retry, job.Unknown)
+	eventually(t, "the engine answers again", func() bool { return p.Restarts() == 1 && c.Ping(t.Context()) == nil })
+	wantRows(t, c, table, 0)
+	mustLoad(t, c, load(table, body, "a"))
+	wantRows(t, c, table, 100000)
+
+	closeEngine(t, p)
+	for _, err := range []error{
+		c.Load(t.Context(), load(table, body, "b")),
+		c.Ping(t.Context()),
+		c.Exec(t.Context(), "SELECT 1"),
+	} {
+		wantClass(t, err, job.SlowDown)
+		if !errors.Is(err, clickhouse.ErrUnavailable) || !strings.Contains(err.Error(), c.URLForPeople()) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// killer is a reader of nothing that kills a process.
+type killer int
+
+func (k killer) Read([]byte) (int, error) {
+	_ = syscall.Kill(int(k), syscall.SIGKILL)
+	return 0, io.EOF
+}
+
+func TestLoadHonoursTheContext(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	table := target(t, c, "t")
+	body := block(t, c, 0, 0, 100000)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r, w := io.Pipe()
+	go func() {
+		_, _ = w.Write(body[:len(body)/2])
+		cancel(job.ErrLeaseLost)
+		_ = w.CloseWithError(job.ErrLeaseLost) // as a source does
+	}()
+	l := load(table, body, "a")
+	l.Body = r
+	err := c.Load(ctx, l)
+	if err == nil || job.Judge(ctx, err, 0).Kind != job.VerdictLeaseLost {
+		t.Errorf("got %v", err)
+	}
+
+	l = load(table, body, "a")
+	l.Body, l.Timeout = stuck{make(chan struct{})}, 50*time.Millisecond
+	go func() { // frees the reader once the deadline is over
+		time.AfterFunc(150*time.Millisecond, func() { close(l.Body.(stuck).free) })
+	}()
+	err = c.Load(t.Context(), l)
+	wantClass(t, err, job.Retry, job.Unknown)
+	wantRows(t, c, table, 0)
+}
+
+// stuck is a reader that waits.
+type stuck struct{ free chan struct{} }
+
+func (s stuck) Read([]byte) (int, error) {
+	<-s.free
+	return 0, io.EOF
+}
+
+// file is a file in memory with the body in it.
+func file(t *testing.T, body []byte) *os.File {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "body")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if _, err := f.Write(body); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestLoadOfAFile(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	table := target(t, c, "t")
+	body := block(t, c, 0, 0, 300000)
+	f := file(t, append([]byte("head"), body...))
+	if _, err := f.Seek(4, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		l := load(table, body, fmt.Sprint(i/2))
+		l.Body = f
+		mustLoad(t, c, l)
+		wantRows(t, c, table, 300000*(1+i/2))
+		if at, err := f.Seek(0, io.SeekCurrent); at != 4 || err != nil {
+			t.Fatalf("the file is at %d, %v", at, err)
+		}
+	}
+	// More in the file than the body: read as a stream, up to the length.
+	if _, err := f.WriteAt([]byte("tail"), int64(len(body)+4)); err != nil {
+		t.Fatal(err)
+	}
+	l := load(table, body, "x")
+	l.Body = f
+	mustLoad(t, c, l)
+	wantRows(t, c, table, 900000)
+}
+
+func TestLoadThatCanNotBe(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	table := target(t, c, "t")
+	body := block(t, c, 0, 0, 500000) // large: the refusal comes while it is being sent
+	for name, tc := range map[string]struct {
+		change func(*clickhouse.Load)
+		code   int32
+	}{
+		"no token":       {func(l *clickhouse.Load) { l.Token = "" }, 0},
+		"no columns":     {func(l *clickhouse.Load) { l.Columns = nil }, 0},
+		"no length":      {func(l *clickhouse.Load) { l.Length = 0 }, 0},
+		"no body":        {func(l *clickhouse.Load) { l.Body = nil }, 0},
+		"no table":       {func(l *clickhouse.Load) { l.Table.Name = "none" }, 60},
+		"no database":    {func(l *clickhouse.Load) { l.Table.Database = "none" }, 81},
+		"unknown column": {func(l *clickhouse.Load) { l.Columns = []string{"id", "s", "_job", "nope"} }, 16},
+		"wrong setting":  {func(l *clickhouse.Load) { l.Settings = map[string]string{"no_such_setting": "1"} }, 115},
+		"not Native":     {func(l *clickhouse.Load) { l.Body = strings.NewReader(strings.Repeat("\xff", len(body))) }, -1},
+	} {
+		for range 3 {
+			l := load(table, body, "a")
+			tc.change(&l)
+			err := c.Load(t.Context(), l)
+			var x *clickhouse.Exception
+			if tc.code < 0 {
+				if !errors.As(err, &x) {
+					t.Errorf("%s: got %v", name, err)
+				}
+				continue
+			}
+			wantClass(t, err, job.Permanent)
+			if errors.As(err, &x) != (tc.code > 0) || x != nil && x.Code != tc.code {
+				t.Errorf("%s: got %v", name, err)
+			}
+		}
+	}
+	wantRows(t, c, table, 0)
+}
+
+// What the server does with a column of another type: it converts, as a CAST
+// does, without a word. This is why CheckTarget refuses such a table.
+func TestLoadConvertsTypesInSilence(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	exec1(t, c, "CREATE DATABASE "+quoted(c.Database()))
+	for _, tc := range []struct{ from, value, to, got string }{
+		{"UInt16", "300", "UInt8", "44"},                // wraps
+		{"Int32", "-1", "UInt32", "4294967295"},         // wraps
+		{"Float64", "1.9", "Int32", "1"},                // cuts
+		{"Nullable(Int32)", "NULL", "Int32", "0"},       // the column's default
+		{"Int64", "1700000000", "String", "1700000000"}, // text
+		{"String", "42", "UInt8", "42"},                 // parsed
+		{"UInt8", "200", "UInt64", "200"},
+		{"String", "x", "LowCardinality(String)", "x"},
+		{"String", "x", "UInt8", "code 6"},  // an error at least
+		{"String", "z", "Enum8('a'=1)", ""}, // see below
+	} {
+		exec1(t, c, "CREATE OR REPLACE TABLE v (x "+tc.to+") ENGINE = MergeTree ORDER BY tuple() SETTINGS non_replicated_deduplication_window = 100")
+		value := "'" + tc.value + "'"
+		if tc.value == "NULL" {
+			value = tc.value
+		}
+		body := native(t, c, "SELECT CAST("+value+" AS "+tc.from+") AS x")
+		err := c.Load(t.Context(), clickhouse.Load{Table: clickhouse.Table{Name: "v"}, Columns: []string{"x"},
+			Body: bytes.NewReader(body), Length: int64(len(body)), Token: "a"})
+		var x *clickhouse.Exception
+		switch {
+		case errors.As(err, &x):
+			if got := fmt.Sprintf("code %d", x.Code); tc.got != "" && got != tc.got {
+				t.Errorf("%s to %s: %v", tc.from, tc.to, err)
+			}
+			wantClass(t, err, job.Permanent)
+		case err != nil:
+			t.Error(err)
+		default:
+			if got := query(t, c, "SELECT x FROM v"); got != tc.got {
+				t.Errorf("%s %s to %s: got %q, want %q", tc.from, tc.value, tc.to, got, tc.got)
+			}
+		}
+	}
+}
+
+func quoted(name string) string { return "`" + strings.ReplaceAll(name, "`", "\\`") + "`" }
+
+func TestLoadKeepsViewsRight(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	table := target(t, c, "t")
+	exec1(t, c, "CREATE TABLE sums (k UInt64, n UInt64) ENGINE = SummingMergeTree ORDER BY k SETTINGS non_replicated_deduplication_window = 10000")
+	exec1(t, c, "CREATE MATERIALIZED VIEW mv TO sums AS SELECT id % 10 AS k, count() AS n FROM t GROUP BY k")
+	for chunk := range 3 {
+		body := block(t, c, chunk, 1000*chunk, 1000)
+		for range 3 {
+			mustLoad(t, c, load(table, body, fmt.Sprint(chunk)))
+		}
+	}
+	wantRows(t, c, table, 3000)
+	if got := query(t, c, "SELECT sum(n) FROM sums"); got != "3000" {
+		t.Errorf("the view counted %s rows", got)
+	}
+}
+
+func TestLoadIntoManyPartitions(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	table := clickhouse.Table{Name: "p"}
+	if err := c.Create(t.Context(), clickhouse.CreateSpec{Table: table, Columns: columns, Engine: "ENGINE = MergeTree PARTITION BY id ORDER BY id"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		mustLoad(t, c, load(table, block(t, c, 0, 0, 150), "a"))
+		wantRows(t, c, clickhouse.Table{Database: c.Database(), Name: "p"}, 150)
+	}
+}
+
+func TestLoadWithAwkwardNames(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL(), func(cfg *clickhouse.Config) { cfg.Database = "awk ward.`db` (1)" })
+	cols := []job.Column{}
+	var list []string
+	var sel []string
+	for i, name := range []string{"a b", `c"d`, "e`f", "$g", "h.i", `j\k`, "l(m)", "n'o", "FORMAT Native", "ü{x:UInt8}", "%s ?", "values"} {
+		cols = append(cols, job.Column{Name: name, Type: "UInt64"})
+		list = append(list, name)
+		sel = append(sel, fmt.Sprintf("number + %d AS c%d", i, i))
+	}
+	table := clickhouse.Table{Database: c.Database(), Name: "t) FORMAT `CSV` -- $1 ?"}
+	for range 2 {
+		if err := c.Create(t.Context(), clickhouse.CreateSpec{Table: table, Columns: cols, Engine: "ENGINE = MergeTree ORDER BY `a b`"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.CheckTarget(t.Context(), table, cols); err != nil {
+		t.Fatal(err)
+	}
+	body := native(t, c, "SELECT "+strings.Join(sel, ", ")+" FROM numbers(3)")
+	// Native carries names: those of the body must be the table's.
+	_ = body
+	aliased := make([]string, len(list))
+	for i, name := range list {
+		aliased[i] = fmt.Sprintf("number + %d AS `%s`", i, strings.NewReplacer("\\", "\\\\", "`", "\\`").Replace(name))
+	}
+	body = native(t, c, "SELECT "+strings.Join(aliased, ", ")+", toLowCardinality('j''s') AS _job, toUInt64(1) AS _chunk FROM numbers(3)")
+	mustLoad(t, c, clickhouse.Load{Table: table, Columns: append(list, "_job", "_chunk"), Body: bytes.NewReader(body), Length: int64(len(body)), Token: "it's\\ a `token`"})
+	wantRows(t, c, table, 3)
+	if n, err := c.ChunkRows(t.Context(), table, "j's", 1); n != 3 || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+}
+
+// Compressed bodies go through a proxy that unpacks them, as nginx can.
+func TestLoadCompressed(t *testing.T) {
+	t.Parallel()
+	engineURL, err := url.Parse(shared.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = engineURL.Scheme, engineURL.Host }}
+	seen := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		enc := r.Header.Get("Content-Encoding")
+		seen[enc]++
+		switch enc {
+		case "lz4":
+			r.Body = io.NopCloser(lz4.NewReader(r.Body))
+		case "zstd":
+			z, err := zstd.NewReader(r.Body, zstd.WithDecoderConcurrency(1))
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			defer z.Close()
+			r.Body = io.NopCloser(z)
+		}
+		r.Header.Del("Content-Encoding")
+		r.ContentLength = -1
+		pass.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	address, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.User = engineURL.User
+	for _, method := range []string{clickhouse.CompressionLZ4, clickhouse.CompressionZSTD} {
+		c := open(t, address.String(), func(cfg *clickhouse.Config) { cfg.Compression = method })
+		table := target(t, c, method)
+		body := block(t, c, 0, 0, 100000)
+		for _, b := range []io.Reader{bytes.NewReader(body), file(t, body)} {
+			l := load(table, body, "a")
+			l.Body = b
+			mustLoad(t, c, l)
+			wantRows(t, c, table, 100000)
+		}
+		mine := errors.New("the disk is on fire")
+		l := load(table, body, "b")
+		l.Body = brokenReader{bytes.NewReader(body[:len(body)/2]), mine}
+		if err := c.Load(t.Context(), l); !errors.Is(err, mine) {
+			t.Errorf("got %v", err)
+		}
+		wantRows(t, c, table, 100000)
+		if seen[method] != 3 {
+			t.Errorf("%s was used %d times", method, seen[method])
+		}
+	}
+}
