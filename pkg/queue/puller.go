@@ -27,10 +27,9 @@ const (
 // Statuses of a pull, NATS ADR-13 and ADR-37: the Status header of a message
 // that comes from the consumer itself.
 const (
-	statusHeader    = "Status"
-	statusNotFound  = "404" // nothing there, for a pull that does not wait
-	statusTimeout   = "408" // nothing came
-	statusForbidden = "409" // consumer deleted, leader changed, too many pulls, …
+	statusHeader   = "Status"
+	statusNotFound = "404" // nothing there, for a pull that does not wait
+	statusTimeout  = "408" // nothing came
 )
 
 // Puller takes chunks of one job, one at a time. It is safe for concurrent use:
@@ -122,7 +121,7 @@ func (q *Queue) requestPull(stream, consumer, inbox string, r pullRequest) error
 	if err != nil {
 		return err
 	}
-	return q.nc.PublishRequest(q.js.Options().APIPrefix+"CONSUMER.MSG.NEXT."+stream+"."+consumer, inbox, body)
+	return q.nc.PublishRequest(subjectPull+stream+"."+consumer, inbox, body)
 }
 
 // pullOne gets one message from a durable consumer. We speak the pull protocol
@@ -199,12 +198,9 @@ func (q *Queue) pullOnce(ctx context.Context, stream, consumer string, r pullReq
 		case statusNotFound, statusTimeout:
 			_ = sub.Unsubscribe()
 			return nil, nil
-		case statusForbidden:
+		default: // 503 nobody there, 409 consumer deleted, leader changed, too many pulls, …
 			_ = sub.Unsubscribe()
-			return nil, errRefused
-		default: // 503 no responders, 400 and whatever comes
-			_ = sub.Unsubscribe()
-			return nil, nats.ErrNoResponders
+			return nil, fmt.Errorf("%w: status %s", errRefused, m.Header.Get(statusHeader))
 		}
 	case <-ctx.Done():
 		q.background.Add(1)

@@ -56,9 +56,11 @@ func (q *Queue) Submissions(ctx context.Context) (*Intake, error) {
 type Incoming struct {
 	// Submission is what was asked for; zero when Err is not nil.
 	Submission job.Submission
-	Raw        []byte // the message as it came
-	Err        error  // the message is not a submission, and why; Term it
-	Attempt    int    // the number of this delivery, from 1
+	Raw        []byte    // the message as it came
+	Err        error     // the message is not a submission, and why; Term it
+	Attempt    int       // the number of this delivery, from 1
+	At         time.Time // when it was submitted; the same at each delivery
+	Sequence   uint64    // its place in the stream; the same at each delivery
 
 	q       *Queue
 	reply   string
@@ -75,7 +77,7 @@ func (in *Intake) Next(ctx context.Context, wait time.Duration) (*Incoming, erro
 	}
 	s := &Incoming{Raw: msg.Data, Attempt: 1, q: in.q, reply: msg.Reply}
 	if meta, err := msg.Metadata(); err == nil {
-		s.Attempt = int(meta.NumDelivered)
+		s.Attempt, s.At, s.Sequence = int(meta.NumDelivered), meta.Timestamp.UTC(), meta.Sequence.Stream
 	}
 	if err := json.Unmarshal(msg.Data, &s.Submission); err != nil {
 		s.Submission, s.Err = job.Submission{}, fmt.Errorf("submission: %w", invalid("%v", err))

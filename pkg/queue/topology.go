@@ -40,6 +40,9 @@ const (
 	subjectResult = "dray.results.>"
 	subjectDead   = "dray.dead.>"
 	subjectEvents = "dray.events.>"
+
+	// JetStream's API of one pull, + stream.consumer (NATS ADR-13).
+	subjectPull = "$JS.API.CONSUMER.MSG.NEXT."
 )
 
 // Bounds that are nobody's configuration.
