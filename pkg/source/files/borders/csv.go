@@ -41,7 +41,7 @@ func (c *CSV) Next(ctx context.Context, at Position, want int64) (Range, Positio
 	if at.Offset >= c.w.size {
 		return Range{}, at, io.EOF
 	}
-	s := csvScan{c: c, target: at.Offset + max(want, 1), pos: at.Offset, start: true}
+	s := csvScan{c: c, target: at.Offset + max(want, 1), pos: at.Offset, here: fieldStart}
 	for s.end == 0 {
 		if s.pos > s.target+c.MaxRecord {
 			return Range{}, at, s.tooLong()
@@ -64,7 +64,7 @@ type csvScan struct {
 	pos    int64 // everything before was seen
 	quoted bool  // pos is in a quoted field
 	opened int64 // where its quote is
-	start  bool  // a quote at pos would open a field
+	here   place // of pos, outside quotes
 	end    int64 // the border, once it is found
 }
 
@@ -75,13 +75,8 @@ func (s *csvScan) block(b []byte, pre int, last bool) error {
 	i := pre
 	for i < len(b) {
 		if s.quoted {
-			j := bytes.IndexByte(b[i:], s.c.Quote)
-			if j < 0 {
-				i = len(b)
-				break
-			}
-			i += j
-			if i+1 == len(b) && !last {
+			i += s.closing(b[i:])
+			if i == len(b) || i+1 == len(b) && !last {
 				break // is it doubled? the next block tells
 			}
 			if i+1 < len(b) && b[i+1] == s.c.Quote {
@@ -89,33 +84,40 @@ func (s *csvScan) block(b []byte, pre int, last bool) error {
 				continue
 			}
 			i++
-			s.quoted, s.start = false, false
+			s.quoted, s.here = false, inField
+			// Mostly a delimiter and a quote follow, or the next line's quote.
+			if i+1 < len(b) && b[i+1] == s.c.Quote &&
+				(b[i] == s.c.Delimiter || b[i] == '\n' && base+int64(i)+1 < s.target) {
+				i++
+				s.quoted, s.opened = true, base+int64(i)
+				i++
+			}
 			continue
 		}
 		q := s.nextQuote(b[i:])
-		if base+int64(i+q) >= s.target {
-			from := max(i, int(s.target-base)-1)
+		if base+int64(i+q)+1 >= s.target {
+			// Two back: the line's end may have a CR after its LF.
+			from := max(i, int(s.target-base)-2)
 			if done, wait := s.border(b, base, from, i+q, last); done {
 				return nil
 			} else if wait >= 0 {
-				s.start = false // at a newline
+				s.here = inField // at a newline
 				i = wait
 				break
 			}
 		}
-		opens, err := s.opens(b, base, i, i+q)
-		if err != nil {
-			return err
-		}
-		i += q
-		s.start = opens
-		if i == len(b) {
+		s.here = s.place(b, i, i+q)
+		if i += q; i == len(b) {
 			break
 		}
-		if opens {
+		switch s.here {
+		case fieldStart:
 			s.quoted, s.opened = true, base+int64(i)
+		case eitherWay:
+			return &Error{base + int64(i), "a quote after CR LF CR",
+				"ClickHouse reads it in two ways; end lines with LF or CRLF"}
 		}
-		s.start = false
+		s.here = inField
 		i++
 	}
 	s.pos = base + int64(i)
@@ -127,6 +129,25 @@ func (s *csvScan) block(b []byte, pre int, last bool) error {
 	}
 	s.end = s.c.w.size
 	return nil
+}
+
+// shortField is how far a quote is searched byte by byte before the machine's
+// wide search pays.
+const shortField = 16
+
+// closing is the index of the next quote in b, or its length.
+func (s *csvScan) closing(b []byte) int {
+	for i, c := range b[:min(shortField, len(b))] {
+		if c == s.c.Quote {
+			return i
+		}
+	}
+	if len(b) > shortField {
+		if i := bytes.IndexByte(b[shortField:], s.c.Quote); i >= 0 {
+			return shortField + i
+		}
+	}
+	return len(b)
 }
 
 // nextQuote is the index of the first quote in b, or its length.
@@ -174,33 +195,41 @@ func (s *csvScan) border(b []byte, base int64, from, to int, last bool) (done bo
 	}
 }
 
-// opens reports whether a quote at b[k] would open a field, where b[lo:k] is
-// unquoted and s.start answers for lo.
-func (s *csvScan) opens(b []byte, base int64, lo, k int) (bool, error) {
+// place says what a quote at b[k] would be, where b[lo:k] is unquoted and
+// s.here answers for lo.
+func (s *csvScan) place(b []byte, lo, k int) place {
 	if !s.c.SpaceIsText {
 		for k > lo && (b[k-1] == ' ' || b[k-1] == '\t') && b[k-1] != s.c.Delimiter {
 			k--
 		}
 	}
 	if k == lo {
-		return s.start, nil
+		return s.here
 	}
 	switch b[k-1] {
 	case s.c.Delimiter, '\n':
-		return true, nil
+		return fieldStart
 	case '\r':
 		// The CR of LF CR ends the line; any other is a field's first letter.
 		if k < 2 || b[k-2] != '\n' {
-			return false, nil
+			return inField
 		}
 		if k > 2 && b[k-3] == '\r' {
-			return false, &Error{base + int64(k-1), "a carriage return between a line's end and a quote",
-				"ClickHouse reads it in two ways; end lines with LF or CRLF"}
+			return eitherWay
 		}
-		return true, nil
+		return fieldStart
 	}
-	return false, nil
+	return inField
 }
+
+// place is what a quote would be somewhere outside quotes.
+type place uint8
+
+const (
+	inField    place = iota // a letter
+	fieldStart              // the opening of a field
+	eitherWay               // one or the other, depending on the column before
+)
 
 func (s *csvScan) tooLong() error {
 	if !s.quoted {

@@ -56,7 +56,7 @@ func (j *JSON) Next(ctx context.Context, at Position, want int64) (Range, Positi
 	switch {
 	case s.depth > 0:
 		return Range{}, at, &Error{s.record, "the row that begins here is cut off by the end of the file", "was the file copied whole?"}
-	case s.mode == Elems && s.gap != closed:
+	case s.mode == Elems && s.gap < closed:
 		return Range{}, at, &Error{j.w.size, "the array has no closing bracket", "was the file copied whole?"}
 	case s.start < 0:
 		return Range{}, at, io.EOF
