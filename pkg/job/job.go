@@ -41,8 +41,9 @@ type Frozen struct {
 	// Pipeline is the pipeline with parameters filled in and defaults set;
 	// only package pipeline reads it. It holds no secrets.
 	Pipeline json.RawMessage `json:"pipeline"`
-	Columns  []Column        `json:"columns"` // of chunk, the source's
-	Output   []Column        `json:"output"`  // of the SELECT, as it will be sent
+	Columns  []Column        `json:"columns"`  // of chunk, the source's
+	Selected []Column        `json:"selected"` // what the pipeline's SELECT gives
+	Output   []Column        `json:"output"`   // the same under the target's types, as they are sent
 	Database string          `json:"database"`
 	Table    string          `json:"table"`
 	// Provenance is true when the table has the columns _job and _chunk.

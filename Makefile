@@ -1,0 +1,40 @@
+# Everything a person or CI does with Drayage. `make help` lists it.
+
+GO      ?= go
+BIN     := bin/dray
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+ROWS    ?= 10000000
+ROUNDS  ?= 5
+
+# Where the demo and the benchmark keep their data: within the clone.
+export DRAY_DATA_DIR ?= $(CURDIR)/.dray
+
+.DEFAULT_GOAL := help
+.PHONY: help build engine demo test lint bench compose-smoke clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/dray
+	$(GO) build -trimpath -ldflags "-X drayage/pkg/version.Version=$(VERSION)" -o $(BIN) .
+
+engine: ## install the ClickHouse engine library into the cache (once, 180 MB)
+	@sh pkg/engine/lib/install.sh
+
+demo: build engine ## load real flights into ClickHouse and look at them
+	@sh scripts/demo.sh
+
+test: engine ## run all tests, with the race detector where it works
+	@sh scripts/test.sh
+
+lint: ## gofmt, go vet and golangci-lint
+	@sh scripts/lint.sh
+
+bench: build engine ## compare dray run with ClickHouse's own INSERT SELECT FROM file (ROWS=, ROUNDS=)
+	@$(BIN) version && $(GO) run ./scripts/bench -dray $(BIN) -rows $(ROWS) -rounds $(ROUNDS)
+
+compose-smoke: ## prove docker-compose.yml on a local Docker engine (root, Debian)
+	@sh scripts/compose-smoke.sh
+
+clean: ## remove what the demo, the benchmark and the build made
+	rm -rf bin .dray

@@ -1,0 +1,188 @@
+package coordinator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"drayage/pkg/clickhouse"
+	"drayage/pkg/engine"
+	"drayage/pkg/job"
+	"drayage/pkg/pipeline"
+	"drayage/pkg/source"
+	"drayage/pkg/source/files"
+	"drayage/pkg/source/kinds"
+	"drayage/pkg/transform"
+)
+
+// Freezer finds out everything a job depends on beside its inputs: the columns
+// of the source, those of the SELECT, and the target.
+type Freezer struct {
+	Engine     *engine.Client
+	ClickHouse *clickhouse.Client // nil: the target is not looked at
+	// Create makes the target when it does not exist. Without it an absent
+	// target is only checked for a create clause.
+	Create bool
+}
+
+// Frozen is a job's pipeline made ready.
+type Frozen struct {
+	job.Frozen
+	Source source.Source
+	Exists bool // whether the target was there before
+}
+
+// Freeze reads the pipeline's surroundings. A mistake of the pipeline is of
+// type pipeline.Errors, with its place; it and everything else that trying
+// again can not mend is marked job.Permanent. The pipeline of doc is not
+// changed.
+func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, jobTime time.Time) (*Frozen, error) {
+	raw, err := json.Marshal(doc.Pipeline)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the pipeline: %w", err)
+	}
+	p := &pipeline.Pipeline{} // a copy, for Resolve puts secrets into it
+	if err := json.Unmarshal(raw, p); err != nil {
+		return nil, fmt.Errorf("copying the pipeline: %w", err)
+	}
+	if err := p.Resolve(pipeline.Resolver{JobTime: jobTime, Env: os.LookupEnv, File: os.ReadFile}); err != nil {
+		return nil, job.WithClass(fmt.Errorf("resolving the pipeline: %w", err), job.Permanent)
+	}
+	out := &Frozen{Frozen: job.Frozen{Pipeline: raw, JobTime: jobTime}}
+	if out.Source, err = kinds.New(p, doc.Dir); err != nil {
+		return nil, sourceError(doc, err)
+	}
+	if out.Columns, err = out.Source.Columns(ctx, f.Engine); err != nil {
+		return nil, sourceError(doc, err)
+	}
+	if len(out.Columns) == 0 {
+		return nil, mistake(doc.At("source", "the input has no columns", "declare them with source.columns"))
+	}
+	for name, l := range p.Lookups {
+		if err := lookupExists(doc, name, l.Path); err != nil {
+			return nil, err
+		}
+	}
+	ws, err := transform.Prepare(ctx, f.Engine, transform.WorkspaceName("plan", id), doc.Dir, p.Lookups)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the transformation: %w", err)
+	}
+	defer ws.Drop(context.WithoutCancel(ctx))
+
+	sel := p.Transform
+	if sel == "" {
+		sel = transform.Everything
+	}
+	if out.Selected, err = transform.Check(ctx, ws, sel, out.Columns); err != nil {
+		return nil, sqlError(doc, err)
+	}
+	out.Output = out.Selected
+	if f.ClickHouse != nil {
+		if err := f.target(ctx, doc, p, out); err != nil {
+			return nil, err
+		}
+	}
+	out.Baseline, err = transform.Baseline(ctx, ws, sel, out.Columns, transform.Output{
+		Columns: out.Output, From: out.Selected, Provenance: out.Provenance, Job: id,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// target finds or makes the table and takes its types over.
+func (f Freezer) target(ctx context.Context, doc *pipeline.Document, p *pipeline.Pipeline, out *Frozen) error {
+	table, err := clickhouse.ParseTable(p.Load.Table, f.ClickHouse.Database())
+	if err != nil {
+		return mistake(doc.At("load.table", err.Error(), ""))
+	}
+	out.Database, out.Table = table.Database, table.Name
+	_, err = f.ClickHouse.Describe(ctx, table)
+	switch {
+	case err == nil:
+		out.Exists = true
+	case !errors.Is(err, clickhouse.ErrNoTable):
+		return fmt.Errorf("looking for the table %s: %w", table, err)
+	case p.Load.Create == "":
+		return mistake(doc.At("load.table", fmt.Sprintf("the table %s does not exist", table),
+			`create it, or let the job do so: create: "ENGINE = MergeTree ORDER BY …"`))
+	case !f.Create:
+		out.Provenance = true
+		return nil
+	default:
+		err := f.ClickHouse.Create(ctx, clickhouse.CreateSpec{
+			Table: table, Columns: out.Selected, Engine: p.Load.Create,
+		})
+		if err != nil {
+			return targetError(doc, "load.create", fmt.Errorf("creating the table %s: %w", table, err))
+		}
+	}
+	info, err := f.ClickHouse.CheckTarget(ctx, table, out.Selected)
+	if err != nil {
+		return targetError(doc, "load.table", err)
+	}
+	types := map[string]string{}
+	for _, c := range info.Columns {
+		types[c.Name] = c.Type
+	}
+	out.Output = make([]job.Column, len(out.Selected))
+	for i, c := range out.Selected {
+		out.Output[i] = job.Column{Name: c.Name, Type: types[c.Name]}
+	}
+	out.Provenance = info.HasProvenance()
+	return nil
+}
+
+// mistake marks an error of the pipeline.
+func mistake(e *pipeline.Error) error {
+	return job.WithClass(pipeline.Errors{e}, job.Permanent)
+}
+
+// sourceError gives an error of the source the place of its key.
+func sourceError(doc *pipeline.Document, err error) error {
+	var field *files.FieldError
+	if errors.As(err, &field) {
+		key := "source.files." + field.Field
+		if field.Field == "columns" || field.Field == "chunk" {
+			key = "source." + field.Field
+		}
+		return mistake(doc.At(key, field.Problem, field.Hint))
+	}
+	if job.ClassOf(err) == job.Permanent {
+		return mistake(doc.At("source", err.Error(), ""))
+	}
+	return fmt.Errorf("looking at the source: %w", err)
+}
+
+// sqlError gives a mistake in the SELECT its place in the file.
+func sqlError(doc *pipeline.Document, err error) error {
+	var e *transform.SQLError
+	if !errors.As(err, &e) {
+		return err
+	}
+	return mistake(doc.SQLError("transform", e.Line, e.Column, e.Problem, e.Hint))
+}
+
+// targetError gives ClickHouse's refusal of the target the place of its key.
+func targetError(doc *pipeline.Document, key string, err error) error {
+	if job.ClassOf(err) != job.Permanent {
+		return err
+	}
+	return mistake(doc.At(key, err.Error(), ""))
+}
+
+// lookupExists reports a lookup that is not there with its place.
+func lookupExists(doc *pipeline.Document, name, path string) error {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(doc.Dir, path)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return mistake(doc.At("lookups."+name, fmt.Sprintf("the file can not be read: %s", err), ""))
+	}
+	return nil
+}

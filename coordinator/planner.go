@@ -1,0 +1,74 @@
+package coordinator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"drayage/pkg/job"
+	"drayage/pkg/queue"
+	"drayage/pkg/source"
+)
+
+// planner publishes a job's chunks, one by one, in the source's order.
+type planner struct {
+	q       *queue.Queue
+	job     string
+	source  source.Source
+	columns []job.Column
+	window  *window
+	plan    job.Plan // so far
+	// moved is called after each chunk was published, with the plan as it is
+	// then, and at the end.
+	moved func(job.Plan)
+}
+
+// run plans until the source has no more, which it records in the plan. It
+// goes on where the plan stands. Chunks published again, because a coordinator
+// died before it recorded them, are refused by their subject or found done by
+// the worker.
+func (p *planner) run(ctx context.Context) error {
+	for planned, err := range p.source.Plan(ctx, p.plan.Cursor, p.columns) {
+		if err != nil {
+			return fmt.Errorf("planning chunk %d: %w", p.plan.Chunks, err)
+		}
+		if err := p.window.enter(ctx); err != nil {
+			return err
+		}
+		c := job.Chunk{Job: p.job, Ordinal: p.plan.Chunks, Bytes: planned.Bytes, Input: planned.Input}
+		if err := p.publish(ctx, c); err != nil {
+			return fmt.Errorf("publishing chunk %d: %w", c.Ordinal, err)
+		}
+		p.plan.Chunks++
+		p.plan.Bytes += planned.Bytes
+		p.plan.Cursor = planned.Cursor
+		p.plan.Inputs = planned.Inputs
+		p.moved(p.plan)
+	}
+	p.plan.Complete = true
+	p.moved(p.plan)
+	return nil
+}
+
+func (p *planner) publish(ctx context.Context, c job.Chunk) error {
+	if encoded, err := json.Marshal(c); err != nil {
+		return err
+	} else if len(encoded) > job.MaxDescriptor {
+		return job.WithClass(fmt.Errorf("its descriptor has %d bytes, it may have %d", len(encoded), job.MaxDescriptor), job.Permanent)
+	}
+	for {
+		err := p.q.PublishChunk(ctx, c)
+		switch {
+		case err == nil, errors.Is(err, queue.ErrExists):
+			return nil
+		case errors.Is(err, queue.ErrFull), job.ClassOf(err) == job.Retry:
+			pause(ctx, retryEvery)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+		default:
+			return err
+		}
+	}
+}

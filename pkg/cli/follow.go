@@ -1,0 +1,258 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/fatih/color"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"drayage/pkg/job"
+	"drayage/pkg/local"
+	"drayage/pkg/queue"
+)
+
+// lineEvery is the pause between two lines of progress where there is no
+// terminal to draw a bar on.
+const lineEvery = 5 * time.Second
+
+// follow shows a job's progress until the job has ended, and returns it.
+func (a *app) follow(ctx context.Context, q *queue.Queue, id string, quiet bool) (job.Job, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	updates, err := q.WatchJobs(ctx)
+	if err != nil {
+		return job.Job{}, fmt.Errorf("watching the job: %w", err)
+	}
+	var show view
+	switch {
+	case quiet || a.json:
+		show = noView{}
+	case terminal(a.Err):
+		show = a.newBar()
+	default:
+		show = &lines{a: a}
+	}
+	defer show.end()
+	for u := range updates {
+		if u.Job.ID != id {
+			continue
+		}
+		if u.Deleted {
+			return job.Job{}, fmt.Errorf("job %s was deleted", id)
+		}
+		show.update(u.Job)
+		if u.Job.State.Terminal() {
+			return u.Job, nil
+		}
+	}
+	return job.Job{}, context.Cause(ctx)
+}
+
+// view shows a job that moves.
+type view interface {
+	update(j job.Job)
+	end()
+}
+
+type noView struct{}
+
+func (noView) update(job.Job) {}
+func (noView) end()           {}
+
+// bar is the progress bar on a terminal.
+type bar struct {
+	progress *mpb.Progress
+	bar      *mpb.Bar
+	now      atomic.Pointer[job.Job] // what the bar's own goroutine draws
+}
+
+func (a *app) newBar() *bar {
+	b := &bar{progress: mpb.New(mpb.WithOutput(a.Err), mpb.WithWidth(30), mpb.WithRefreshRate(100*time.Millisecond))}
+	b.now.Store(&job.Job{})
+	shown := func(fn func(j job.Job) string) decor.Decorator {
+		return decor.Any(func(decor.Statistics) string { return fn(*b.now.Load()) })
+	}
+	b.bar = b.progress.AddBar(0,
+		mpb.PrependDecorators(shown(func(j job.Job) string { return j.Name + " " + strings.ToLower(string(j.State)) + " " })),
+		mpb.AppendDecorators(
+			decor.Percentage(),
+			shown(func(j job.Job) string {
+				t := j.Totals
+				return fmt.Sprintf("  %s rows  %s  %s rows/s  %d/%s chunks  ETA %s",
+					humanize.Comma(int64(t.RowsLoaded)), humanize.IBytes(uint64(t.BytesRead)), humanize.Comma(int64(rate(j))),
+					t.Chunks+t.Dead, planned(j), eta(j))
+			}),
+		))
+	return b
+}
+
+func (b *bar) update(j job.Job) {
+	b.now.Store(&j)
+	if whole := wholeBytes(j); whole > 0 {
+		b.bar.SetTotal(whole, false)
+		b.bar.SetCurrent(min(j.Totals.BytesRead, whole))
+	}
+}
+
+func (b *bar) end() {
+	b.bar.Abort(false)
+	b.progress.Wait()
+}
+
+// lines writes progress as plain lines.
+type lines struct {
+	a     *app
+	state job.State
+	last  time.Time
+}
+
+func (l *lines) update(j job.Job) {
+	if j.State == l.state && time.Since(l.last) < lineEvery {
+		return
+	}
+	l.state, l.last = j.State, time.Now()
+	t := j.Totals
+	fmt.Fprintf(l.a.Err, "%s  %-10s %s rows  %s  %s rows/s  %d/%s chunks  ETA %s\n", j.ID, strings.ToLower(string(j.State)),
+		humanize.Comma(int64(t.RowsLoaded)), humanize.IBytes(uint64(t.BytesRead)), humanize.Comma(int64(rate(j))),
+		t.Chunks+t.Dead, planned(j), eta(j))
+}
+
+func (l *lines) end() {}
+
+// planned is the number of chunks, with a + while it may grow.
+func planned(j job.Job) string {
+	if j.Plan.Complete {
+		return fmt.Sprint(j.Plan.Chunks)
+	}
+	return fmt.Sprintf("%d+", j.Plan.Chunks)
+}
+
+// wholeBytes is what the whole input holds, as well as that is known.
+func wholeBytes(j job.Job) int64 {
+	if j.Plan.Complete {
+		return j.Plan.Bytes
+	}
+	return max(j.Plan.EstimatedBytes, j.Plan.Bytes)
+}
+
+func elapsed(j job.Job) time.Duration {
+	switch {
+	case j.StartedAt.IsZero():
+		return 0
+	case j.FinishedAt.IsZero():
+		return time.Since(j.StartedAt)
+	}
+	return j.FinishedAt.Sub(j.StartedAt)
+}
+
+// rate is in rows a second since the job started.
+func rate(j job.Job) float64 {
+	if s := elapsed(j).Seconds(); s > 0 {
+		return float64(j.Totals.RowsLoaded) / s
+	}
+	return 0
+}
+
+// eta is the time the rest takes at the rate so far, "-" when that can not be told.
+func eta(j job.Job) string {
+	whole, done := wholeBytes(j), j.Totals.BytesRead
+	switch {
+	case j.State.Terminal() || done == 0 || whole == 0:
+		return "-"
+	case done >= whole:
+		return "0s"
+	}
+	return time.Duration(float64(elapsed(j)) * float64(whole-done) / float64(done)).Round(time.Second).String()
+}
+
+// report writes the summary of an ended job and returns its exit code as an
+// error, nil for DONE.
+func (a *app) report(j job.Job, wall time.Duration, usage *local.Usage) error {
+	if a.json {
+		if err := a.printJSON(summary(j, wall, usage)); err != nil {
+			return err
+		}
+	} else {
+		a.printSummary(j, wall)
+	}
+	switch j.State {
+	case job.Done:
+		return nil
+	case job.DoneWithRejects:
+		return &exitError{code: ExitRejects}
+	}
+	return &exitError{code: ExitFailed}
+}
+
+func (a *app) printSummary(j job.Job, wall time.Duration) {
+	t := j.Totals
+	mark := a.paint(color.FgGreen, "done")
+	switch j.State {
+	case job.DoneWithRejects:
+		mark = a.paint(color.FgYellow, "done with rejects")
+	case job.Failed:
+		mark = a.paint(color.FgRed, "failed")
+	case job.Cancelled:
+		mark = a.paint(color.FgYellow, "cancelled")
+	}
+	w := a.Err
+	fmt.Fprintf(w, "%s: %s in %s\n", j.ID, mark, wall.Round(10*time.Millisecond))
+	if j.Error != "" {
+		fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(j.Error, "\n", "\n  "))
+	}
+	if j.Frozen == nil {
+		return
+	}
+	fmt.Fprintf(w, "  rows read      %s\n", humanize.Comma(int64(t.RowsRead)))
+	fmt.Fprintf(w, "  rows loaded    %s\n", humanize.Comma(int64(t.RowsLoaded)))
+	fmt.Fprintf(w, "  rows rejected  %s\n", humanize.Comma(int64(t.RowsRejected)))
+	if t.Dead > 0 {
+		fmt.Fprintf(w, "  dead letters   %d of %d chunks: dray show %s\n", t.Dead, j.Plan.Chunks, j.ID)
+	}
+	seconds := wall.Seconds()
+	fmt.Fprintf(w, "  rate           %s rows/s, %s/s, %d chunks\n", humanize.Comma(int64(float64(t.RowsLoaded)/seconds)),
+		humanize.IBytes(uint64(float64(t.BytesRead)/seconds)), j.Plan.Chunks)
+	if p := j.Proof; p != nil && len(p.Differ) == 0 {
+		how := "counted by chunk in the table"
+		if p.Kind == "ledger" {
+			how = "by the ledger; the table has no _job and _chunk columns to count by"
+		}
+		fmt.Fprintf(w, "  verified       %s rows, %s\n", humanize.Comma(int64(p.Rows)), how)
+	}
+	fmt.Fprintf(w, "  look           dray sql 'SELECT * FROM %s.%s LIMIT 10'\n", j.Frozen.Database, j.Frozen.Table)
+}
+
+// jobSummary is what --json says of an ended job.
+type jobSummary struct {
+	job.Job
+	Seconds       float64         `json:"seconds"`
+	RowsPerSecond float64         `json:"rows_per_second"`
+	Resources     *resourcesUsage `json:"resources,omitempty"`
+}
+
+type resourcesUsage struct {
+	Worker      engineUsage `json:"worker_engine"`
+	Destination engineUsage `json:"destination_engine"`
+}
+
+type engineUsage struct {
+	CPUSeconds float64 `json:"cpu_seconds"`
+	MaxRSS     int64   `json:"max_rss_bytes"`
+}
+
+func summary(j job.Job, wall time.Duration, usage *local.Usage) jobSummary {
+	s := jobSummary{Job: j, Seconds: wall.Seconds(), RowsPerSecond: float64(j.Totals.RowsLoaded) / wall.Seconds()}
+	if usage != nil {
+		s.Resources = &resourcesUsage{
+			Worker:      engineUsage{usage.Worker.CPU.Seconds(), usage.Worker.MaxRSS},
+			Destination: engineUsage{usage.Destination.CPU.Seconds(), usage.Destination.MaxRSS},
+		}
+	}
+	return s
+}

@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"drayage/pkg/job"
+	"drayage/pkg/local"
+)
+
+func (a *app) jobs() *cobra.Command {
+	var state string
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "jobs",
+		Short: "List jobs, the newest first",
+		Long: `List the jobs of the fleet behind DRAY_NATS_URL or, where that is not set, those
+of dray run in DRAY_DATA_DIR.`,
+		Example: "  dray jobs\n  dray jobs --state running --json",
+		Args:    cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&state, "state", "", "only jobs in this state, such as running or failed")
+	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "at most so many")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		want := job.State(strings.ToUpper(state))
+		if state != "" && !want.Known() {
+			return usagef("--state %s: there is no such state", state)
+		}
+		all, err := a.listJobs(cmd)
+		if err != nil {
+			return err
+		}
+		var list []job.Job
+		for _, j := range all {
+			if (state == "" || j.State == want) && len(list) < limit {
+				list = append(list, j)
+			}
+		}
+		if a.json {
+			if list == nil {
+				list = []job.Job{}
+			}
+			return a.printJSON(list)
+		}
+		w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
+		fmt.Fprintln(w, "JOB\tSTATE\tCHUNKS\tROWS\tREJECTED\tRATE\tTOOK\tCREATED")
+		for _, j := range list {
+			fmt.Fprintf(w, "%s\t%s\t%d/%s\t%s\t%d\t%s/s\t%s\t%s\n", j.ID, j.State, j.Totals.Chunks+j.Totals.Dead, planned(j),
+				humanize.Comma(int64(j.Totals.RowsLoaded)), j.Totals.RowsRejected, humanize.SIWithDigits(rate(j), 1, ""),
+				elapsed(j).Round(10*time.Millisecond), humanize.Time(j.CreatedAt))
+		}
+		return w.Flush()
+	}
+	return cmd
+}
+
+func (a *app) listJobs(cmd *cobra.Command) ([]job.Job, error) {
+	q, end, err := local.OpenQueue(cmd.Context(), a.cfg, a.log)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	if !a.cfg.Remote() {
+		if err := q.Ensure(cmd.Context()); err != nil {
+			return nil, fmt.Errorf("setting up the streams: %w", err)
+		}
+	}
+	list, err := q.Jobs(cmd.Context())
+	if err != nil {
+		return nil, fmt.Errorf("listing the jobs: %w", err)
+	}
+	return list, nil
+}

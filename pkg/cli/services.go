@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"drayage/coordinator"
+	"drayage/pkg/clickhouse"
+	"drayage/pkg/engine"
+	"drayage/pkg/local"
+	"drayage/pkg/queue"
+	"drayage/pkg/telemetry"
+	"drayage/worker"
+)
+
+// service marks a verb that runs until it is stopped and logs what it does.
+var service = map[string]string{"service": "yes"}
+
+func (a *app) coordinator() *cobra.Command {
+	return &cobra.Command{
+		Use:   "coordinator",
+		Short: "Lead a fleet: take jobs in, plan chunks, account, verify",
+		Long: `Lead a fleet. It takes jobs in from NATS, plans their chunks, adds up the results,
+asks ClickHouse for proof and ends the jobs. Needs DRAY_NATS_URL and
+DRAY_CLICKHOUSE_URL. Answers /healthz and /readyz on DRAY_HTTP_ADDR.
+SIGTERM ends it; another coordinator, or the next start, goes on.`,
+		Example:     "  DRAY_NATS_URL=nats://nats:4222 DRAY_CLICKHOUSE_URL=http://ch:8123 dray coordinator",
+		Args:        cobra.NoArgs,
+		Annotations: service,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.serve(cmd.Context(), func(ctx context.Context, m *member) error {
+				c, err := coordinator.New(a.cfg.Coordinator, coordinator.Deps{Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log})
+				if err != nil {
+					return &usageError{err}
+				}
+				return c.Run(ctx)
+			})
+		},
+	}
+}
+
+func (a *app) worker() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "worker",
+		Short: "Work in a fleet: extract, transform and load chunks",
+		Long: `Work in a fleet. It pulls chunks while it has a free slot and carries each into
+ClickHouse. Needs DRAY_NATS_URL and DRAY_CLICKHOUSE_URL. Answers /healthz and
+/readyz on DRAY_HTTP_ADDR. SIGTERM drains it: it takes no more chunks and has
+DRAY_GRACE to finish those at work; a second one ends it at once.`,
+		Example:     "  DRAY_NATS_URL=nats://nats:4222 DRAY_CLICKHOUSE_URL=http://ch:8123 dray worker --slots 4",
+		Args:        cobra.NoArgs,
+		Annotations: service,
+	}
+	slots := cmd.Flags().Int("slots", 0, "chunks at work at once (DRAY_SLOTS; default: the number of CPUs)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *slots != 0 {
+			a.cfg.Worker.Slots = *slots
+		}
+		return a.serve(cmd.Context(), func(ctx context.Context, m *member) error {
+			w, err := worker.New(a.cfg.Worker, worker.Deps{Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log})
+			if err != nil {
+				return &usageError{err}
+			}
+			if err := m.queue.Check(ctx); err != nil {
+				return err
+			}
+			return w.Run(ctx)
+		})
+	}
+	return cmd
+}
+
+// member is what a service of the fleet is connected to.
+type member struct {
+	queue      *queue.Queue
+	clickhouse *clickhouse.Client
+	engine     *engine.Process
+}
+
+// serve connects a service, runs it with its health endpoints, and takes
+// everything down again.
+func (a *app) serve(ctx context.Context, run func(context.Context, *member) error) error {
+	if !a.cfg.Remote() {
+		return usagef("DRAY_NATS_URL is not set; name the fleet's NATS, such as nats://nats:4222")
+	}
+	if a.cfg.ClickHouse.URL == "" {
+		return usagef("DRAY_CLICKHOUSE_URL is not set; name the destination, such as http://clickhouse:8123")
+	}
+	q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
+	if err != nil {
+		return err
+	}
+	defer end()
+	ch, err := clickhouse.Open(ctx, a.cfg.ClickHouse)
+	if err != nil {
+		return err
+	}
+	defer ch.Close()
+	eng, err := local.StartEngine(ctx, a.cfg, a.log)
+	if err != nil {
+		return err
+	}
+	defer eng.Close()
+
+	group, serving := errgroup.WithContext(ctx)
+	serving, stop := context.WithCancel(serving)
+	defer stop()
+	if a.cfg.HTTPAddr != "" && a.cfg.HTTPAddr != "none" {
+		group.Go(func() error {
+			return telemetry.ServeHealth(serving, a.cfg.HTTPAddr, map[string]telemetry.Check{
+				"nats":       q.Check,
+				"clickhouse": ch.Ping,
+			}, func(addr net.Addr) { a.log.Info().Stringer("addr", addr).Msg("health endpoints ready") })
+		})
+	}
+	group.Go(func() error {
+		defer stop()
+		return run(serving, &member{q, ch, eng})
+	})
+	err = group.Wait()
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = nil // stopped as asked
+	}
+	return err
+}
+
+func (a *app) engine() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "engine",
+		Short: "Serve the ClickHouse engine over HTTP",
+		Long: `Serve the ClickHouse engine (libchdb) over the ClickHouse HTTP interface, for curl,
+clickhouse-go and the like. Workers start it as their child; run by hand it is a
+small ClickHouse for one machine. It needs the engine library: see dray doctor.`,
+		Example:     "  dray engine --listen 127.0.0.1:8123 --path ./data\n  curl 'http://127.0.0.1:8123/?query=SELECT+version()'",
+		Args:        cobra.NoArgs,
+		Annotations: service,
+	}
+	listen := cmd.Flags().String("listen", "", "address, host:port or unix:/path (DRAY_ENGINE_LISTEN)")
+	path := cmd.Flags().String("path", "", "folder of the data (DRAY_ENGINE_PATH); default: a temporary one")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := engine.ServerConfigFromEnv()
+		if err != nil {
+			return &usageError{err}
+		}
+		if *listen != "" {
+			cfg.Listen = *listen
+		}
+		if *path != "" {
+			cfg.Path = *path
+		}
+		return engine.Serve(cmd.Context(), cfg, a.log)
+	}
+	return cmd
+}
+
+func (a *app) health() *cobra.Command {
+	return &cobra.Command{
+		Use:    "health",
+		Short:  "Ask the service on DRAY_HTTP_ADDR whether it is ready (for container health checks)",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			host, port, err := net.SplitHostPort(a.cfg.HTTPAddr)
+			if err != nil {
+				return usagef("DRAY_HTTP_ADDR is %q, not host:port", a.cfg.HTTPAddr)
+			}
+			if host == "" || host == "0.0.0.0" || host == "::" {
+				host = "127.0.0.1"
+			}
+			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+			if err != nil {
+				return err
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return fmt.Errorf("asking for health: %w", err)
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("not ready: %s", strings.TrimSpace(resp.Status))
+			}
+			fmt.Fprintln(os.Stdout, "ready")
+			return nil
+		},
+	}
+}

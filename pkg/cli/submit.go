@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"drayage/coordinator"
+	"drayage/pkg/job"
+	"drayage/pkg/local"
+	"drayage/pkg/pipeline"
+)
+
+func (a *app) submit() *cobra.Command {
+	var wait, quiet bool
+	var key, dir string
+	cmd := &cobra.Command{
+		Use:   "submit FILE",
+		Short: "Give the fleet a job",
+		Long: `Give the fleet behind DRAY_NATS_URL a job, and print its name. Relative paths in
+the pipeline start at the file's folder; where the workers see that folder under
+another name, say so with --dir. With --key, submitting again is not doing again:
+the job of that key stays the only one.`,
+		Example: `  dray submit pipelines/flights.yaml --wait
+  dray submit nightly.yaml --key 2026-11-23 --set day=2026-11-22
+  dray submit flights.yaml --dir /pipelines`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "wait until the job has ended and exit as dray run does")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "with --wait: no progress, only the summary")
+	cmd.Flags().StringVar(&key, "key", "", "makes the job's name; the same key again is the same job")
+	cmd.Flags().StringVar(&dir, "dir", "", "folder on the workers at which relative paths start")
+	set := paramFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		params, err := parseParams(*set)
+		if err != nil {
+			return err
+		}
+		doc, err := pipeline.Read(args[0], params)
+		if err != nil {
+			return unreadable(err)
+		}
+		if dir == "" {
+			dir = doc.Dir
+		}
+		id := coordinator.NewID(doc.Pipeline.Name, time.Now())
+		if key != "" {
+			id = doc.Pipeline.Name + "-" + strings.ToLower(notID.ReplaceAllString(key, "-"))
+		}
+		if !job.ValidID(id) {
+			return usagef("--key makes the name %q, which is longer than %d characters", id, job.MaxID)
+		}
+		if !a.cfg.Remote() {
+			return usagef("DRAY_NATS_URL is not set; name the fleet's NATS, or use dray run")
+		}
+		q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
+		if err != nil {
+			return err
+		}
+		defer end()
+		begin := time.Now()
+		err = q.Submit(ctx, job.Submission{Job: id, Pipeline: doc.Text, File: filepath.Base(args[0]), Dir: dir, Params: params})
+		if err != nil {
+			return fmt.Errorf("submitting the job: %w", err)
+		}
+		if !wait {
+			if a.json {
+				return a.printJSON(map[string]string{"job": id})
+			}
+			fmt.Fprintln(a.Out, id)
+			return nil
+		}
+		if !a.json {
+			fmt.Fprintln(a.Err, "submitted", id)
+		}
+		j, err := a.follow(ctx, q, id, quiet)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = errors.Join(fmt.Errorf("the job goes on: dray show %s", id), err)
+			}
+			return err
+		}
+		return a.report(j, time.Since(begin), nil)
+	}
+	return cmd
+}
+
+// notID matches what may not stand in the name of a job.
+var notID = regexp.MustCompile(`[^A-Za-z0-9_-]+`)

@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"drayage/coordinator"
+	"drayage/pkg/job"
+	"drayage/pkg/local"
+	"drayage/pkg/pipeline"
+	"drayage/pkg/transform"
+)
+
+func (a *app) validate() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "validate FILE",
+		Short: "Check a pipeline: file, source, SQL and target, without loading",
+		Long: `Check a pipeline file without loading anything: keys and values, the columns of
+the source, the SQL in the engine, and the target, where it can be reached.
+Mistakes are written with line and column; the exit code is then 2.`,
+		Example: "  dray validate pipelines/flights.yaml\n  dray validate flights.yaml --json",
+		Args:    cobra.ExactArgs(1),
+	}
+	set := paramFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		params, err := parseParams(*set)
+		if err != nil {
+			return err
+		}
+		doc, err := pipeline.Read(args[0], params)
+		if err != nil {
+			return unreadable(err)
+		}
+		eng, err := local.StartEngine(ctx, a.cfg, a.log)
+		if err != nil {
+			return err
+		}
+		defer eng.Close()
+		ch, end, err := local.OpenClickHouse(ctx, a.cfg, a.log)
+		if err != nil {
+			return err
+		}
+		defer end()
+		frozen, err := coordinator.Freezer{Engine: eng.Client(), ClickHouse: ch}.Freeze(ctx, doc, "validate", time.Now().UTC())
+		if err != nil {
+			return err
+		}
+		size := frozen.Source.Size(ctx)
+		if a.json {
+			return a.printJSON(map[string]any{
+				"pipeline": doc.Pipeline.Name, "valid": true, "columns": frozen.Columns, "output": frozen.Output,
+				"database": frozen.Database, "table": frozen.Table, "table_exists": frozen.Exists, "estimated_bytes": size,
+			})
+		}
+		fmt.Fprintf(a.Out, "%s is valid\n", args[0])
+		fmt.Fprintf(a.Out, "  source   %s\n", columns(frozen.Columns))
+		fmt.Fprintf(a.Out, "  output   %s\n", columns(frozen.Output))
+		note := "exists and fits"
+		if !frozen.Exists {
+			note = "will be created"
+		}
+		fmt.Fprintf(a.Out, "  target   %s.%s (%s)\n", frozen.Database, frozen.Table, note)
+		if size > 0 {
+			fmt.Fprintf(a.Out, "  input    about %s, chunks of %s\n", pipeline.Size(size), doc.Pipeline.Source.Chunk)
+		}
+		return nil
+	}
+	return cmd
+}
+
+func columns(cols []job.Column) string { return transform.Structure(cols) }

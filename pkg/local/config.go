@@ -1,0 +1,81 @@
+// Package local puts a whole Drayage together: the queue, the engines, the
+// coordinator and the worker, in one process or as one service of a fleet.
+package local
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/kelseyhightower/envconfig"
+
+	"drayage/coordinator"
+	"drayage/pkg/clickhouse"
+	"drayage/pkg/queue"
+	"drayage/pkg/telemetry"
+	"drayage/worker"
+)
+
+// Config is all of Drayage's configuration: one structure a part, read from
+// the environment with the prefix DRAY_.
+type Config struct {
+	Process
+	Engine      EngineConfig
+	Log         telemetry.LogConfig
+	Queue       queue.Config
+	ClickHouse  clickhouse.Config
+	Coordinator coordinator.Config
+	Worker      worker.Config
+}
+
+// Process is what belongs to this process as a whole.
+type Process struct {
+	DataDir  string `envconfig:"DRAY_DATA_DIR" desc:"where run and sql keep their data; default: $XDG_DATA_HOME/drayage"`
+	HTTPAddr string `envconfig:"DRAY_HTTP_ADDR" default:"127.0.0.1:8390" desc:"where a service answers /healthz and /readyz; none: nowhere"`
+}
+
+// EngineConfig bounds the engines that this process starts.
+type EngineConfig struct {
+	Memory     int64 `envconfig:"DRAY_ENGINE_MEMORY" default:"0" desc:"bytes that the transform engine may use; 0: a third of the machine's"`
+	DataMemory int64 `envconfig:"DRAY_CLICKHOUSE_MEMORY" default:"0" desc:"bytes that the embedded ClickHouse may use; 0: a third of the machine's"`
+	Threads    int   `envconfig:"DRAY_ENGINE_THREADS" default:"0" desc:"threads of a query; 0: the number of CPUs"`
+}
+
+// Load reads the configuration from the environment.
+func Load() (Config, error) {
+	var c Config
+	var err error
+	if c.Queue, err = queue.LoadConfig(); err != nil {
+		return c, err
+	}
+	if c.ClickHouse, err = clickhouse.FromEnv(); err != nil {
+		return c, err
+	}
+	for _, part := range []any{&c.Process, &c.Engine, &c.Log, &c.Coordinator, &c.Worker} {
+		if err := envconfig.Process("", part); err != nil {
+			return c, fmt.Errorf("reading the configuration from the environment: %w", err)
+		}
+	}
+	if c.DataDir == "" {
+		base := os.Getenv("XDG_DATA_HOME")
+		if base == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return c, fmt.Errorf("finding the data folder (set DRAY_DATA_DIR): %w", err)
+			}
+			base = filepath.Join(home, ".local", "share")
+		}
+		c.DataDir = filepath.Join(base, "drayage")
+	}
+	if c.Engine.Threads == 0 {
+		c.Engine.Threads = runtime.NumCPU()
+	}
+	return c, nil
+}
+
+// Remote reports whether the environment names a NATS: whether the tools speak
+// to a fleet, rather than to the data folder of dray run.
+func (c Config) Remote() bool {
+	return os.Getenv("DRAY_NATS_URL") != "" || os.Getenv("NATS_URL") != ""
+}

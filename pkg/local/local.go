@@ -1,0 +1,247 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"drayage/coordinator"
+	"drayage/pkg/clickhouse"
+	"drayage/pkg/engine"
+	"drayage/pkg/queue"
+	"drayage/worker"
+)
+
+// ErrInUse means that another process works in the data folder.
+var ErrInUse = errors.New("the data folder is in use")
+
+// Usage is what the engines of a Stack cost.
+type Usage struct {
+	Worker      engine.Usage // of the transform engine
+	Destination engine.Usage // of the embedded ClickHouse; zero when it is elsewhere
+}
+
+// Stack is a whole Drayage in one process: NATS within it, the engines as its
+// children. Make it with Start and end it with Close.
+type Stack struct {
+	cfg         Config
+	log         zerolog.Logger
+	lock        *flock.Flock
+	embedded    *queue.Embedded
+	Queue       *queue.Queue
+	destination *engine.Process // nil when ClickHouse is elsewhere
+	ClickHouse  *clickhouse.Client
+	Engine      *engine.Process
+}
+
+// Start starts everything that a job in one process needs, or returns why it
+// can not, with nothing left behind. Where cfg names a ClickHouse it is used;
+// otherwise one is embedded, with its data in cfg.DataDir.
+func Start(ctx context.Context, cfg Config, log zerolog.Logger) (_ *Stack, err error) {
+	s := &Stack{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			_, closing := s.Close()
+			err = errors.Join(err, closing)
+		}
+	}()
+	if s.lock, err = lockData(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	var group errgroup.Group
+	group.Go(func() (err error) {
+		s.Engine, err = StartEngine(ctx, cfg, log)
+		return err
+	})
+	group.Go(func() error { return s.startClickHouse(ctx) })
+	group.Go(func() error { return s.startQueue(ctx) })
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// lockData makes the data folder and takes it for this process.
+func lockData(dir string) (*flock.Flock, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data folder (DRAY_DATA_DIR): %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, "lock"))
+	ok, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("locking the data folder %s: %w", dir, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: another dray works in %s; wait for it, or set DRAY_DATA_DIR to another folder", ErrInUse, dir)
+	}
+	return lock, nil
+}
+
+func (s *Stack) startQueue(ctx context.Context) error {
+	var err error
+	s.embedded, err = queue.StartEmbedded(ctx, queue.EmbeddedConfig{StoreDir: filepath.Join(s.cfg.DataDir, "nats"), Log: s.log})
+	if err != nil {
+		return fmt.Errorf("starting the embedded NATS: %w", err)
+	}
+	cfg := s.cfg.Queue
+	cfg.Log = s.log
+	if s.Queue, err = s.embedded.Connect(ctx, cfg); err != nil {
+		return fmt.Errorf("connecting to the embedded NATS: %w", err)
+	}
+	return nil
+}
+
+func (s *Stack) startClickHouse(ctx context.Context) (err error) {
+	s.destination, s.ClickHouse, err = startClickHouse(ctx, s.cfg, s.log)
+	return err
+}
+
+// startClickHouse connects to the configured ClickHouse, or to one that it
+// starts in the data folder.
+func startClickHouse(ctx context.Context, cfg Config, log zerolog.Logger) (*engine.Process, *clickhouse.Client, error) {
+	var process *engine.Process
+	ch := cfg.ClickHouse
+	if ch.URL == "" {
+		var err error
+		process, err = engine.Start(ctx, engine.Config{
+			Name: "clickhouse", Path: filepath.Join(cfg.DataDir, "clickhouse"),
+			MaxMemory: cfg.Engine.DataMemory, MaxThreads: cfg.Engine.Threads, Log: log,
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("starting the embedded ClickHouse: %w", err)
+		}
+		ch.URL = process.URL()
+	}
+	client, err := clickhouse.Open(ctx, ch)
+	if err != nil {
+		if process != nil {
+			_, _ = process.Close() // the error of Open is the one to tell
+		}
+		return nil, nil, err
+	}
+	return process, client, nil
+}
+
+// StartEngine starts the transform engine of a worker or a coordinator.
+func StartEngine(ctx context.Context, cfg Config, log zerolog.Logger) (*engine.Process, error) {
+	p, err := engine.Start(ctx, engine.Config{Name: "worker", MaxMemory: cfg.Engine.Memory, MaxThreads: cfg.Engine.Threads, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("starting the engine: %w", err)
+	}
+	return p, nil
+}
+
+// Run runs a coordinator and a worker on the stack until ctx ends and both
+// have drained. With only set they see to that job and no other.
+func (s *Stack) Run(ctx context.Context, only string) error {
+	ccfg, wcfg := s.cfg.Coordinator, s.cfg.Worker
+	ccfg.Only, wcfg.Only = only, only
+	c, err := coordinator.New(ccfg, coordinator.Deps{Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log})
+	if err != nil {
+		return err
+	}
+	w, err := worker.New(wcfg, worker.Deps{Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log})
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return c.Run(ctx) })
+	group.Go(func() error {
+		if err := s.Queue.Check(ctx); err != nil {
+			return err
+		}
+		return w.Run(ctx)
+	})
+	return group.Wait()
+}
+
+// Close ends everything that Start started, waits for it, and says what the
+// engines cost.
+func (s *Stack) Close() (Usage, error) {
+	var u Usage
+	var errs []error
+	if s.Queue != nil {
+		s.Queue.Close()
+	}
+	if s.embedded != nil {
+		s.embedded.Close()
+	}
+	if s.ClickHouse != nil {
+		errs = append(errs, s.ClickHouse.Close())
+	}
+	for p, use := range map[*engine.Process]*engine.Usage{s.Engine: &u.Worker, s.destination: &u.Destination} {
+		if p != nil {
+			var err error
+			*use, err = p.Close()
+			errs = append(errs, err)
+		}
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Unlock())
+	}
+	return u, errors.Join(errs...)
+}
+
+// OpenClickHouse connects to the configured ClickHouse, or starts the embedded
+// one on the data folder. The function ends what was started.
+func OpenClickHouse(ctx context.Context, cfg Config, log zerolog.Logger) (*clickhouse.Client, func(), error) {
+	var lock *flock.Flock
+	if cfg.ClickHouse.URL == "" {
+		var err error
+		if lock, err = lockData(cfg.DataDir); err != nil {
+			return nil, nil, err
+		}
+	}
+	process, client, err := startClickHouse(ctx, cfg, log)
+	if err != nil {
+		if lock != nil {
+			_ = lock.Unlock()
+		}
+		return nil, nil, err
+	}
+	return client, func() {
+		_ = client.Close()
+		if process != nil {
+			if _, err := process.Close(); err != nil {
+				log.Warn().Err(err).Msg("the embedded ClickHouse did not end well")
+			}
+			_ = lock.Unlock()
+		}
+	}, nil
+}
+
+// OpenQueue connects to the configured NATS or, where none is configured,
+// starts the embedded one on the data folder. The function ends
+// what was started.
+func OpenQueue(ctx context.Context, cfg Config, log zerolog.Logger) (*queue.Queue, func(), error) {
+	qc := cfg.Queue
+	qc.Log = log
+	if cfg.Remote() {
+		q, err := queue.Connect(ctx, qc)
+		if err != nil {
+			return nil, nil, err
+		}
+		return q, q.Close, nil
+	}
+	lock, err := lockData(cfg.DataDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &Stack{cfg: cfg, log: log, lock: lock}
+	end := func() {
+		if _, err := s.Close(); err != nil {
+			log.Warn().Err(err).Msg("the embedded NATS did not end well")
+		}
+	}
+	if err := s.startQueue(ctx); err != nil {
+		end()
+		return nil, nil, err
+	}
+	return s.Queue, end, nil
+}

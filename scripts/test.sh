@@ -1,0 +1,12 @@
+#!/bin/sh
+# Runs every test. The race detector needs cgo and a C compiler; where they are
+# missing the tests run without it, and say so.
+set -eu
+cd "$(dirname "$0")/.."
+race=
+if [ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC)" >/dev/null 2>&1; then
+	race=-race
+else
+	echo 'test: no C compiler, so the race detector is off' >&2
+fi
+exec go test $race -timeout 15m "$@" ./...

@@ -1,0 +1,237 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"drayage/pkg/clickhouse"
+	"drayage/pkg/job"
+	"drayage/pkg/queue"
+	"drayage/pkg/version"
+)
+
+// Deps are what a worker works with. It closes none of them.
+type Deps struct {
+	Queue      *queue.Queue
+	ClickHouse *clickhouse.Client
+	Engine     Engine
+	Log        zerolog.Logger
+}
+
+// Worker carries chunks. Make it with New and start it with Run, once.
+type Worker struct {
+	cfg     Config
+	q       *queue.Queue
+	ch      *clickhouse.Client
+	eng     Engine
+	log     zerolog.Logger
+	jobs    *jobs
+	fifos   *fifos
+	started time.Time
+	busy    sync.Map // slot number -> "job/chunk/generation" of the chunk it carries
+	loaded  atomic.Uint64
+}
+
+// New checks the configuration and makes a worker that does nothing yet.
+func New(cfg Config, deps Deps) (*Worker, error) {
+	cfg.SetDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	w := &Worker{cfg: cfg, q: deps.Queue, ch: deps.ClickHouse, eng: deps.Engine, started: time.Now()}
+	w.log = deps.Log.With().Str("worker", cfg.ID).Logger()
+	w.jobs = newJobs()
+	return w, nil
+}
+
+// ID is the name under which the worker records results.
+func (w *Worker) ID() string { return w.cfg.ID }
+
+// Run carries chunks until ctx ends. It then takes no more, gives the chunks
+// at work the grace period to finish, gives the rest back to the queue, and
+// returns nil. It returns an error when it cannot begin.
+func (w *Worker) Run(ctx context.Context) error {
+	dir, err := os.MkdirTemp(w.cfg.WorkDir, "dray-worker-")
+	if err != nil {
+		return fmt.Errorf("making the folder for the engine's pipes: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	w.fifos = &fifos{dir: dir}
+
+	updates, err := w.q.WatchJobs(ctx)
+	if err != nil {
+		return fmt.Errorf("watching the jobs: %w", err)
+	}
+	// working outlives ctx by the grace period, so that chunks can finish.
+	working, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	grace := context.AfterFunc(ctx, func() {
+		time.AfterFunc(w.cfg.Grace, func() { stop(job.ErrDraining) })
+	})
+	defer grace()
+
+	w.log.Info().Int("slots", w.cfg.Slots).Msg("worker ready")
+	var group errgroup.Group
+	group.Go(func() error {
+		for u := range updates {
+			if w.cfg.Only == "" || u.Job.ID == w.cfg.Only {
+				w.jobs.update(u)
+			}
+		}
+		return nil
+	})
+	group.Go(func() error { w.heartbeats(ctx); return nil })
+	for i := range w.cfg.Slots {
+		group.Go(func() error {
+			s := &slot{w: w, number: i, copyBuf: make([]byte, 1<<20), block: block{limit: w.cfg.MaxBlock}}
+			s.run(ctx, working)
+			return nil
+		})
+	}
+	err = group.Wait()
+	w.jobs.close()
+	w.log.Info().Uint64("chunks", w.loaded.Load()).Msg("worker drained")
+	return err
+}
+
+// heartbeatEvery is the pause between heartbeats; the bucket forgets a worker
+// after several of them.
+const heartbeatEvery = 2 * time.Second
+
+func (w *Worker) heartbeats(ctx context.Context) {
+	tick := time.NewTicker(heartbeatEvery)
+	defer tick.Stop()
+	for {
+		if err := w.q.Heartbeat(ctx, w.status()); err != nil && ctx.Err() == nil {
+			w.log.Warn().Err(err).Msg("heartbeat failed")
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *Worker) status() job.Worker {
+	host, _ := os.Hostname() // a worker without a host name is still itself
+	s := job.Worker{
+		ID: w.cfg.ID, Host: host, PID: os.Getpid(), Version: version.Version, Slots: w.cfg.Slots,
+		EngineRestarts: w.eng.Restarts(), StartedAt: w.started.UTC(), At: time.Now().UTC(),
+	}
+	w.busy.Range(func(_, chunk any) bool {
+		s.Current = append(s.Current, chunk.(string))
+		return true
+	})
+	s.Busy = len(s.Current)
+	return s
+}
+
+// slot is a place for one chunk. A slot pulls only when it is empty, so the
+// worker never holds more chunks than it has slots: that is the backpressure.
+type slot struct {
+	w       *Worker
+	number  int
+	copyBuf []byte
+	block   block
+}
+
+// Waits of a slot that found no chunk.
+const (
+	longWait  = 5 * time.Second        // when every job has a slot waiting for it
+	shortWait = 250 * time.Millisecond // when there are more jobs than slots
+	errorWait = time.Second            // after an error of the queue
+)
+
+// run pulls and carries chunks until ctx ends; working is the context of a
+// chunk once it was taken.
+func (s *slot) run(ctx, working context.Context) {
+	for ctx.Err() == nil {
+		j, changed := s.w.jobs.pick()
+		if j == nil {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		err := s.step(ctx, working, j, changed)
+		s.w.jobs.put(j)
+		if err == nil || errors.Is(err, queue.ErrEmpty) || ctx.Err() != nil {
+			continue
+		}
+		if errors.Is(err, queue.ErrNotFound) {
+			s.w.log.Debug().Str("job", j.record.ID).Msg("the job has no queue")
+		} else {
+			s.w.log.Warn().Err(err).Str("job", j.record.ID).Msg("could not take a chunk")
+		}
+		select {
+		case <-time.After(errorWait):
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// step waits a while for one chunk of the job and carries it.
+func (s *slot) step(ctx, working context.Context, j *liveJob, changed <-chan struct{}) error {
+	puller, err := j.puller(ctx, s.w.q)
+	if err != nil {
+		return err
+	}
+	wait := longWait
+	if s.w.jobs.len() > s.w.cfg.Slots {
+		wait = shortWait
+	}
+	// A change of jobs ends the wait: the slot may be wanted elsewhere.
+	waiting, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-changed:
+			cancel()
+		case <-waiting.Done():
+		}
+	}()
+	d, err := puller.Next(waiting, wait)
+	changing := waiting.Err() != nil
+	cancel()
+	if err != nil {
+		if changing {
+			return queue.ErrEmpty
+		}
+		return err
+	}
+	c := d.Chunk()
+	s.w.busy.Store(s.number, fmt.Sprintf("%s/%d/%d", c.Job, c.Ordinal, c.Generation))
+	defer s.w.busy.Delete(s.number)
+	t, err := j.task(working, s.w)
+	if err != nil {
+		s.refuse(working, d, j, err)
+		return nil
+	}
+	s.carry(working, t, d)
+	s.w.loaded.Add(1)
+	return nil
+}
+
+// refuse settles a chunk whose job could not be prepared here.
+func (s *slot) refuse(ctx context.Context, d *queue.Delivery, j *liveJob, why error) {
+	s.w.log.Error().Err(why).Str("job", j.record.ID).Msg("could not prepare the job")
+	v := job.Judge(ctx, why, errorWait)
+	if v.Kind == job.VerdictDead {
+		if err := s.bury(ctx, d, why); err != nil {
+			v = job.Verdict{Kind: job.VerdictRetry, After: errorWait, Err: err}
+		}
+	}
+	if err := d.Settle(ctx, v); err != nil {
+		s.w.log.Warn().Err(err).Msg("could not settle the delivery")
+	}
+}
