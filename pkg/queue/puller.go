@@ -19,7 +19,7 @@ const (
 	// One pull waits at the server for at most this long; Next asks again as
 	// long as its caller wants. So a pull that got lost is found soon, without
 	// heartbeats, with which a server drops pulls silently beyond MaxWaiting.
-	pullSlice = 10 * time.Second
+	pullSlice = 5 * time.Second
 	// How much later than asked the server's "nothing came" may arrive.
 	pullGrace = 2 * time.Second
 )

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -18,7 +19,17 @@ import (
 	"drayage/pkg/queue"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests wait for leases and disks, they do not compute: more of them
+	// at once than there are cores, unless the command line says otherwise.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("8"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A bundle is one real server on its own store and a connection to it.
 type bundle struct {
@@ -169,6 +180,19 @@ func ctx(t *testing.T) context.Context {
 	c, cancel := context.WithTimeout(context.Background(), 25*time.Second)
 	t.Cleanup(cancel)
 	return c
+}
+
+// pullsWaiting waits until n pulls of the job wait at the server.
+func (b *bundle) pullsWaiting(id string, n int) {
+	b.t.Helper()
+	_, js := b.raw()
+	eventually(b.t, func() error {
+		c, err := js.Consumer(ctx(b.t), "DRAY_WORK", "job-"+id)
+		if err == nil && c.CachedInfo().NumWaiting != n {
+			err = fmt.Errorf("%d pulls wait, wanted %d", c.CachedInfo().NumWaiting, n)
+		}
+		return err
+	})
 }
 
 // eventually polls; the deadline is generous since two cores are shared.

@@ -276,6 +276,7 @@ func TestCloseJobTakesItsChunksAndEndsItsPullers(t *testing.T) {
 			_, err := p.Next(ctx(t), 20*time.Second)
 			waiting <- err
 		}()
+		b.pullsWaiting("j", 1)
 		for range 2 {
 			if err := b.q.CloseJob(ctx(t), "j"); err != nil {
 				t.Fatal(err)

@@ -1,0 +1,300 @@
+package queue_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"drayage/pkg/job"
+	"drayage/pkg/queue"
+)
+
+// wire listens to what is said on the acknowledgement subjects of job j.
+func (b *bundle) wire(id string) func() string {
+	b.t.Helper()
+	nc, _ := b.raw()
+	sub, err := nc.SubscribeSync("$JS.ACK.>")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		b.t.Fatal(err)
+	}
+	return func() string {
+		b.t.Helper()
+		for {
+			m, err := sub.NextMsg(5 * time.Second)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			if strings.Contains(m.Subject, ".job-"+id+".") {
+				return string(m.Data)
+			}
+		}
+	}
+}
+
+func TestEachVerdictHasItsAcknowledgement(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: 5 * time.Second})
+		said := b.wire("j")
+		boom := errors.New("no such\n column")
+
+		b.publish("j", 1)
+		b.settle(b.next(p), job.Verdict{Kind: job.VerdictDone})
+		if w := said(); w != "+ACK" {
+			t.Errorf("done says %q", w)
+		}
+		b.backlog("j", 0, 0)
+
+		// Retry: comes again after the delay, neither at once nor with the lease.
+		b.publish("j", 1)
+		start := time.Now()
+		b.settle(b.next(p), job.Verdict{Kind: job.VerdictRetry, After: 600 * time.Millisecond, Err: boom})
+		if w := said(); w != `-NAK {"delay": 600000000}` {
+			t.Errorf("retry says %q", w)
+		}
+		d := b.next(p)
+		if took := time.Since(start); took < 550*time.Millisecond || took > 3*time.Second || d.Attempt() != 2 {
+			t.Errorf("attempt %d after %v", d.Attempt(), took)
+		}
+		b.settle(d, job.Verdict{Kind: job.VerdictSlowDown, Err: boom})
+		if w := said(); w != `-NAK {"delay": 1000000000}` {
+			t.Errorf("slow down says %q", w)
+		}
+		d = b.next(p)
+
+		// Draining: at once to another.
+		start = time.Now()
+		b.settle(d, job.Verdict{Kind: job.VerdictDraining})
+		if w := said(); w != "-NAK" {
+			t.Errorf("draining says %q", w)
+		}
+		d = b.next(b.puller(b.connect(), "j"))
+		if took := time.Since(start); took > 2*time.Second || d.Attempt() != 4 {
+			t.Errorf("attempt %d after %v", d.Attempt(), took)
+		}
+
+		// Dead: gone from the stream, and NATS knows why.
+		nc, _ := b.raw()
+		advisories, err := nc.SubscribeSync("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.DRAY_WORK.job-j")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		b.settle(d, job.Verdict{Kind: job.VerdictDead, Err: boom})
+		if w := said(); w != "+TERM no such column" {
+			t.Errorf("dead says %q", w)
+		}
+		b.backlog("j", 0, 0)
+		if err := b.q.PublishChunk(ctx(t), chunk("j", 0)); err != nil {
+			t.Errorf("the stream still holds the chunk: %v", err)
+		}
+		m, err := advisories.NextMsg(5 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var advisory struct{ Reason string }
+		if err := json.Unmarshal(m.Data, &advisory); err != nil || advisory.Reason != "no such column" {
+			t.Errorf("advisory %s", m.Data)
+		}
+
+		// Once and no more.
+		want(t, d.Settle(ctx(t), job.Verdict{Kind: job.VerdictDone}), queue.ErrSettled)
+	})
+}
+
+func TestALostLeaseSaysNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: time.Second})
+		b.publish("j", 1)
+		nc, _ := b.raw()
+		sub, err := nc.SubscribeSync("$JS.ACK.DRAY_WORK.job-j.>")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		d := b.next(p)
+		held, lease := d.Hold(ctx(t))
+		defer lease.Stop()
+		<-held.Done()
+		b.settle(d, job.Judge(held, errors.New("interrupted"), time.Second))
+		again := b.next(p)
+		if again.Attempt() != 2 {
+			t.Errorf("attempt %d", again.Attempt())
+		}
+		if m, err := sub.NextMsg(10 * time.Millisecond); err == nil {
+			t.Errorf("said %q", m.Data)
+		}
+	})
+}
+
+func TestNakIsSaidEvenWhenTheContextHasEnded(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: 20 * time.Second})
+		b.publish("j", 1)
+		d := b.next(p)
+		c, cancel := context.WithCancel(ctx(t))
+		cancel()
+		if err := d.Settle(c, job.Verdict{Kind: job.VerdictDraining}); err != nil {
+			t.Error(err)
+		}
+		if d := b.next(p); d.Attempt() != 2 {
+			t.Errorf("attempt %d", d.Attempt())
+		}
+	})
+}
+
+func TestAckIsRepeatedUntilAnsweredAcrossARestart(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: 20 * time.Second})
+		b.publish("j", 2)
+		done, dead := b.next(p), b.next(p)
+		b.server.Stop()
+		answers := make(chan error, 2)
+		go func() { answers <- done.Settle(ctx(t), job.Verdict{Kind: job.VerdictDone}) }()
+		go func() { answers <- dead.Settle(ctx(t), job.Verdict{Kind: job.VerdictDead}) }()
+		select {
+		case err := <-answers:
+			t.Fatalf("answered by nobody: %v", err)
+		case <-time.After(200 * time.Millisecond):
+		}
+		if err := b.server.Start(ctx(t)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := <-answers; err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.backlog("j", 0, 0)
+		if _, err := p.Next(ctx(t), 50*time.Millisecond); !errors.Is(err, queue.ErrEmpty) {
+			t.Errorf("delivered again: %v", err)
+		}
+	})
+}
+
+func TestLeaseIsRenewedOnProgressAndOnlyThen(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		const length = 1500 * time.Millisecond
+		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: length})
+		other := b.puller(b.connect(), "j")
+		b.publish("j", 1)
+		d := b.next(p)
+		start := time.Now()
+		held, lease := d.Hold(ctx(t))
+		defer lease.Stop()
+		if c2, l2 := d.Hold(ctx(t)); c2 != held || l2 != lease {
+			t.Error("a second Hold is another lease")
+		}
+
+		// As long as it moves, twice the lease and more, nobody else gets it.
+		for lease.Renewals() < 5 {
+			lease.Progress()
+			select {
+			case <-held.Done():
+				t.Fatalf("lost after %v with %d renewals: %v", time.Since(start), lease.Renewals(), context.Cause(held))
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+		moved := time.Now()
+		if moved.Sub(start) < 2*length*9/10-length/2 {
+			t.Errorf("5 renewals within %v: too often", moved.Sub(start))
+		}
+		_, err := other.Next(ctx(t), 0)
+		want(t, err, queue.ErrEmpty)
+
+		// It hangs: the context says so before the server gives it to another.
+		deadline := lease.Deadline()
+		again := b.next(other)
+		if held.Err() == nil {
+			t.Error("redelivered while the holder believes in its lease")
+		}
+		if !errors.Is(context.Cause(held), job.ErrLeaseLost) || !lease.Lost() || again.Attempt() != 2 {
+			t.Errorf("cause %v, lost %v, attempt %d", context.Cause(held), lease.Lost(), again.Attempt())
+		}
+		if early := time.Until(deadline); early > 0 {
+			t.Errorf("lost %v before its deadline", early)
+		}
+	})
+}
+
+func TestLeaseOutlivesNoServer(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: time.Second})
+		b.publish("j", 1)
+		d := b.next(p)
+		held, lease := d.Hold(ctx(t))
+		defer lease.Stop()
+		b.server.Stop()
+		start := time.Now()
+		for held.Err() == nil && time.Since(start) < 10*time.Second {
+			lease.Progress() // which nobody hears
+			time.Sleep(5 * time.Millisecond)
+		}
+		if !errors.Is(context.Cause(held), job.ErrLeaseLost) || lease.Renewals() != 0 {
+			t.Errorf("cause %v, %d renewals", context.Cause(held), lease.Renewals())
+		}
+		if took := time.Since(start); took > 1500*time.Millisecond {
+			t.Errorf("noticed after %v", took)
+		}
+	})
+}
+
+func TestSettleEndsRenewalsAndStopEndsTheContext(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: time.Second})
+		b.publish("j", 1)
+		d := b.next(p)
+		held, lease := d.Hold(ctx(t))
+		lease.Progress()
+		// The attempt's own context is good enough for its settlement.
+		if err := d.Settle(held, job.Verdict{Kind: job.VerdictDone}); err != nil {
+			t.Fatal(err)
+		}
+		if held.Err() != nil {
+			t.Errorf("Settle cancelled the attempt: %v", context.Cause(held))
+		}
+		lease.Stop()
+		lease.Stop()
+		if !errors.Is(context.Cause(held), context.Canceled) || lease.Lost() {
+			t.Errorf("cause %v", context.Cause(held))
+		}
+	})
+}
+
+func TestRawAckProtocolIsWhatNatsGoSays(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		// nats.go's own client, beside us, writes the same words.
+		b.open("j", queue.JobQueue{MaxInFlight: 10})
+		b.publish("j", 1)
+		said := b.wire("j")
+		_, js := b.raw()
+		c, err := js.Consumer(ctx(t), "DRAY_WORK", "job-j")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := c.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(m.InProgress(), m.NakWithDelay(600*time.Millisecond), m.TermWithReason("no such column")); err != nil && !errors.Is(err, nats.ErrMsgAlreadyAckd) {
+			t.Log(err) // the later ones may be refused by the client
+		}
+		if w := said(); w != "+WPI" {
+			t.Errorf("progress is %q", w)
+		}
+		if w := said(); w != `-NAK {"delay": 600000000}` {
+			t.Errorf("nak is %q", w)
+		}
+	})
+}
