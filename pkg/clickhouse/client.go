@@ -131,16 +131,21 @@ func (c *Client) Database() string { return c.end.database }
 func (c *Client) URLForPeople() string { return c.end.people() }
 
 // Ping asks the server for a sign of life. The error is ErrUnavailable when
-// nobody answers.
+// nobody answers within the dial timeout.
 func (c *Client) Ping(ctx context.Context) error {
-	return c.call(ctx, "asking ClickHouse for a sign of life", func() error { return c.conn.Ping(ctx) })
+	return c.call(ctx, "asking ClickHouse for a sign of life", func() error {
+		ctx, cancel := context.WithTimeout(ctx, c.end.dial)
+		defer cancel()
+		return c.conn.Ping(ctx)
+	})
 }
 
 // Exec runs a statement that returns nothing, in the Client's database, and
 // returns when the server has finished with it. A SyntaxError has its place
 // in sql.
 func (c *Client) Exec(ctx context.Context, sql string) error {
-	return syntax(c.exec(ctx, "running the statement", c.end.database, sql), sql, 0)
+	const what = "running the statement"
+	return syntax(what, c.exec(ctx, what, c.end.database, sql), sql, 0)
 }
 
 // exec runs a statement; database may be "".

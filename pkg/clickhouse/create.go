@@ -54,7 +54,7 @@ func (c *Client) Create(ctx context.Context, spec CreateSpec) error {
 		b.WriteString("\nSETTINGS " + setting)
 	}
 	if err := c.exec(ctx, what, "", b.String()); err != nil {
-		return syntax(err, text, prefix)
+		return syntax(what, err, text, prefix)
 	}
 	if later {
 		// Whoever created the table, nobody loads before this is done.

@@ -36,7 +36,7 @@ func TestCreateByManyAtOnce(t *testing.T) {
 
 func TestCreateSetsTheWindow(t *testing.T) {
 	t.Parallel()
-	c := open(t, shared.URL())
+	c := openIn(t, shared.URL())
 	for engine, want := range map[string]uint64{
 		"ENGINE = MergeTree ORDER BY id":                                                          77,
 		"ENGINE MergeTree() PARTITION BY id % 2 PRIMARY KEY id ORDER BY id;":                      77,
@@ -68,7 +68,7 @@ func TestCreateMistakes(t *testing.T) {
 	}
 	err := create("ENGINE = MergeTree\n  ORDER BY (id,\n  PARTITION id", columns...)
 	var syntax *clickhouse.SyntaxError
-	if !errors.As(err, &syntax) || syntax.Line != 3 || syntax.Err.Code != 62 {
+	if !errors.As(err, &syntax) || syntax.Line != 2 || syntax.Column != 12 || syntax.Err.Code != 62 {
 		t.Errorf("got %+v, %v", syntax, err)
 	}
 	wantClass(t, err, job.Permanent)
@@ -82,7 +82,7 @@ func TestCreateMistakes(t *testing.T) {
 			t.Errorf("%s: got %v", text, err)
 		}
 	}
-	for _, text := range []string{"ENGINE = NoSuchMergeTree ORDER BY id", "ENGINE = MergeTree ORDER BY nope", "ENGINE = MergeTree"} {
+	for _, text := range []string{"ENGINE = NoSuchMergeTree ORDER BY id", "ENGINE = MergeTree ORDER BY nope", "ENGINE = MergeTree ORDER BY id SETTINGS nope = 1"} {
 		if err := create(text, columns...); err == nil || job.ClassOf(err) != job.Permanent {
 			t.Errorf("%s: got %v", text, err)
 		}
@@ -94,8 +94,7 @@ func TestCreateMistakes(t *testing.T) {
 
 func TestCheckTarget(t *testing.T) {
 	t.Parallel()
-	c := open(t, shared.URL())
-	exec1(t, c, "CREATE DATABASE "+quoted(c.Database()))
+	c := openIn(t, shared.URL())
 	const window = " SETTINGS non_replicated_deduplication_window = 10000"
 	out := []job.Column{{Name: "a", Type: "UInt32"}, {Name: "b", Type: "String"}}
 	for _, tc := range []struct {

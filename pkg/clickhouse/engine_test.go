@@ -55,7 +55,7 @@ func (w withEngine) Run() (code int) {
 
 func engineConfig(dir string) engine.Config {
 	cfg := engine.Config{Path: dir, User: "tester", Password: password, Library: os.Getenv("DRAY_LIBCHDB"),
-		Log: zerolog.New(os.Stderr).Level(zerolog.ErrorLevel)}
+		Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel)}
 	if dev := "/tmp/eng/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"; cfg.Library == "" {
 		if _, err := os.Stat(dev); err == nil {
 			cfg.Library = dev
@@ -100,6 +100,14 @@ func open(t *testing.T, address string, change ...func(*clickhouse.Config)) *cli
 		}
 	})
 	return c
+}
+
+// openIn is open with the database made.
+func openIn(t *testing.T, address string) *clickhouse.Client {
+	t.Helper()
+	outside := open(t, address, func(cfg *clickhouse.Config) { cfg.Database = "default" })
+	exec1(t, outside, "CREATE DATABASE "+quoted(t.Name()))
+	return open(t, address)
 }
 
 // query returns the result of a query as TSV, without the last newline.

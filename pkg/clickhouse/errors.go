@@ -5,15 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 
@@ -74,10 +71,14 @@ type SyntaxError struct {
 }
 
 func (e *SyntaxError) Error() string {
-	if e.Line == 0 {
-		return e.Err.Error()
+	short := *e.Err // ClickHouse goes on to list all that it would have understood
+	if cut, _, ok := strings.Cut(short.Message, "Expected one of:"); ok {
+		short.Message = strings.TrimSpace(cut)
 	}
-	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Err.Error())
+	if e.Line == 0 {
+		return short.Error()
+	}
+	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, short.Error())
 }
 
 // Unwrap returns the exception.
@@ -185,7 +186,6 @@ var verdicts = map[int32]struct {
 	321: {"VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE", job.Permanent},
 	344: {"SUPPORT_IS_DISABLED", job.Permanent},
 	349: {"CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN", job.Permanent},
-	353: {"INCOMPATIBLE_COLUMNS", job.Permanent},
 	386: {"NO_COMMON_TYPE", job.Permanent},
 	407: {"DECIMAL_OVERFLOW", job.Permanent},
 	452: {"SETTING_CONSTRAINT_VIOLATION", job.Permanent},
@@ -229,7 +229,7 @@ func ClassOf(err error) job.Class {
 			return job.Permanent
 		}
 		return job.Retry
-	case errors.As(err, &cert), errors.As(err, &record):
+	case errors.As(err, &cert), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return job.Permanent
 	case errors.Is(err, context.Canceled):
 		return job.Retry
@@ -299,8 +299,11 @@ func (c *Client) exception(err error) *Exception {
 	if x.Name == "" {
 		x.Name = verdicts[x.Code].name
 	}
-	x.Message = strings.TrimSpace(versionSuffix.ReplaceAllString(x.Message, ""))
-	x.Message = strings.TrimSpace(strings.TrimSuffix(x.Message, "("+x.Name+")"))
+	for before := ""; before != x.Message; { // some come with two of each
+		before = x.Message
+		x.Message = strings.TrimSpace(versionSuffix.ReplaceAllString(x.Message, ""))
+		x.Message = strings.TrimSpace(strings.TrimSuffix(x.Message, "("+x.Name+")"))
+	}
 	x.Message = c.hide(strings.TrimPrefix(x.Message, "DB::Exception: "))
 	var status *ch.HTTPError
 	if errors.As(err, &status) {
@@ -309,7 +312,7 @@ func (c *Client) exception(err error) *Exception {
 	return x
 }
 
-var versionSuffix = regexp.MustCompile(`\s*\(version [^()]*(\([^()]*\))?\)\s*$`)
+var versionSuffix = regexp.MustCompile(`\s*\(version [^()]*(\([^()]*\))?\)[.\s]*$`)
 
 // hide blanks the password. Servers do not repeat it; a table function that a
 // user wrote it into might.
@@ -341,7 +344,7 @@ func (c *Client) scrub(err error) error {
 // syntax gives a syntax error its place in the text that the caller wrote,
 // which starts at byte prefix of the statement that was sent. Other errors
 // are returned as they are.
-func syntax(err error, text string, prefix int) error {
+func syntax(what string, err error, text string, prefix int) error {
 	var x *Exception
 	if !errors.As(err, &x) || x.Code != codeSyntaxError {
 		return err
@@ -354,15 +357,8 @@ func syntax(err error, text string, prefix int) error {
 			s.Column = s.Offset - strings.LastIndexByte(text[:s.Offset], '\n')
 		}
 	}
-	return s
+	return job.WithClass(fmt.Errorf("%s: %w", what, s), job.Permanent)
 }
 
 // position is how ClickHouse words the place of a syntax error.
 var position = regexp.MustCompile(`failed at position (\d+)`)
-
-// cut reports whether err is a connection that ended under a request.
-func cut(err error) bool {
-	var op *net.OpError
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrDeadlineExceeded) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.As(err, &op)
-}

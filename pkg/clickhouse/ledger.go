@@ -161,13 +161,13 @@ COMMENT 'One row for every attempt of every chunk that Drayage made'`,
 		}
 	}
 	return c.exec(ctx, what, "", "CREATE VIEW IF NOT EXISTS "+SummaryView.SQL()+` AS
-SELECT job, database, table, any(pipeline) AS pipeline,
-    countIf(outcome = 'loaded') AS chunks_loaded, countIf(outcome = 'dead') AS chunks_dead,
-    sum(rows_read) AS rows_read, sum(rows_loaded) AS rows_loaded, sum(rows_rejected) AS rows_rejected,
-    sum(bytes_read) AS bytes_read, sum(bytes_loaded) AS bytes_loaded, sum(attempts) AS attempts,
-    min(started_at) AS started_at, max(recorded_at) AS recorded_at
-FROM (`+effective("1")+`)
-GROUP BY job, database, table`)
+SELECT e.job AS job, e.database AS database, e.table AS table, any(e.pipeline) AS pipeline,
+    countIf(e.outcome = 'loaded') AS chunks_loaded, countIf(e.outcome = 'dead') AS chunks_dead,
+    sum(e.rows_read) AS rows_read, sum(e.rows_loaded) AS rows_loaded, sum(e.rows_rejected) AS rows_rejected,
+    sum(e.bytes_read) AS bytes_read, sum(e.bytes_loaded) AS bytes_loaded,
+    min(e.started_at) AS started_at, max(e.recorded_at) AS recorded_at
+FROM (`+effective("1")+`) AS e
+GROUP BY e.job, e.database, e.table`)
 }
 
 // effective is the query for the outcome that counts of every chunk: of its
@@ -175,18 +175,20 @@ GROUP BY job, database, table`)
 // of several loaded attempts the first. Rows that a merge has not united yet
 // do not disturb it.
 func effective(where string) string {
-	pick := func(name string) string {
-		return "argMin(" + name + ", tuple(-toInt64(generation), outcome != 'loaded', attempt)) AS " + name
-	}
+	// The names of the columns are the names of the results too, so every
+	// column is qualified.
+	const order = "tuple(-toInt64(l.generation), l.outcome != 'loaded', l.attempt)"
+	pick := func(name string) string { return "argMin(l." + name + ", " + order + ") AS " + name }
 	loaded := func(name string) string {
-		return "argMin(if(outcome = 'loaded', l." + name + ", 0), tuple(-toInt64(generation), outcome != 'loaded', attempt)) AS " + name
+		return "argMin(if(l.outcome = 'loaded', l." + name + ", 0), " + order + ") AS " + name
 	}
-	return "SELECT job, database, table, chunk, " +
+	return "SELECT l.job AS job, l.database AS database, l.table AS table, l.chunk AS chunk, " +
 		pick("pipeline") + ", " + pick("outcome") + ", " +
 		loaded("rows_read") + ", " + loaded("rows_loaded") + ", " + loaded("rows_rejected") + ", " +
-		loaded("bytes_read") + ", " + loaded("bytes_loaded") + ", uniqExact(generation, attempt) AS attempts, " +
-		"min(started_at) AS started_at, max(recorded_at) AS recorded_at" +
-		" FROM " + LedgerTable.SQL() + " AS l WHERE outcome IN ('loaded', 'dead') AND (" + where + ") GROUP BY job, database, table, chunk"
+		loaded("bytes_read") + ", " + loaded("bytes_loaded") +
+		", min(l.started_at) AS started_at, max(l.recorded_at) AS recorded_at" +
+		" FROM " + LedgerTable.SQL() + " AS l WHERE l.outcome IN ('loaded', 'dead') AND (" + where + ")" +
+		" GROUP BY l.job, l.database, l.table, l.chunk"
 }
 
 // AppendLedger writes the rows as one block, so that they appear together. The

@@ -44,7 +44,7 @@ func (c *Client) Query(ctx context.Context, sql, format string, w io.Writer) err
 	if failed != nil {
 		return fmt.Errorf("writing the result: %w", failed)
 	}
-	return syntax(err, query, 0)
+	return syntax(what, err, query, 0)
 }
 
 // watched remembers the error of a writer, to tell it from the server's.

@@ -14,8 +14,7 @@ import (
 
 func TestQuery(t *testing.T) {
 	t.Parallel()
-	c := open(t, shared.URL())
-	exec1(t, c, "CREATE DATABASE "+quoted(c.Database()))
+	c := openIn(t, shared.URL())
 	for _, tc := range []struct{ sql, format, want string }{
 		{"SELECT 1 AS x, 'a'", "", "1\ta\n"},
 		{"SELECT 1 AS x", "CSVWithNames", "\"x\"\n1\n"},

@@ -120,9 +120,9 @@ func (s *insert) attach(req *http.Request) (stop func(), err error) {
 	if s.compression != CompressionNone {
 		req.Header.Set("Content-Encoding", s.compression)
 		req.ContentLength, req.GetBody = -1, nil
-		var end func()
-		req.Body, end = s.compressed(req.Context(), body)
-		return func() { stop(); end() }, nil
+		packed, end := s.compressed(req.Context(), body)
+		req.Body = packed
+		return end, nil // the end of packing is the end of reading
 	}
 	req.Body, req.ContentLength, req.GetBody = body, s.length, nil
 	if _, ok := body.(*os.File); ok {

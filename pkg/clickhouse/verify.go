@@ -29,7 +29,7 @@ func (c *Client) ChunkRows(ctx context.Context, t Table, jobID string, chunk uin
 }
 
 // proofSettings keep a profile of the user from bending a count.
-const proofSettings = " SETTINGS apply_deleted_mask = 1, final = 0, max_result_rows = 0, overflow_mode = 'throw', group_by_overflow_mode = 'throw', read_overflow_mode = 'throw', optimize_use_implicit_projections = 1"
+const proofSettings = " SETTINGS apply_deleted_mask = 1, final = 0, max_result_rows = 0, read_overflow_mode = 'throw', group_by_overflow_mode = 'throw'"
 
 func ofJob(jobID string) string { return quoteName(JobColumn) + " = " + quoteString(jobID) }
 
@@ -49,7 +49,7 @@ func ofJob(jobID string) string { return quoteName(JobColumn) + " = " + quoteStr
 func (c *Client) Verify(ctx context.Context, t Table, jobID string, provenance bool) (job.Proof, error) {
 	t = c.qualify(t)
 	what := "verifying job " + jobID + " in " + t.String()
-	recorded := effective("job = " + quoteString(jobID) + " AND database = " + quoteString(t.Database) + " AND table = " + quoteString(t.Name))
+	recorded := effective("l.job = " + quoteString(jobID) + " AND l.database = " + quoteString(t.Database) + " AND l.table = " + quoteString(t.Name))
 	proof := job.Proof{Kind: ProofLedger, At: time.Now().UTC()}
 	if !provenance {
 		err := c.rows(ctx, what, "SELECT sum(rows_loaded) FROM ("+recorded+")"+proofSettings, func(scan scanner) error {

@@ -120,7 +120,7 @@ func TestLedgerKeepsEveryField(t *testing.T) {
 	t.Parallel()
 	p := ownEngine(t, "")
 	defer closeEngine(t, p)
-	c := open(t, p.URL())
+	c := open(t, p.URL(), func(cfg *clickhouse.Config) { cfg.Database = "default" })
 	// A ledger of an older version, and several coordinators at once.
 	exec1(t, c, "CREATE DATABASE drayage")
 	exec1(t, c, `CREATE TABLE drayage.ledger (job String, database LowCardinality(String), table LowCardinality(String), chunk UInt64, generation UInt32, attempt UInt32, outcome LowCardinality(String), recorded_at DateTime64(3, 'UTC'))
