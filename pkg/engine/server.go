@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -205,6 +206,9 @@ func serve(ctx context.Context, cfg ServerConfig, log zerolog.Logger, tell func(
 // boot starts ClickHouse in the data directory and makes `default` an ordinary
 // database. The connection that it returns keeps ClickHouse up.
 func (s *server) boot() (keep connection, err error) {
+	if err := forgetEmptyDefault(s.cfg.Path); err != nil {
+		return nil, err
+	}
 	keep, err = s.lib.open(s.args)
 	if err != nil {
 		return nil, fmt.Errorf("start ClickHouse in %s: %w (its message is on standard error)", s.cfg.Path, err)
@@ -232,13 +236,43 @@ func (s *server) ordinaryDefault(conn connection) error {
 	attach := "CREATE DATABASE default ENGINE = Atomic"
 	if target, err := os.Readlink(filepath.Join(metadata, "default")); err == nil {
 		attach = "ATTACH DATABASE default UUID " + quote(filepath.Base(target)) + " ENGINE = Atomic"
-	} else if isFile(filepath.Join(metadata, "default.sql")) {
-		attach = "ATTACH DATABASE default"
 	}
 	for _, sql := range []string{"DETACH DATABASE default", attach} {
 		if _, _, err := s.lib.run(conn, sql, "Null", nil); err != nil {
 			return fmt.Errorf("make default an ordinary database: %s: %w", sql, err)
 		}
+	}
+	return nil
+}
+
+var databaseUUID = regexp.MustCompile(`^ATTACH DATABASE _ UUID '(([0-9a-f]{3})[0-9a-f-]{33})'`)
+
+// forgetEmptyDefault removes what the last process left of a `default` without
+// tables. ClickHouse links metadata/default with the first table; a database
+// that has no link yet can be detached but not attached again (LOGICAL_ERROR,
+// "Cannot find UUID mapping"). There is nothing in it, so it is made anew.
+func forgetEmptyDefault(path string) error {
+	metadata := filepath.Join(path, "metadata")
+	text, err := os.ReadFile(filepath.Join(metadata, "default.sql"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the metadata of default: %w", err)
+	}
+	if _, err := os.Lstat(filepath.Join(metadata, "default")); err == nil {
+		return nil
+	}
+	uuid := databaseUUID.FindSubmatch(text)
+	if uuid == nil {
+		return nil
+	}
+	tables, err := filepath.Glob(filepath.Join(path, "store", string(uuid[2]), string(uuid[1]), "*.sql"))
+	if err != nil || len(tables) > 0 {
+		return err
+	}
+	if err := os.Remove(filepath.Join(metadata, "default.sql")); err != nil {
+		return fmt.Errorf("forget the empty database default: %w", err)
 	}
 	return nil
 }

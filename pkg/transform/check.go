@@ -86,7 +86,7 @@ func (w Workspace) deterministic(ctx context.Context, functions []string, sel st
 	}
 	list := strings.Join(quoted, ", ")
 	err := w.eng.Rows(ctx, engine.Statement{SQL: fmt.Sprintf(
-		"SELECT name FROM system.functions WHERE NOT is_deterministic AND (name IN (%s) OR (case_insensitive AND lower(name) IN (%s))) ORDER BY name",
+		"SELECT name FROM system.functions WHERE NOT deterministic AND (name IN (%s) OR (case_insensitive AND lower(name) IN (%s))) ORDER BY name",
 		list, strings.ToLower(list))}, &bad)
 	if err != nil {
 		return fmt.Errorf("asking the engine for its functions: %w", err)

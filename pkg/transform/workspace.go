@@ -30,7 +30,7 @@ func WorkspaceName(use, jobID string) string {
 func Prepare(ctx context.Context, eng *engine.Client, database, dir string, lookups map[string]pipeline.Lookup) (Workspace, error) {
 	w := Workspace{Database: database, eng: eng}
 	db := Identifier(database)
-	for _, sql := range []string{"DROP DATABASE IF EXISTS " + db, "CREATE DATABASE " + db + " ENGINE = Memory"} {
+	for _, sql := range []string{"DROP DATABASE IF EXISTS " + db, "CREATE DATABASE " + db + " ENGINE = Atomic"} {
 		if _, err := eng.Exec(ctx, engine.Statement{SQL: sql}); err != nil {
 			return w, fmt.Errorf("making the job's workspace: %w", err)
 		}
