@@ -53,12 +53,8 @@ func (d *driver) process(ctx context.Context, j job.Job, rev queue.Revision) err
 	if err != nil {
 		return job.WithClass(fmt.Errorf("making the source: %w", err), job.Permanent)
 	}
-	inFlight := d.c.cfg.InFlight
-	if p.Limits.InFlight > 0 {
-		inFlight = p.Limits.InFlight
-	}
-	if err := d.c.Queue.OpenJob(ctx, j.ID, queue.JobQueue{MaxInFlight: inFlight}); err != nil {
-		return fmt.Errorf("opening the job's queue: %w", err)
+	if err := d.open(ctx, p); err != nil {
+		return err
 	}
 	present, err := d.c.Queue.CountResults(ctx, j.ID)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/job"
+	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
 )
 
@@ -108,9 +109,25 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) erro
 	if err != nil {
 		return err
 	}
+	// Before the job is seen to run, so that no worker looks for it in vain.
+	if err := d.open(ctx, doc.Pipeline); err != nil {
+		return err
+	}
 	j.Frozen = &frozen.Frozen
 	j.Plan.EstimatedBytes = frozen.Source.Size(ctx)
 	return d.advance(ctx, j, rev, job.Running)
+}
+
+// open makes the job's queue, or sets its limits anew.
+func (d *driver) open(ctx context.Context, p *pipeline.Pipeline) error {
+	inFlight := d.c.cfg.InFlight
+	if p.Limits.InFlight > 0 {
+		inFlight = p.Limits.InFlight
+	}
+	if err := d.c.Queue.OpenJob(ctx, d.id, queue.JobQueue{MaxInFlight: inFlight}); err != nil {
+		return fmt.Errorf("opening the job's queue: %w", err)
+	}
+	return nil
 }
 
 // table is the target of a job that was frozen.

@@ -22,8 +22,10 @@ func (c *Coordinator) intake(ctx context.Context) error {
 	for ctx.Err() == nil {
 		subs, err := c.Queue.Submissions(ctx)
 		if err != nil {
-			c.Log.Warn().Err(err).Msg("could not reach the submissions")
-			pause(ctx, retryEvery)
+			if ctx.Err() == nil {
+				c.Log.Warn().Err(err).Msg("could not reach the submissions")
+				pause(ctx, retryEvery)
+			}
 			continue
 		}
 		for ctx.Err() == nil {

@@ -72,6 +72,7 @@ func TestParseErrors(t *testing.T) {
 		{name: "wrong type", text: "pipeline: a\n" + rest + "retry: {attempts: many}\n", line: 4, col: 19, expect: ""},
 		{name: "bad size", text: "pipeline: a\nload: {table: t}\nsource:\n  files: {path: x}\n  chunk: big\n", expect: "not a size"},
 		{name: "chunk too large", text: "pipeline: a\nload: {table: t}\nsource:\n  files: {path: x}\n  chunk: 20GiB\n", line: 5, col: 10, key: "source.chunk", expect: "outside"},
+		{name: "size is a map", text: "pipeline: a\nload: {table: t}\nsource:\n  files: {path: x}\n  chunk: {a: 1}\n", expect: "one value"},
 		{name: "bad backoff", text: "pipeline: a\n" + rest + "retry: {backoff: 9s..1s}\n", expect: "not a backoff"},
 		{name: "no name", text: rest, line: 1, col: 1, key: "pipeline", expect: "no name"},
 		{name: "bad name", text: "pipeline: Flights 2\n" + rest, line: 1, col: 11, key: "pipeline", expect: "can not be a name"},
@@ -104,6 +105,19 @@ func TestParseErrors(t *testing.T) {
 				t.Errorf("message %q does not contain %q", e.Error(), tt.expect)
 			}
 		})
+	}
+}
+
+func TestColumnsInABlock(t *testing.T) {
+	d, err := Parse("pipeline: a\nload: {table: t}\nsource:\n  files: {path: x}\n  chunk: 1048576\n  columns: |\n    \"a b\" String,\n    c Int8\n", "p.yaml", "/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(mustJSON(t, d.Pipeline.Source.Columns)); got != `[{"name":"a b","type":"String"},{"name":"c","type":"Int8"}]` {
+		t.Errorf("columns are %s", got)
+	}
+	if d.Pipeline.Source.Chunk != 1<<20 {
+		t.Errorf("chunk is %d", d.Pipeline.Source.Chunk)
 	}
 }
 

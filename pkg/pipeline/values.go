@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,10 +14,14 @@ import (
 type Size int64
 
 // UnmarshalYAML reads a size. It refuses negative and unreadable ones.
-func (s *Size) UnmarshalYAML(data []byte) error {
-	n, err := humanize.ParseBytes(unquote(data))
+func (s *Size) UnmarshalYAML(decode func(any) error) error {
+	text, err := scalar(decode)
+	if err != nil {
+		return err
+	}
+	n, err := humanize.ParseBytes(text)
 	if err != nil || int64(n) < 0 {
-		return fmt.Errorf("%s is not a size; write a number of bytes or 64MiB, 1GB", data)
+		return fmt.Errorf("%q is not a size; write a number of bytes or 64MiB, 1GB", text)
 	}
 	*s = Size(n)
 	return nil
@@ -66,7 +69,13 @@ func (b Backoff) Delay(attempt int) time.Duration {
 func (b Backoff) String() string { return b.Min.String() + ".." + b.Max.String() }
 
 // UnmarshalYAML reads "1s..2m", or "5s" for a constant pause.
-func (b *Backoff) UnmarshalYAML(data []byte) error { return b.parse(unquote(data)) }
+func (b *Backoff) UnmarshalYAML(decode func(any) error) error {
+	text, err := scalar(decode)
+	if err != nil {
+		return err
+	}
+	return b.parse(text)
+}
 
 // MarshalJSON writes the form that UnmarshalJSON reads.
 func (b Backoff) MarshalJSON() ([]byte, error) { return json.Marshal(b.String()) }
@@ -95,25 +104,24 @@ func (b *Backoff) parse(s string) error {
 }
 
 // UnmarshalYAML reads columns as ParseColumns does.
-func (c *Columns) UnmarshalYAML(data []byte) error {
-	cols, err := ParseColumns(unquote(data))
-	*c = cols
+func (c *Columns) UnmarshalYAML(decode func(any) error) error {
+	text, err := scalar(decode)
+	if err != nil {
+		return err
+	}
+	*c, err = ParseColumns(text)
 	return err
 }
 
-// unquote takes the quotes off a YAML scalar, if it has any.
-func unquote(data []byte) string {
-	s := strings.TrimSpace(string(data))
-	if len(s) < 2 {
-		return s
+// scalar decodes a YAML scalar of any type as text.
+func scalar(decode func(any) error) (string, error) {
+	var v any
+	if err := decode(&v); err != nil {
+		return "", err
 	}
-	switch {
-	case s[0] == '\'' && s[len(s)-1] == '\'':
-		return strings.ReplaceAll(s[1:len(s)-1], "''", "'")
-	case s[0] == '"':
-		if u, err := strconv.Unquote(s); err == nil {
-			return u
-		}
+	switch v.(type) {
+	case map[string]any, []any, nil:
+		return "", fmt.Errorf("one value is expected")
 	}
-	return s
+	return fmt.Sprint(v), nil
 }
