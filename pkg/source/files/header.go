@@ -93,7 +93,7 @@ func (s *Source) settleHeader(ctx context.Context, f *file, rule headerRule, col
 		switch {
 		case same:
 			return l, headerYes, nil
-		case len(unknown) == len(l.names):
+		case len(missing) == len(columns):
 			l.names, l.start = nil, l.first
 			return l, headerNo, nil
 		}

@@ -145,7 +145,7 @@ func TestJSONProperty(t *testing.T) {
 			if err != nil || len(part) == 0 {
 				t.Fatalf("range %v is no text of its own: %q: %v", r, s[r.Start:r.End], err)
 			}
-			before := strings.TrimRight(strings.TrimSuffix(s[r.Start:r.End], part[len(part)-1]), " \t\r\n,")
+			before := strings.TrimRight(strings.TrimSuffix(s[r.Start:r.End], part[len(part)-1]), " \t\r\n,;")
 			if i+1 < len(all) && (r.End-r.Start < want || int64(len(before)) >= want) {
 				t.Fatalf("range %v is not as large as asked, or larger: %q", r, s)
 			}

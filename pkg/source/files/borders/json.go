@@ -10,7 +10,8 @@ import (
 // JSON cuts files of JSON values that follow one another, each over any number
 // of lines, as ClickHouse reads them: white space and at most one comma
 // between, a semicolon at the end. Rows that are objects may stand in one
-// array, whose brackets and commas are left out of the ranges' ends.
+// array, whose brackets are in no range. Rows that are arrays may have a
+// semicolon in place of the comma, or both.
 type JSON struct {
 	// Open is the byte that a row begins with: '{', or '[' where rows are
 	// arrays.
@@ -58,6 +59,8 @@ func (j *JSON) Next(ctx context.Context, at Position, want int64) (Range, Positi
 		return Range{}, at, &Error{s.record, "the row that begins here is cut off by the end of the file", "was the file copied whole?"}
 	case s.mode == Elems && s.gap < closed:
 		return Range{}, at, &Error{j.w.size, "the array has no closing bracket", "was the file copied whole?"}
+	case s.marks == 2:
+		return Range{}, at, &Error{j.w.size, "the file ends where " + s.expected(), "was the file copied whole?"}
 	case s.start < 0:
 		return Range{}, at, io.EOF
 	}
@@ -82,6 +85,7 @@ type jsonScan struct {
 	mode   Mode
 	want   int64
 	gap    gap
+	marks  int // commas and semicolons since the last row, where rows are arrays
 	depth  int
 	quoted bool  // in a string
 	escape bool  // after a backslash
@@ -104,7 +108,7 @@ func (s *jsonScan) block(b []byte, pos int64) (bool, error) {
 		i = s.inside(b, i)
 		if s.depth == 0 {
 			s.end = pos + int64(i)
-			s.gap = afterRow
+			s.gap, s.marks = afterRow, 0
 			if s.mode == Fresh {
 				s.mode = Rows
 			}
@@ -220,7 +224,20 @@ func (s *jsonScan) between(c byte, pos int64) error {
 			s.mode, s.gap = Elems, inBrackets
 			return nil
 		}
-	case ',':
+	case ',', ';':
+		if s.open == '[' {
+			if s.marks++; s.marks <= s.marksAllowed() {
+				return nil
+			}
+			break
+		}
+		if c == ';' {
+			if s.gap == closed || s.mode != Elems && (s.gap == afterRow || s.gap == beforeAny) {
+				s.gap = sealed
+				return nil
+			}
+			break
+		}
 		if s.gap == afterRow {
 			s.gap = afterComma
 			return nil
@@ -230,13 +247,17 @@ func (s *jsonScan) between(c byte, pos int64) error {
 			s.gap = closed
 			return nil
 		}
-	case ';':
-		if s.gap == closed || s.mode != Elems && (s.gap == afterRow || s.gap == beforeAny) {
-			s.gap = sealed
-			return nil
-		}
 	}
 	return &Error{pos, fmt.Sprintf("%q where %s", c, s.expected()), "is the format another one?"}
+}
+
+// marksAllowed is how many commas and semicolons the engine passes over where
+// rows are arrays.
+func (s *jsonScan) marksAllowed() int {
+	if s.mode == Fresh {
+		return 1
+	}
+	return 2
 }
 
 func (s *jsonScan) expected() string {

@@ -135,12 +135,30 @@ func jsonRecords(text string, open byte) (rows []string, err error) {
 		return false
 	}
 	space()
-	array := open != '[' && i < len(text) && text[i] == '['
+	array := open == '{' && i < len(text) && text[i] == '['
 	if array {
 		i++
 	}
 	for first := true; ; first = false {
 		space()
+		if open == '[' {
+			marks := 0
+			for i < len(text) && (text[i] == ',' || text[i] == ';') {
+				i++
+				marks++
+				space()
+			}
+			if marks > 2 || first && marks > 1 || i >= len(text) && marks > 1 {
+				return rows, errSyntax
+			}
+			if i >= len(text) {
+				return rows, nil
+			}
+			if !row() {
+				return rows, errSyntax
+			}
+			continue
+		}
 		comma := !first && i < len(text) && text[i] == ','
 		if comma {
 			i++

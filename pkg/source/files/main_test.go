@@ -1,0 +1,183 @@
+package files
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"drayage/pkg/engine"
+	"drayage/pkg/job"
+	"drayage/pkg/source"
+)
+
+// eng is the real engine that all tests of the package share.
+var eng *engine.Client
+
+// TestMain lets the test binary be the child of its engine, and checks that no
+// goroutine is left behind.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "engine" {
+		if err := engine.ServeFromEnv(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	p, err := engine.Start(context.Background(), engine.Config{Name: "files-test"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	eng = p.Client()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) { os.Exit(code) }),
+		// Of the engine, which is closed with the process.
+		goleak.IgnoreCurrent(),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+}
+
+// fataler is what a test and a rapid run have in common.
+type fataler interface {
+	Helper()
+	Fatalf(string, ...any)
+}
+
+// write writes files into a new directory, and returns it.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, data := range files {
+		put(t, filepath.Join(dir, name), data)
+	}
+	return dir
+}
+
+func put(t fataler, path, data string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatalf("%v", err)
+	}
+	if err := os.WriteFile(path, []byte(data), 0o644); err != nil {
+		t.Fatalf("%v", err)
+	}
+}
+
+func mustNew(t fataler, cfg Config) *Source {
+	t.Helper()
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return s
+}
+
+// plan collects the chunks after cursor.
+func plan(s *Source, cursor json.RawMessage, columns []job.Column) ([]source.Planned, error) {
+	var all []source.Planned
+	for p, err := range s.Plan(context.Background(), cursor, columns) {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// text runs a query and returns its output.
+func text(sql string, settings map[string]string) (string, error) {
+	out, err := eng.Query(context.Background(), engine.Statement{SQL: sql, Settings: settings})
+	if err != nil {
+		return "", err
+	}
+	defer out.Close()
+	b, err := io.ReadAll(out)
+	return string(b), err
+}
+
+func backquoted(columns []job.Column, types bool) string {
+	parts := make([]string, len(columns))
+	for i, c := range columns {
+		parts[i] = "`" + strings.NewReplacer(`\`, `\\`, "`", "\\`").Replace(c.Name) + "`"
+		if types {
+			parts[i] += " " + c.Type
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// readChunk opens a chunk and reads its rows with the engine, as a worker does.
+func readChunk(t fataler, s *Source, p source.Planned, columns []job.Column) (string, error) {
+	t.Helper()
+	in, err := s.Open(context.Background(), p.Input, columns)
+	if err != nil {
+		return "", err
+	}
+	rows, err := readInput(t, in, columns)
+	return rows, errors.Join(err, in.Check(), in.Close())
+}
+
+func readInput(t fataler, in *source.Input, columns []job.Column) (string, error) {
+	t.Helper()
+	f := in.File
+	if in.Reader != nil {
+		if f != nil {
+			t.Fatalf("both a reader and a file")
+		}
+		var err error
+		if f, err = scratch("test", 0); err != nil {
+			return "", err
+		}
+		defer f.Close()
+		if _, err := io.Copy(f, in.Reader); err != nil {
+			return "", err
+		}
+	}
+	sql := fmt.Sprintf("SELECT %s FROM file(%s, %s, %s, %s) FORMAT JSONCompactEachRow", backquoted(columns, false),
+		literal(enginePath(f)), literal(in.Format), literal(backquoted(in.Structure, true)), literal(in.Compression))
+	return text(sql, in.Settings)
+}
+
+// load plans and reads everything.
+func load(t fataler, s *Source, columns []job.Column) (rows []string, chunks []source.Planned, err error) {
+	t.Helper()
+	chunks, err = plan(s, nil, columns)
+	if err != nil {
+		return nil, chunks, err
+	}
+	var all strings.Builder
+	for _, c := range chunks {
+		got, err := readChunk(t, s, c, columns)
+		if err != nil {
+			return nil, chunks, err
+		}
+		all.WriteString(got)
+	}
+	return split(all.String()), chunks, nil
+}
+
+func split(rows string) []string {
+	if rows == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(rows, "\n"), "\n")
+}
+
+func cols(pairs ...string) []job.Column {
+	var all []job.Column
+	for i := 0; i < len(pairs); i += 2 {
+		all = append(all, job.Column{Name: pairs[i], Type: pairs[i+1]})
+	}
+	return all
+}
+
+func samePlanned(a, b source.Planned) bool {
+	return string(a.Input) == string(b.Input) && string(a.Cursor) == string(b.Cursor) && a.Bytes == b.Bytes && a.Inputs == b.Inputs
+}
