@@ -129,6 +129,7 @@ func (q *Queue) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
 	for _, want := range q.cfg.topology() {
+		missing := false // NATS has said so, whatever came of asking again
 		for attempt := 1; ; attempt++ {
 			got, err := q.streamConfig(ctx, want.Name)
 			if err == nil {
@@ -137,7 +138,8 @@ func (q *Queue) Check(ctx context.Context) error {
 				}
 				break
 			}
-			if !errors.Is(err, ErrNotFound) {
+			missing = missing || errors.Is(err, ErrNotFound)
+			if !missing {
 				return err
 			}
 			if !q.pause(ctx, attempt) {

@@ -208,10 +208,13 @@ func wasNotSent(err error) bool {
 	return false
 }
 
-// ended says that ctx ended while what was being done, and what the last try
-// said about it.
+// ended says that ctx (or else the connection) ended while what was being done,
+// and what the last try said about it.
 func ended(ctx context.Context, what string, last error) error {
 	cause := context.Cause(ctx)
+	if cause == nil { // not ctx: the connection was closed for good
+		return explain(what, nats.ErrConnectionClosed)
+	}
 	if last == nil || errors.Is(last, context.Canceled) {
 		return fmt.Errorf("%s: %w", what, cause)
 	}

@@ -158,8 +158,8 @@ func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait
 		if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrConnectionDraining) {
 			return nil, last
 		}
-		// Refused, or nobody there: is the consumer gone, or is it a moment's
-		// trouble? The texts of the statuses are not to be relied on.
+		// Refused, lost, or nobody there: is the consumer gone, or is it a
+		// moment's trouble? The texts of the statuses are not to be relied on.
 		if gerr := q.consumerThere(ctx, stream, consumer); errors.Is(gerr, ErrNotFound) {
 			return nil, explain(what, gerr)
 		}
@@ -216,10 +216,16 @@ func (q *Queue) pullOnce(ctx context.Context, stream, consumer string, r pullReq
 	case <-epoch: // the server may have forgotten the pull
 	case <-lost.C:
 	}
-	return q.retract(sub, ch), nil
+	if m := q.retract(sub, ch); m != nil {
+		return m, nil
+	}
+	return nil, errUnanswered
 }
 
-var errRefused = fmt.Errorf("%w: the consumer refused the pull", ErrUnavailable)
+var (
+	errRefused    = fmt.Errorf("%w: the consumer refused the pull", ErrUnavailable)
+	errUnanswered = fmt.Errorf("%w: a pull was not answered", ErrUnavailable)
+)
 
 // retract takes a pull back and returns the message that was on its way, if
 // any. When the server has answered for the end of the subscription, nothing
@@ -249,7 +255,10 @@ func (q *Queue) retract(sub *nats.Subscription, ch chan *nats.Msg) *nats.Msg {
 
 // consumerThere is nil or ErrNotFound, or why it can not be said.
 func (q *Queue) consumerThere(ctx context.Context, stream, consumer string) error {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	if !q.nc.IsConnected() {
+		return nats.ErrDisconnected
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout/4)
 	defer cancel()
 	_, err := q.js.Consumer(ctx, stream, consumer)
 	if err != nil && (codeOf(err) == jetstream.JSErrCodeConsumerNotFound || codeOf(err) == jetstream.JSErrCodeStreamNotFound) {

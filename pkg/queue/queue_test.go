@@ -273,6 +273,32 @@ func TestClosedQueueSaysSo(t *testing.T) {
 		_, _, err := q.Job(ctx(t), "j")
 		want(t, err, queue.ErrUnavailable)
 		want(t, q.Ping(ctx(t)), queue.ErrUnavailable)
+		want(t, q.Results(ctx(t), "j", func(job.Result) error { return nil }), queue.ErrUnavailable)
+		_, err = q.WatchJobs(ctx(t))
+		want(t, err, queue.ErrUnavailable)
+	})
+}
+
+func TestClosingEndsWatches(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		q := b.connect()
+		watch, err := q.WatchJobs(ctx(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := <-watch; !u.CaughtUp {
+			t.Errorf("%+v", u)
+		}
+		ended := make(chan error, 1)
+		caught := make(chan struct{})
+		go func() {
+			ended <- q.Results(ctx(t), "j", func(job.Result) error { return nil }, queue.WhenCaughtUp(func() { close(caught) }))
+		}()
+		<-caught
+		q.Close()
+		for range watch {
+		}
+		want(t, <-ended, queue.ErrUnavailable)
 	})
 }
 

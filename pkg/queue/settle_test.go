@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
 )
@@ -237,9 +235,14 @@ func TestLeaseOutlivesNoServer(t *testing.T) {
 		defer lease.Stop()
 		b.server.Stop()
 		start := time.Now()
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
 		for held.Err() == nil && time.Since(start) < 10*time.Second {
 			lease.Progress() // which nobody hears
-			time.Sleep(5 * time.Millisecond)
+			select {
+			case <-held.Done():
+			case <-tick.C:
+			}
 		}
 		if !errors.Is(context.Cause(held), job.ErrLeaseLost) || lease.Renewals() != 0 {
 			t.Errorf("cause %v, %d renewals", context.Cause(held), lease.Renewals())
@@ -287,8 +290,8 @@ func TestRawAckProtocolIsWhatNatsGoSays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(m.InProgress(), m.NakWithDelay(600*time.Millisecond), m.TermWithReason("no such column")); err != nil && !errors.Is(err, nats.ErrMsgAlreadyAckd) {
-			t.Log(err) // the later ones may be refused by the client
+		if err := errors.Join(m.InProgress(), m.NakWithDelay(600*time.Millisecond)); err != nil {
+			t.Fatal(err)
 		}
 		if w := said(); w != "+WPI" {
 			t.Errorf("progress is %q", w)
