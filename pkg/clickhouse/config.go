@@ -75,7 +75,8 @@ const (
 // CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DATABASE) fill in what the
 // DRAY_CLICKHOUSE_* names leave open: credentials only when neither ours nor
 // the URL has any, so that a user from one place never meets the password of
-// another. The result is not validated.
+// another. Without a URL nothing is filled in: the caller may have a server of
+// its own in mind. The result is not validated.
 func FromEnv() (Config, error) {
 	var c Config
 	if err := envconfig.Process("", &c); err != nil {
@@ -96,7 +97,7 @@ func FromEnv() (Config, error) {
 		}
 		c.URL = (&url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}).String()
 	}
-	if u, err := url.Parse(c.URL); err == nil {
+	if u, err := url.Parse(c.URL); err == nil && c.URL != "" {
 		if c.User == "" && c.Password == "" && c.PasswordFile == "" && u.User == nil {
 			c.User, c.Password = os.Getenv("CLICKHOUSE_USER"), os.Getenv("CLICKHOUSE_PASSWORD")
 		}

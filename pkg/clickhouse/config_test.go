@@ -85,6 +85,7 @@ func TestConfigFromEnv(t *testing.T) { //nolint:paralleltest // the environment
 		{"ours win part by part", map[string]string{"DRAY_CLICKHOUSE_URL": "http://a:b@h:1/d", "DRAY_CLICKHOUSE_USER": "c", "DRAY_CLICKHOUSE_DATABASE": "e"}, "http://h:1 user=c database=e max_conns=16 compression=lz4"},
 		{"theirs", map[string]string{"CLICKHOUSE_URL": "http://localhost/d", "CLICKHOUSE_USER": "u"}, "http://localhost:8123 user=u database=d max_conns=16 compression=none"},
 		{"host, and the native port", map[string]string{"CLICKHOUSE_HOST": "::1", "CLICKHOUSE_PORT": "9000", "CLICKHOUSE_DATABASE": "d"}, "http://[::1]:8123 user=default database=d max_conns=16 compression=none"},
+		{"no URL: nothing is filled in", map[string]string{"CLICKHOUSE_USER": "u", "CLICKHOUSE_PASSWORD": "p"}, "clickhouse (invalid configuration)"},
 		{"credentials are not mixed", map[string]string{"DRAY_CLICKHOUSE_URL": "https://a@h", "CLICKHOUSE_USER": "u", "CLICKHOUSE_PASSWORD": "p"}, "https://h:8443 user=a database=default max_conns=16 compression=lz4"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -31,6 +31,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "sink" {
+		sink(os.Args[2])
+		return
+	}
 	goleak.VerifyTestMain(withEngine{m})
 }
 

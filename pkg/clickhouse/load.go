@@ -17,11 +17,8 @@ type Load struct {
 	Columns []string // those of the body, all of them, plain names
 	// Body holds exactly one Native block; with more, a retry that is cut
 	// differently would add rows. It is read from where it stands, is never
-	// closed, and is not read any more once Load has returned. A regular
-	// *os.File (a memfd too) is sent with sendfile when nothing is
-	// compressed, and its offset does not move. The kernel may go on sending
-	// it after a failed Load: truncate it or take another, but never write
-	// over it in place.
+	// closed, and is not read any more once Load has returned: Load waits for
+	// a Read in progress, which therefore must end when the context does.
 	Body io.Reader
 	// Length of Body in bytes, above 0: a body that ends before it is an
 	// error and inserts nothing, and what comes after it is not read.

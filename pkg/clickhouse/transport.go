@@ -3,12 +3,10 @@ package clickhouse
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -97,11 +95,7 @@ func (s *insert) send(base *http.Transport, req *http.Request) (*http.Response, 
 	}
 	req.URL.RawQuery = query.Encode()
 
-	stop, err := s.attach(req)
-	if err != nil {
-		return nil, err
-	}
-	defer stop()
+	defer s.attach(req)()
 	res, err := base.RoundTrip(req)
 	if err == nil {
 		text := res.Header.Get("X-ClickHouse-Summary")
@@ -112,93 +106,30 @@ func (s *insert) send(base *http.Transport, req *http.Request) (*http.Response, 
 
 // attach gives the request its body. The function it returns waits until
 // nobody reads the caller's body any more.
-func (s *insert) attach(req *http.Request) (stop func(), err error) {
-	body, stop, err := s.open()
-	if err != nil {
-		return nil, err
-	}
-	if s.compression != CompressionNone {
-		req.Header.Set("Content-Encoding", s.compression)
-		req.ContentLength, req.GetBody = -1, nil
-		packed, end := s.compressed(req.Context(), body)
-		req.Body = packed
-		return end, nil // the end of packing is the end of reading
-	}
-	req.Body, req.ContentLength, req.GetBody = body, s.length, nil
-	if _, ok := body.(*os.File); ok {
-		// Lets net/http send it again where a kept connection turns out to
-		// be dead before a byte was written.
-		req.GetBody = func() (io.ReadCloser, error) {
-			again, _, err := s.open()
-			return again, err
-		}
-	}
-	return stop, nil
-}
-
-// open returns the body for reading exactly its length.
-func (s *insert) open() (body io.ReadCloser, stop func(), err error) {
-	if f, ok := s.body.(*os.File); ok {
-		own, err := s.reopen(f)
-		if err != nil {
-			s.fail(err)
-			return nil, nil, err
-		}
-		if own != nil {
-			return own, func() {}, nil
-		}
-	}
+//
+// A file is not given to net/http to be sent with sendfile: that was measured,
+// and takes as much CPU as copying (BenchmarkLoad). In return nothing that the
+// caller does to the body after Load can reach the server.
+func (s *insert) attach(req *http.Request) (stop func()) {
 	guard := &guarded{insert: s, left: s.length}
-	return guard, guard.wait, nil
-}
-
-// reopen opens a regular file once more. The twin has an offset of its own, so
-// that a request which still runs down after Load has returned can not move
-// the offset under the next one; and net/http, which closes what it sends, has
-// something to close. It returns nil for what is better read as a stream: a
-// pipe, a file with more than the body in it, a system without /proc.
-func (s *insert) reopen(f *os.File) (*os.File, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("the body: %w", err)
+	req.Body, req.ContentLength, req.GetBody = guard, s.length, nil
+	if s.compression == CompressionNone {
+		return guard.wait
 	}
-	if !info.Mode().IsRegular() {
-		return nil, nil
-	}
-	start, err := f.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return nil, fmt.Errorf("the body: %w", err)
-	}
-	switch rest := info.Size() - start; {
-	case rest < s.length:
-		return nil, fmt.Errorf("the body ends %d bytes early: %w", s.length-rest, io.ErrUnexpectedEOF)
-	case rest > s.length:
-		return nil, nil
-	}
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, fmt.Errorf("the body: %w", err)
-	}
-	var own *os.File
-	// Not Fd: it would put the file into blocking mode.
-	err = raw.Control(func(fd uintptr) { own, err = os.Open(fmt.Sprintf("/proc/self/fd/%d", fd)) })
-	if own == nil || err != nil {
-		return nil, nil
-	}
-	if _, err := own.Seek(start, io.SeekStart); err != nil {
-		return nil, errors.Join(fmt.Errorf("the body: %w", err), own.Close())
-	}
-	return own, nil
+	req.Header.Set("Content-Encoding", s.compression)
+	req.ContentLength = -1
+	req.Body, stop = s.compressed(req.Context(), guard)
+	return stop
 }
 
 // compressed returns the body compressed as it is read.
-func (s *insert) compressed(ctx context.Context, body io.ReadCloser) (io.ReadCloser, func()) {
+func (s *insert) compressed(ctx context.Context, body io.Reader) (io.ReadCloser, func()) {
 	pr, pw := io.Pipe()
 	done := make(chan struct{})
 	unhook := context.AfterFunc(ctx, func() { _ = pw.CloseWithError(context.Cause(ctx)) })
 	go func() {
 		defer close(done)
-		pw.CloseWithError(errors.Join(s.compress(pw, body), body.Close()))
+		pw.CloseWithError(s.compress(pw, body))
 	}()
 	return pr, func() {
 		unhook()
@@ -259,7 +190,9 @@ func (g *guarded) Read(p []byte) (int, error) {
 		}
 	}
 	if err != nil {
-		g.insert.fail(err)
+		g.insert.mu.Lock()
+		g.insert.failed = err
+		g.insert.mu.Unlock()
 	}
 	return n, err
 }
@@ -272,12 +205,6 @@ func (g *guarded) wait() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
-}
-
-func (s *insert) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failed = err
 }
 
 func (s *insert) bodyErr() error {
