@@ -1,27 +1,14 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"testing"
 
 	"drayage/pkg/job"
 )
-
-// output is the output of a statement.
-func output(ctx context.Context, c *Client, s Statement) (string, error) {
-	body, err := c.Query(ctx, s)
-	if err != nil {
-		return "", err
-	}
-	defer body.Close()
-	b, err := io.ReadAll(body)
-	return strings.TrimSuffix(string(b), "\n"), err
-}
 
 func TestClientRunsStatements(t *testing.T) {
 	c := start(t, Config{}).Client()

@@ -13,15 +13,17 @@ import (
 // a frame has an end of its own, and a block that says it is impossibly large
 // makes the engine fail, whatever the format. The cost is one copy.
 
-// frameBlock is how many bytes go to the engine at once. It is a little below
-// the size of the pipe, so that a block and its head fit.
-const frameBlock = 1<<20 - 4096
+// frameBlock is how many bytes go to the engine at once. A quarter of the pipe:
+// measured with blocks of 64 KiB to 1 MiB, this costs the least CPU, as a block
+// is still in the cache when it is copied on.
+const frameBlock = 256 << 10
 
 // frameHead is the magic number, "independent blocks, no checksums", "blocks of
 // at most 4 MiB", and the checksum of these two bytes.
 var frameHead = [...]byte{0x04, 0x22, 0x4D, 0x18, 0x60, 0x70, 0x73}
 
-// errAborted is what feed returns besides the reader's error.
+// errEngineGone is no error of its own: why the engine stopped is what the
+// statement says.
 var errEngineGone = errors.New("the engine stopped reading")
 
 // feed copies src to the pipe as one frame. When src fails, the frame is spoilt

@@ -1,9 +1,6 @@
 package engine
 
-import (
-	"encoding/binary"
-	"strings"
-)
+import "encoding/binary"
 
 // clickhouse-go begins each connection with one query, and decodes every reply
 // after it at the revision that this one names. The engine writes Native at
@@ -11,11 +8,6 @@ import (
 // client's own revision, which has the block info and, since 54454, a byte
 // after each type.
 const helloQuery = "SELECT displayName(), version(), revision(), timezone()"
-
-// hello reports whether a request is clickhouse-go's first query.
-func hello(sql, format string, protocolVersion string) bool {
-	return protocolVersion != "" && format == "Native" && strings.TrimSpace(sql) == helloQuery
-}
 
 // helloBlock is the answer.
 func helloBlock(name, version string) []byte {

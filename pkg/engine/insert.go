@@ -50,31 +50,10 @@ func (s *session) streamInsert(ctx context.Context, st statement, parameters map
 	close(killed)
 	feedErr := <-fed
 	if feedErr != nil && !errors.Is(feedErr, errEngineGone) {
-		if err == nil {
-			// Can not be: the frame was spoilt. Better a false alarm than
-			// a false success.
-			err = feedErr
-		}
-		return stats{}, &Exception{33, "CANNOT_READ_ALL_DATA", "Cannot read all data of the request: " + feedErr.Error()}
+		return stats{}, unreadable(feedErr)
 	}
 	if err == nil && st.kind == kindInsert {
 		sta.storageRows, sta.storageBytes = max(sta.storageRows, sta.rows), max(sta.storageBytes, sta.bytes)
 	}
 	return sta, err
-}
-
-// structure is the columns of a table as a table function takes them.
-func (s *session) structure(table string) (string, error) {
-	out, _, err := s.lib.run(s.conn, "SELECT arrayStringConcat(groupArray(concat(backquote(name), ' ', type)), ', ') FROM (DESCRIBE TABLE "+table+") WHERE default_type NOT IN ('ALIAS', 'MATERIALIZED')", "TSVRaw", nil)
-	if err != nil {
-		return "", err
-	}
-	return string(trimNewline(out)), nil
-}
-
-func trimNewline(b []byte) []byte {
-	for len(b) > 0 && b[len(b)-1] == '\n' {
-		b = b[:len(b)-1]
-	}
-	return b
 }

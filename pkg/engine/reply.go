@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 // Names of the headers of the ClickHouse HTTP interface.
@@ -30,33 +29,50 @@ const replyBuffer = 256 << 10
 // reply is the answer to one request. It holds the start of the body back; when
 // more comes, it sends status 200, and a failure after that is told by an
 // exception block at the end of the body, as ClickHouse does since version 24.
+// With wait_end_of_query everything is held back, on disk what is more.
 type reply struct {
 	w       http.ResponseWriter
-	gzip    bool
-	held    []byte
+	coding  coding
+	wait    bool
+	version string // of ClickHouse, for the texts of errors
+	tmp     string // where to hold back what is more
+
+	started time.Time
 	tag     string
+	held    []byte
+	spool   *os.File // nil, or what follows held
 	sent    bool
 	body    io.Writer
-	flush   func() error
-	started time.Time
+	finish  func() error
 }
 
-func newReply(w http.ResponseWriter, gzipped bool) *reply {
+func newReply(w http.ResponseWriter) *reply {
 	var random [8]byte
 	_, _ = rand.Read(random[:])
-	return &reply{w: w, gzip: gzipped, tag: hex.EncodeToString(random[:]), started: time.Now()}
+	return &reply{w: w, tag: hex.EncodeToString(random[:]), started: time.Now()}
 }
 
 // Write adds to the body.
 func (r *reply) Write(p []byte) (int, error) {
-	if !r.sent {
-		if len(r.held)+len(p) <= replyBuffer {
-			r.held = append(r.held, p...)
-			return len(p), nil
+	switch {
+	case r.sent:
+		return r.body.Write(p)
+	case r.spool != nil:
+		return r.spool.Write(p)
+	case len(r.held)+len(p) <= replyBuffer:
+		r.held = append(r.held, p...)
+		return len(p), nil
+	case r.wait:
+		f, err := os.CreateTemp(r.tmp, "dray-reply-")
+		if err != nil {
+			return 0, fmt.Errorf("hold a reply back: %w", err)
 		}
-		if err := r.send(http.StatusOK); err != nil {
-			return 0, err
-		}
+		_ = os.Remove(f.Name()) // it lives as long as it is open
+		r.spool = f
+		return f.Write(p)
+	}
+	if err := r.send(http.StatusOK); err != nil {
+		return 0, err
 	}
 	return r.body.Write(p)
 }
@@ -65,21 +81,38 @@ func (r *reply) Write(p []byte) (int, error) {
 func (r *reply) send(status int) error {
 	r.sent = true
 	h := r.w.Header()
-	r.body, r.flush = r.w, func() error { return nil }
-	if r.gzip && (len(r.held) > 0 || status == http.StatusOK) {
-		h.Set("Content-Encoding", "gzip")
-		z, err := gzip.NewWriterLevel(r.w, gzip.BestSpeed)
-		if err != nil {
-			return fmt.Errorf("compress the reply: %w", err)
-		}
-		r.body, r.flush = z, z.Close
-	}
 	h.Set(headerTag, r.tag)
+	if status != http.StatusOK {
+		r.coding = coding{} // errors are short, and read by people
+	}
+	if r.coding.http != "" {
+		h.Set("Content-Encoding", r.coding.http)
+	}
+	var err error
+	if r.body, r.finish, err = r.coding.encode(r.w); err != nil {
+		return err
+	}
 	r.w.WriteHeader(status)
 	held := r.held
 	r.held = nil
-	_, err := r.body.Write(held)
+	if _, err := r.body.Write(held); err != nil {
+		return err
+	}
+	if r.spool == nil {
+		return nil
+	}
+	if _, err := r.spool.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read a reply that was held back: %w", err)
+	}
+	_, err = io.Copy(r.body, r.spool)
 	return err
+}
+
+// release frees what held the reply back.
+func (r *reply) release() {
+	if r.spool != nil {
+		r.spool.Close()
+	}
 }
 
 // summary puts the counters of the statement into the headers, or into the
@@ -106,29 +139,34 @@ func (r *reply) done(st stats) error {
 			return err
 		}
 	}
-	return r.flush()
+	return r.finish()
 }
 
 // fail ends the reply with an exception: as status and text when nothing was
 // sent, as an exception block otherwise.
 func (r *reply) fail(e *Exception, st stats) {
-	text := strings.TrimRight(e.Error(), "\n") + "\n"
+	text := strings.TrimRight(e.Error(), "\n")
+	if r.version != "" {
+		text += " (version " + r.version + ")"
+	}
+	text += "\n"
 	r.summary(st)
 	if !r.sent {
 		h := r.w.Header()
 		h.Set(headerCode, strconv.Itoa(e.Code))
 		h.Set("Content-Type", "text/plain; charset=UTF-8")
 		h.Del(headerFormat)
-		r.held = []byte(text)
+		r.release()
+		r.held, r.spool = []byte(text), nil
 		if r.send(e.status()) == nil {
-			_ = r.flush()
+			_ = r.finish()
 		}
 		return
 	}
 	// Clients look for at most 16 KiB.
 	if len(text) > 8<<10 {
-		text = text[:8<<10] + "…\n"
+		text = strings.ToValidUTF8(text[:8<<10], "") + "…\n"
 	}
 	fmt.Fprintf(r.body, "\r\n__exception__\r\n%s\r\n%s%d %s\r\n__exception__\r\n", r.tag, text, len(text), r.tag)
-	_ = r.flush()
+	_ = r.finish()
 }

@@ -18,6 +18,8 @@ func (s *session) streamSelect(ctx context.Context, st statement, format string,
 	defer r.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// A killed statement must not stay blocked in writing to the pipe.
+	defer context.AfterFunc(ctx, func() { r.Close() })()
 
 	type outcome struct {
 		stats
@@ -32,14 +34,11 @@ func (s *session) streamSelect(ctx context.Context, st statement, format string,
 	}()
 	_, copyErr := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{r}, make([]byte, 256<<10))
 	if copyErr != nil {
-		// The client is gone: the statement must end, and it can not while
-		// it is blocked in writing to the pipe.
-		cancel()
-		r.Close()
+		cancel() // the client is gone
 	}
 	end := <-over
-	if copyErr != nil {
-		return end.stats, copyErr
+	if end.err == nil && copyErr != nil {
+		end.err = fmt.Errorf("send the result: %w", copyErr)
 	}
 	return end.stats, end.err
 }

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"sync/atomic"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,7 +50,6 @@ type server struct {
 	version  string // of ClickHouse
 	name     string // of this host
 	slots    chan struct{}
-	requests atomic.Uint64
 	queries  queryIDs
 	sessions sessions
 	log      zerolog.Logger
@@ -222,7 +221,7 @@ func (s *server) boot() (keep connection, err error) {
 		s.lib.closeConn(keep)
 		return nil, fmt.Errorf("ask for the version: %w", err)
 	}
-	s.version = string(trimNewline(out))
+	s.version = strings.TrimSpace(string(out))
 	return keep, nil
 }
 

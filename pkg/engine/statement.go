@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strconv"
 	"strings"
 )
 
@@ -17,7 +18,8 @@ const (
 // statement is what one request asks for.
 type statement struct {
 	kind kind
-	sql  string // the statement alone, without its data and without FORMAT where that is known
+	sql  string // the statement without its data; of a SELECT and an INSERT with data, what is before FORMAT
+	full string // of others: all of it
 	verb string // its first keyword
 
 	format string // given by FORMAT, "" when not given
@@ -90,7 +92,7 @@ func (st statement) parseWhole(lex *lexer, first token) (statement, bool, error)
 					t = lex.next()
 				}
 				if t.kind != tokenEnd {
-					return st, false, &Exception{62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed): failed at position " + itoa(t.start+1)}
+					return st, false, &Exception{62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed): failed at position " + strconv.Itoa(t.start+1)}
 				}
 			}
 			if t.kind == tokenEnd {
@@ -114,12 +116,16 @@ func (st statement) parseWhole(lex *lexer, first token) (statement, bool, error)
 		}
 		previous, last = t, t
 	}
+	st.full = string(lex.text[:end])
 	if st.kind == kindSelect && formatAt >= 0 {
 		st.sql = string(lex.text[:formatAt])
 		st.tail = string(lex.text[nameEnd:end])
 		return st, false, nil
 	}
-	st.sql = string(lex.text[:end])
+	if st.verb == "KILL" {
+		st.full = killStatement(st.full)
+	}
+	st.sql = st.full
 	return st, false, nil
 }
 
@@ -131,7 +137,7 @@ func (st statement) parseInsert(lex *lexer, complete bool) (statement, bool, err
 		previous token
 		selected bool
 	)
-	if t.word == "INTO" {
+	if t.kind == tokenWord && t.word == "INTO" {
 		t = lex.next()
 	}
 	if t.kind == tokenWord && t.word == "TABLE" {
@@ -140,7 +146,17 @@ func (st statement) parseInsert(lex *lexer, complete bool) (statement, bool, err
 	if t.kind == tokenWord && t.word == "FUNCTION" {
 		t = lex.next()
 	}
+	// The name comes first, so that a table called format or values is none
+	// of these.
 	targetStart := t.start
+	for look := *lex; ; {
+		if dot := look.next(); dot.kind != tokenMark || dot.word != "." {
+			break
+		}
+		t = look.next()
+		*lex = look
+	}
+	st.target = string(lex.text[targetStart:t.end])
 	previous = t
 	for t = lex.next(); ; previous, t = t, lex.next() {
 		switch {
@@ -152,12 +168,9 @@ func (st statement) parseInsert(lex *lexer, complete bool) (statement, bool, err
 			if st.inputEnd > 0 {
 				return st, false, &Exception{62, "SYNTAX_ERROR", "INSERT with input() needs FORMAT and data"}
 			}
-			st.sql = strings.TrimRight(string(lex.text), "; \t\r\n")
+			st.full = strings.TrimRight(string(lex.text), "; \t\r\n")
 			return st, false, nil
 		case t.kind == tokenMark && (t.word == "(" || t.word == "[" || t.word == "{"):
-			if st.target == "" && depth == 0 {
-				st.target = strings.TrimSpace(string(lex.text[targetStart:t.start]))
-			}
 			depth++
 		case t.kind == tokenMark && (t.word == ")" || t.word == "]" || t.word == "}"):
 			depth--
@@ -166,11 +179,7 @@ func (st statement) parseInsert(lex *lexer, complete bool) (statement, bool, err
 			st.findInput(lex, t)
 		case t.word == "SELECT" && depth <= 1:
 			selected = true // also INSERT INTO t (SELECT …)
-		case depth > 0:
-		case st.target == "":
-			st.target = strings.TrimSpace(string(lex.text[targetStart:t.start]))
-			fallthrough
-		default:
+		case depth == 0:
 			switch t.word {
 			case "WITH":
 				selected = true
