@@ -169,9 +169,10 @@ func (q *Queue) answered(ctx context.Context, what, reply string, word []byte, s
 		if ctx.Err() != nil {
 			return ended(ctx, what, nil)
 		}
-		tctx, cancel := context.WithTimeout(ctx, tryTimeout)
-		_, err := q.nc.RequestWithContext(tctx, reply, word)
-		cancel()
+		err := q.try(ctx, func(ctx context.Context) error {
+			_, err := q.nc.RequestWithContext(ctx, reply, word)
+			return err
+		})
 		if err == nil {
 			return nil
 		}

@@ -33,4 +33,14 @@
 // Config.Timeout at the latest. Writes whose repetition is harmless (all of
 // those here) are repeated until their context ends, because "the outcome is
 // unknown" is an answer no caller could use: give them a deadline.
+//
+// # What a worker needs to be allowed
+//
+// A coordinator administers the account's JetStream. A worker gets along with:
+// publish to $JS.API.INFO, $JS.API.STREAM.INFO.DRAY_* and .KV_dray_*,
+// $JS.API.CONSUMER.INFO.DRAY_WORK.job-*, $JS.API.CONSUMER.MSG.NEXT.DRAY_WORK.job-*,
+// $JS.API.DIRECT.GET.> (Result, Job), $JS.ACK.DRAY_WORK.>, dray.results.>,
+// dray.dead.>, dray.events.> and $KV.dray_workers.<its own id>; and, to watch
+// jobs, $JS.API.CONSUMER.CREATE.KV_dray_jobs.> with MSG.NEXT and DELETE of the
+// same. It subscribes to its own inbox only (Config.InboxPrefix).
 package queue

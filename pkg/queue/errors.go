@@ -118,6 +118,7 @@ var bySentinel = []struct {
 	{jetstream.ErrNoStreamResponse, meaning{ErrUnavailable, job.Retry, true}},
 	{jetstream.ErrInvalidJSAck, meaning{ErrUnavailable, job.Retry, true}},
 	{jetstream.ErrInvalidJetStreamResponse, meaning{ErrUnavailable, job.Retry, true}},
+	{errReconnected, meaning{ErrUnavailable, job.Retry, true}},
 	{nats.ErrNoResponders, meaning{ErrUnavailable, job.Retry, true}},
 	{nats.ErrTimeout, meaning{ErrUnavailable, job.Retry, true}},
 	{nats.ErrNoServers, meaning{ErrUnavailable, job.Retry, true}},
@@ -134,6 +135,9 @@ var bySentinel = []struct {
 	{nats.ErrAuthRevoked, meaning{ErrDenied, job.Permanent, false}},
 	{nats.ErrPermissionViolation, meaning{ErrDenied, job.Permanent, false}},
 }
+
+// errReconnected: the connection that was to bring the answer is gone.
+var errReconnected = errors.New("reconnected before the answer came")
 
 // notSent are the errors that prove the message never left: repeating it
 // repeats nothing.

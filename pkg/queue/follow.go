@@ -142,7 +142,6 @@ func (w *following) once(ctx context.Context, first bool) error {
 var (
 	errGap  = errors.New("a message is missing")
 	errLost = errors.New("a pull has no end")
-	errGone = errors.New("reconnected")
 )
 
 // batch reads the answers to one pull.
@@ -159,7 +158,7 @@ func (w *following) batch(ctx context.Context, ch chan *nats.Msg, reply string, 
 			case <-w.q.gone:
 				return got, nats.ErrConnectionClosed
 			case <-epoch:
-				return got, errGone
+				return got, errReconnected
 			case <-lost.C:
 				return got, errLost
 			}

@@ -238,14 +238,34 @@ func (q *Queue) epoch() <-chan struct{} {
 	return q.reconnected
 }
 
+// try runs one try of a call: for at most tryTimeout, and not past a
+// reconnection, because the answer went to the connection that is no more.
+func (q *Queue) try(ctx context.Context, call func(context.Context) error) error {
+	tctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	tctx, lose := context.WithCancelCause(tctx)
+	defer lose(nil)
+	epoch := q.epoch()
+	go func() {
+		select {
+		case <-epoch:
+			lose(errReconnected)
+		case <-tctx.Done():
+		}
+	}()
+	err := call(tctx)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(tctx), errReconnected) && errors.Is(err, context.Canceled) {
+		return errReconnected
+	}
+	return err
+}
+
 // repeat runs an idempotent call until it is answered, at most Config.Timeout.
 func (q *Queue) repeat(ctx context.Context, what string, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
-		tctx, tcancel := context.WithTimeout(ctx, tryTimeout)
-		err := try(tctx)
-		tcancel()
+		err := q.try(ctx, try)
 		if err == nil {
 			return nil
 		}

@@ -533,3 +533,95 @@ func TestSubmissions(t *testing.T) {
 		want(t, err, queue.ErrEmpty)
 	})
 }
+
+func TestALostAnswerIsNoConflict(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "127.0.0.1:0", nil)
+	if err := b.q.Ensure(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	proxy := newCutProxy(t, strings.TrimPrefix(b.server.URL(), "nats://"))
+	cfg := b.cfg
+	cfg.URL = "nats://" + proxy.address
+	q, err := queue.Connect(ctx(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(q.Close)
+	cuts := 0
+	lost := func(what, answer string, write func() error) {
+		t.Helper()
+		proxy.arm(answer)
+		if err := write(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if cuts++; proxy.count() != cuts {
+			t.Fatalf("%s: the answer was not lost", what)
+		}
+	}
+	var rev queue.Revision
+	lost("chunk", `"DRAY_WORK"`, func() error { return q.PublishChunk(ctx(t), chunk("j", 0)) })
+	lost("result", `"DRAY_RESULTS"`, func() error { return q.RecordResult(ctx(t), result("j", 0, "w")) })
+	lost("dead letter", `"DRAY_DEAD"`, func() error { return q.PublishDead(ctx(t), job.Dead{Chunk: chunk("j", 0)}) })
+	lost("new job", `"KV_dray_jobs"`, func() (err error) {
+		rev, err = q.CreateJob(ctx(t), job.Job{ID: "j", State: job.Submitted})
+		return err
+	})
+	lost("job", `"KV_dray_jobs"`, func() (err error) {
+		rev, err = q.UpdateJob(ctx(t), job.Job{ID: "j", State: job.Planning}, rev)
+		return err
+	})
+	lost("submission", `"DRAY_JOBS"`, func() error { return q.Submit(ctx(t), job.Submission{Pipeline: "x"}) })
+	// The revision that was worked out is the right one, and all is there once.
+	if _, err := q.UpdateJob(ctx(t), job.Job{ID: "j", State: job.Running}, rev); err != nil {
+		t.Error(err)
+	}
+	in, err := q.Submissions(ctx(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := in.Next(ctx(t), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = in.Next(ctx(t), 0)
+	want(t, err, queue.ErrEmpty)
+	lost("acknowledgement", "_INBOX", func() error { return s.Ack(ctx(t)) })
+	p := b.open("j", queue.JobQueue{})
+	_ = b.next(p)
+	b.backlog("j", 0, 1)
+}
+
+func TestOnlyTheRecordOfAnEndedJobGoesAway(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "", func(c *queue.Config) { c.JobRetention = 2 * time.Hour })
+	if err := b.q.Ensure(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	_, js := b.raw()
+	ttl := func() string {
+		t.Helper()
+		s, err := js.Stream(ctx(t), "KV_dray_jobs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := s.GetLastMsgForSubject(ctx(t), "$KV.dray_jobs.j")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Header.Get("Nats-TTL")
+	}
+	rev, err := b.q.CreateJob(ctx(t), job.Job{ID: "j", State: job.Running})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ttl(); got != "" {
+		t.Errorf("a running job goes away after %s", got)
+	}
+	if _, err := b.q.UpdateJob(ctx(t), job.Job{ID: "j", State: job.Done}, rev); err != nil {
+		t.Fatal(err)
+	}
+	if got := ttl(); got != "2h0m0s" {
+		t.Errorf("an ended job goes away after %q", got)
+	}
+}

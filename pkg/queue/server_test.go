@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -57,4 +58,60 @@ func listen(t *testing.T, serve func(net.Conn)) string {
 		wg.Wait()
 	})
 	return l.Addr().String()
+}
+
+// cutProxy stands between a client and a server and, each time it is armed,
+// cuts the connection instead of passing on the next answer that contains the
+// text: the server has done it, the client does not know.
+type cutProxy struct {
+	address string
+	mu      sync.Mutex
+	text    []byte
+	cuts    int
+}
+
+func (p *cutProxy) arm(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.text = []byte(text)
+}
+
+func (p *cutProxy) cutHere(data []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.text == nil || !bytes.Contains(data, p.text) {
+		return false
+	}
+	p.text = nil
+	p.cuts++
+	return true
+}
+
+func (p *cutProxy) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cuts
+}
+
+func newCutProxy(t *testing.T, server string) *cutProxy {
+	p := &cutProxy{}
+	p.address = listen(t, func(client net.Conn) {
+		up, err := net.Dial("tcp", server)
+		if err != nil {
+			return
+		}
+		defer up.Close()
+		go func() { _, _ = io.Copy(up, client); up.Close() }()
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := up.Read(buf)
+			if err != nil || p.cutHere(buf[:n]) {
+				return
+			}
+			if _, err := client.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	})
+	return p
 }

@@ -65,9 +65,11 @@ func (q *Queue) write(ctx context.Context, what string, w write) (uint64, error)
 		if ctx.Err() != nil {
 			return 0, ended(ctx, what, nil)
 		}
-		tctx, cancel := context.WithTimeout(ctx, tryTimeout)
-		ack, err := q.js.PublishMsg(tctx, &nats.Msg{Subject: w.subject, Data: w.data, Header: w.header}, opts...)
-		cancel()
+		var ack *jetstream.PubAck
+		err := q.try(ctx, func(ctx context.Context) (err error) {
+			ack, err = q.js.PublishMsg(ctx, &nats.Msg{Subject: w.subject, Data: w.data, Header: w.header}, opts...)
+			return err
+		})
 		if err == nil {
 			return ack.Sequence, nil
 		}
