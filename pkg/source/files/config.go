@@ -3,6 +3,7 @@ package files
 import (
 	"fmt"
 	"maps"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -162,6 +163,10 @@ func (c Config) checkFormat(bad complain) *format {
 		return &f
 	}
 	for _, p := range c.Paths {
+		base := path.Base(filepath.ToSlash(p))
+		if ext := path.Ext(base); strings.ContainsAny(ext, "*?[{") || ext == "" && strings.ContainsAny(base, "*?[{") {
+			continue // the names of the files will tell
+		}
 		if _, _, err := formatOfPath(p, c.Compression); err != nil && p != "" {
 			bad("format", "write format: CSV or another one", "is missing, and %q does not say it by its extension", p)
 			break

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,7 +143,9 @@ func readInput(t fataler, in *source.Input, columns []job.Column) (string, error
 	}
 	sql := fmt.Sprintf("SELECT %s FROM file(%s, %s, %s, %s) FORMAT JSONCompactEachRow", backquoted(columns, false),
 		literal(enginePath(f)), literal(in.Format), literal(backquoted(in.Structure, true)), literal(in.Compression))
-	return text(sql, in.Settings)
+	settings := maps.Clone(in.Settings)
+	settings["max_threads"] = "1"
+	return text(sql, settings)
 }
 
 // load plans and reads everything.

@@ -37,7 +37,8 @@ type cursor struct {
 	MTime   int64            `json:"t"`
 	At      borders.Position `json:"at"`          // for Parquet, Offset counts row groups
 	Done    bool             `json:"d,omitempty"` // nothing is left of the file
-	Header  headerRule       `json:"h,omitempty"`
+	Header  headerRule       `json:"h,omitempty"` // of this file
+	First   headerRule       `json:"f,omitempty"` // as the first file decided it, where the configuration does not
 	Files   uint64           `json:"n"`
 }
 
@@ -53,6 +54,9 @@ func (s *Source) Plan(ctx context.Context, from json.RawMessage, columns []job.C
 			}
 		}
 		err := s.walk(ctx, p.at.Pattern, p.at.Path, func(f found) error { return p.file(ctx, f) })
+		if err == nil && !p.resumed && p.at.Path != "" && !p.at.Done {
+			err = p.gone()
+		}
 		if err != nil {
 			yield(source.Planned{}, err)
 		}
@@ -65,7 +69,7 @@ type planner struct {
 	columns []job.Column
 	yield   func(source.Planned, error) bool
 	at      cursor
-	resumed bool // the cursor's own file is behind
+	resumed bool // the walk came to the cursor's file, or beyond
 }
 
 func (p *planner) file(ctx context.Context, at found) error {
@@ -79,12 +83,12 @@ func (p *planner) file(ctx context.Context, at found) error {
 			}
 			going = true
 		case !p.at.Done:
-			return permanent("%s: %w while it was being planned", p.at.Path, source.ErrGone)
+			return p.gone()
 		}
 	}
 	p.resumed = true
 	if !going {
-		p.at = cursor{Pattern: at.pattern, Path: at.path, Header: p.at.Header, Files: p.at.Files}
+		p.at = cursor{Pattern: at.pattern, Path: at.path, First: p.at.First, Files: p.at.Files}
 	}
 	f, err := p.s.open(at.path)
 	if err != nil {
@@ -111,6 +115,11 @@ func (p *planner) file(ctx context.Context, at found) error {
 	return p.whole(ctx, f)
 }
 
+// gone is the error of a file that vanished with a part of it not planned yet.
+func (p *planner) gone() error {
+	return permanent("%s: %w: it was removed or renamed while it was being planned", p.at.Path, source.ErrGone)
+}
+
 // chunk yields one chunk of f; it returns errStop when the caller has enough.
 func (p *planner) chunk(f *file, in piece, bytes int64) error {
 	in.Path, in.Size, in.MTime = f.path, f.size, f.mtime
@@ -132,21 +141,29 @@ func (p *planner) chunk(f *file, in piece, bytes int64) error {
 }
 
 // begin settles the header of a file that is new to the planner.
-func (p *planner) begin(ctx context.Context, f *file) (layout, headerRule, error) {
-	rule := p.at.Header
-	if rule == headerUnknown {
-		rule = p.s.rule(f.format, p.columns)
+func (p *planner) begin(ctx context.Context, f *file) (layout, error) {
+	rule := p.s.rule(f.format, p.columns)
+	open := rule == headerUnknown
+	if open && p.at.First == headerYes {
+		rule = headerYes
 	}
 	l, rule, err := p.s.settleHeader(ctx, f, rule, p.columns)
-	if err == nil && rule != headerByEngine {
-		p.at.Header = rule
+	if err != nil {
+		return l, err
 	}
-	return l, rule, err
+	if p.at.First == headerNo && open && rule == headerYes {
+		return l, permanent("%s: it begins with a header, and the files before it do not: write header: true or header: false, or split the paths", f.path)
+	}
+	p.at.Header = rule
+	if open {
+		p.at.First = rule
+	}
+	return l, nil
 }
 
 func (p *planner) ranges(ctx context.Context, f *file, going bool) error {
 	if !going {
-		l, _, err := p.begin(ctx, f)
+		l, err := p.begin(ctx, f)
 		if err != nil {
 			return err
 		}
@@ -203,11 +220,10 @@ func (p *planner) whole(ctx context.Context, f *file) error {
 	p.at.Done = true
 	in := piece{}
 	if f.format.mayHaveHeader() {
-		_, rule, err := p.begin(ctx, f)
-		if err != nil {
+		if _, err := p.begin(ctx, f); err != nil {
 			return err
 		}
-		in.Header = rule
+		in.Header = p.at.Header
 	}
 	return p.chunk(f, in, f.size)
 }

@@ -98,6 +98,7 @@ func (s *Source) settings(f format, columns []job.Column) map[string]string {
 	default:
 		maps.Copy(set, map[string]string{
 			"input_format_parquet_allow_missing_columns": "0",
+			"input_format_parquet_preserve_order":        "1", // every attempt gives the same block
 			"input_format_arrow_allow_missing_columns":   "0",
 			"input_format_orc_allow_missing_columns":     "0",
 			"input_format_avro_allow_missing_fields":     "0",
