@@ -173,3 +173,32 @@ func TestCheckTarget(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckTargetLooksBehindViews(t *testing.T) {
+	t.Parallel()
+	c := openIn(t, shared.URL())
+	const window = " SETTINGS non_replicated_deduplication_window = 10000"
+	exec1(t, c, "CREATE TABLE t (a UInt32) ENGINE = MergeTree ORDER BY a"+window)
+	exec1(t, c, "CREATE TABLE `s u.m` (a UInt32) ENGINE = SummingMergeTree ORDER BY a")
+	exec1(t, c, "CREATE MATERIALIZED VIEW `to` TO `s u.m` AS SELECT a FROM t")
+	exec1(t, c, "CREATE MATERIALIZED VIEW own ENGINE = MergeTree ORDER BY a AS SELECT a + 1 AS a FROM t")
+	exec1(t, c, "CREATE MATERIALIZED VIEW chained ENGINE = MergeTree ORDER BY a AS SELECT a + 2 AS a FROM `s u.m`")
+	exec1(t, c, "CREATE VIEW plain AS SELECT a FROM t")
+	out := []job.Column{{Name: "a", Type: "UInt32"}}
+	for range 3 {
+		_, err := c.CheckTarget(t.Context(), clickhouse.Table{Name: "t"}, out)
+		var narrow *clickhouse.WindowError
+		if !errors.As(err, &narrow) || narrow.View == (clickhouse.Table{}) {
+			t.Fatalf("got %v", err)
+		}
+		exec1(t, c, narrow.Fix)
+	}
+	if _, err := c.CheckTarget(t.Context(), clickhouse.Table{Name: "t"}, out); err != nil {
+		t.Error(err)
+	}
+	exec1(t, c, "CREATE MATERIALIZED VIEW forgetful ENGINE = Memory AS SELECT a FROM t")
+	var engine *clickhouse.EngineError
+	if _, err := c.CheckTarget(t.Context(), clickhouse.Table{Name: "t"}, out); !errors.As(err, &engine) || engine.Engine != "Memory" {
+		t.Errorf("got %v", err)
+	}
+}

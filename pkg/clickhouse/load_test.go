@@ -94,6 +94,10 @@ func TestLoadIsOnceForAToken(t *testing.T) {
 	}
 	mustLoad(t, c, load(table, body, "b"))
 	wantRows(t, c, table, 2000)
+	// The server says what it wrote; fewer than there were is no success.
+	l = load(table, body, "b")
+	l.Rows = 1001
+	wantClass(t, c.Load(t.Context(), l), job.Unknown)
 	// The data are not looked at: another block under a used token is gone.
 	// That is why a token is never made from the attempt.
 	mustLoad(t, c, load(table, block(t, c, 0, 5000, 10), "a"))

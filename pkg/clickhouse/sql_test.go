@@ -105,3 +105,29 @@ func TestSettingOf(t *testing.T) {
 		}
 	}
 }
+
+func TestRecent(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]bool{
+		"24.8.1.1": true, "24.8": true, "24.10.2": true, "26.7.3.1": true, "25.1": true,
+		"24.7.9": false, "23.12.1": false, "18.16.1": false, "": false, "x.y": false,
+	} {
+		if recent(version) != want {
+			t.Errorf("%q: %v", version, !want)
+		}
+	}
+}
+
+func TestFilledBy(t *testing.T) {
+	t.Parallel()
+	view, uuid := Table{"d", "v"}, "e6a04803-c690-4cfb-9cf4-48f2aefdb689"
+	for create, want := range map[string]Table{
+		"CREATE MATERIALIZED VIEW d.v TO e.`a b` (`x` UInt8) AS SELECT 1 AS x":                                  {"e", "a b"},
+		"CREATE MATERIALIZED VIEW d.`TO` TO d.t (`to` UInt8) AS SELECT 1":                                       {"d", "t"},
+		"CREATE MATERIALIZED VIEW d.v (`x` UInt8) ENGINE = MergeTree ORDER BY x AS SELECT x FROM a JOIN TO . b": {"d", ".inner_id." + uuid},
+	} {
+		if got := filledBy(view, uuid, create); got != want {
+			t.Errorf("%s: %v", create, got)
+		}
+	}
+}

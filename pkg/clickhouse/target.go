@@ -62,23 +62,30 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("the output does not fit table %s: %s", e.Table, strings.Join(parts, "; "))
 }
 
-// WindowError is a table that forgets its inserts too soon. Its class is
-// job.Permanent.
+// WindowError is a table that forgets its inserts too soon: the target, or one
+// that a materialized view fills from it. Its class is job.Permanent.
 type WindowError struct {
 	Table      Table
+	View       Table // the view that fills Table; zero when Table is the target
 	Have, Want uint64
 	Fix        string // the statement that widens the window
 }
 
 func (e *WindowError) Error() string {
-	return fmt.Sprintf("table %s remembers the last %d inserts, and must remember %d so that a repeated one adds no rows; run: %s", e.Table, e.Have, e.Want, e.Fix)
+	filled := ""
+	if e.View != (Table{}) {
+		filled = fmt.Sprintf(", which the view %s fills,", e.View)
+	}
+	return fmt.Sprintf("table %s%s remembers the last %d inserts, and must remember %d so that a repeated one adds no rows; run: %s", e.Table, filled, e.Have, e.Want, e.Fix)
 }
 
 // CheckTarget describes a table that exists and checks that out can be loaded
 // into it exactly once and without changing a value. The error is ErrNoTable,
 // or *EngineError, *MismatchError or *WindowError, or several of them joined:
 // everything that is wrong, at once. The TableInfo is complete in these cases
-// too. Tables without provenance columns, and engines that are not Countable,
+// too. Tables that materialized views fill from it must have a window of their
+// own, since a view is fed again when the target finds a duplicate; those whose
+// engine can have none (Memory, …) are *EngineError. Tables without provenance columns, and engines that are not Countable,
 // pass: what they are worth is the caller's to say.
 func (c *Client) CheckTarget(ctx context.Context, t Table, out []job.Column) (TableInfo, error) {
 	info, err := c.Describe(ctx, t)
@@ -98,14 +105,97 @@ func (c *Client) CheckTarget(ctx context.Context, t Table, out []job.Column) (Ta
 	if mismatch != nil {
 		wrong = append(wrong, mismatch)
 	}
-	if want := c.end.window; info.DedupWindow < want {
-		wrong = append(wrong, &WindowError{t, info.DedupWindow, want,
-			fmt.Sprintf("ALTER TABLE %s MODIFY SETTING %s = %d", t.SQL(), windowSetting(info.Engine), want)})
+	if e := c.windowOf(info, Table{}); e != nil {
+		wrong = append(wrong, e)
 	}
+	behind, err := c.behindViews(ctx, what, t, map[Table]bool{t: true})
+	if err != nil {
+		return info, err
+	}
+	wrong = append(wrong, behind...)
 	if len(wrong) > 0 {
 		return info, job.WithClass(fmt.Errorf("%s: %w", what, errors.Join(wrong...)), job.Permanent)
 	}
 	return info, nil
+}
+
+// windowOf checks the window of one table.
+func (c *Client) windowOf(info TableInfo, view Table) error {
+	want := c.end.window
+	if info.DedupWindow >= want {
+		return nil
+	}
+	return &WindowError{info.Table, view, info.DedupWindow, want,
+		fmt.Sprintf("ALTER TABLE %s MODIFY SETTING %s = %d", info.Table.SQL(), windowSetting(info.Engine), want)}
+}
+
+// behindViews checks the tables that materialized views fill from t, and those
+// that views fill from them.
+func (c *Client) behindViews(ctx context.Context, what string, t Table, seen map[Table]bool) (wrong []error, err error) {
+	var views, targets []Table
+	err = c.rows(ctx, what, `SELECT v.database, v.name, toString(v.uuid), v.create_table_query FROM system.tables AS v
+WHERE v.engine = 'MaterializedView' AND (v.database, v.name) IN
+(SELECT d, n FROM system.tables ARRAY JOIN dependencies_database AS d, dependencies_table AS n
+ WHERE database = `+quoteString(t.Database)+` AND name = `+quoteString(t.Name)+`)`, func(scan scanner) error {
+		var view Table
+		var uuid, create string
+		if err := scan(&view.Database, &view.Name, &uuid, &create); err != nil {
+			return err
+		}
+		views, targets = append(views, view), append(targets, filledBy(view, uuid, create))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, filled := range targets {
+		if seen[filled] {
+			continue
+		}
+		seen[filled] = true
+		info, err := c.Describe(ctx, filled)
+		switch {
+		case errors.Is(err, ErrNoTable):
+			continue // an insert will say so
+		case err != nil:
+			return nil, err
+		case strings.HasSuffix(info.Engine, "MergeTree"):
+			if e := c.windowOf(info, views[i]); e != nil {
+				wrong = append(wrong, e)
+			}
+		case info.Engine != "Null":
+			wrong = append(wrong, &EngineError{filled, info.Engine})
+		}
+		more, err := c.behindViews(ctx, what, filled, seen)
+		if err != nil {
+			return nil, err
+		}
+		wrong = append(wrong, more...)
+	}
+	return wrong, nil
+}
+
+// filledBy is the table that a materialized view fills: the one after TO, or
+// one of its own.
+func filledBy(view Table, uuid, create string) Table {
+	all := tokens(create)
+	for i, tok := range all {
+		if tok.depth > 0 || tok.quoted {
+			continue
+		}
+		if tok.is("AS") {
+			break // its SELECT
+		}
+		if tok.is("TO") && i+3 < len(all) && all[i+2].text == "." {
+			if t, err := ParseTable(all[i+1].text+"."+all[i+3].text, view.Database); err == nil {
+				return t
+			}
+		}
+	}
+	if uuid == "00000000-0000-0000-0000-000000000000" {
+		return Table{view.Database, ".inner." + view.Name}
+	}
+	return Table{view.Database, ".inner_id." + uuid}
 }
 
 func (c *Client) compare(ctx context.Context, what string, info TableInfo, out []job.Column) (*MismatchError, error) {

@@ -213,19 +213,22 @@ func (s *insert) bodyErr() error {
 	return s.failed
 }
 
-// written is how many rows the server says it wrote. It is no proof that they
-// are new: a deduplicated insert reports them too.
-func (s *insert) written() (rows uint64, said bool) {
+// written is how many rows the server says it wrote, 0 when it does not say.
+// It is no proof that they are new: a deduplicated insert reports them too.
+func (s *insert) written() uint64 {
 	text := s.summary.Load()
 	if text == nil {
-		return 0, false
+		return 0
 	}
 	var summary struct {
 		Written string `json:"written_rows"`
 	}
 	if json.Unmarshal([]byte(*text), &summary) != nil {
-		return 0, false
+		return 0
 	}
 	rows, err := strconv.ParseUint(summary.Written, 10, 64)
-	return rows, err == nil
+	if err != nil {
+		return 0
+	}
+	return rows
 }
