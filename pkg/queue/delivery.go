@@ -89,7 +89,8 @@ func newDelivery(p *Puller, msg *nats.Msg, asked time.Time) (*Delivery, error) {
 func (d *Delivery) Chunk() job.Chunk { return d.chunk }
 
 // Attempt is the number of this delivery, from 1. NATS counts every delivery,
-// those too that ended in SlowDown or Draining or with a killed worker.
+// those too that ended in SlowDown or Draining (see Excused) or with a killed
+// worker.
 func (d *Delivery) Attempt() int { return d.attempt }
 
 // Lease is the length of the lease, the consumer's AckWait.
@@ -116,8 +117,8 @@ func (d *Delivery) Hold(ctx context.Context) (context.Context, *Lease) {
 //	Done       +ACK, repeated until the server has answered or ctx ends
 //	Dead       +TERM with the reason, likewise; write the dead letter first
 //	Retry      -NAK with the delay After (1s when it is 0)
-//	SlowDown   likewise; that the attempt does not count is the worker's to know
-//	Draining   -NAK: delivered to another at once
+//	SlowDown   likewise, and the attempt is excused, see Excused
+//	Draining   -NAK: delivered to another at once, and the attempt is excused
 //	LeaseLost  nothing: it is somebody else's
 //
 // A Nak is sent even when ctx has ended, and is not repeated after an unknown
@@ -147,12 +148,16 @@ func (d *Delivery) Settle(ctx context.Context, v job.Verdict) error {
 		}
 		return q.answered(ctx, what, d.reply, ackTerm(reason), streamWork, consumer)
 	case job.VerdictRetry, job.VerdictSlowDown:
+		if v.Kind == job.VerdictSlowDown {
+			d.excuse(ctx)
+		}
 		delay := v.After
 		if delay <= 0 {
 			delay = defaultRetryDelay
 		}
 		return q.said(ctx, what, d.reply, ackNak(delay))
 	case job.VerdictDraining:
+		d.excuse(ctx)
 		return q.said(ctx, what, d.reply, ackNak(0))
 	case job.VerdictLeaseLost:
 		return nil

@@ -15,6 +15,7 @@
 //	puller.go       one message for one free slot
 //	delivery.go     from a verdict to the one acknowledgement
 //	lease.go        how long a delivery is ours
+//	excused.go      deliveries that do not count as attempts
 //	results.go      results, a first-write-wins register a chunk
 //	dead.go         dead letters, likewise
 //	events.go       failed attempts, lossy, for watching
@@ -40,7 +41,8 @@
 // publish to $JS.API.INFO, $JS.API.STREAM.INFO.DRAY_* and .KV_dray_*,
 // $JS.API.CONSUMER.INFO.DRAY_WORK.job-*, $JS.API.CONSUMER.MSG.NEXT.DRAY_WORK.job-*,
 // $JS.API.DIRECT.GET.> (Result, Job), $JS.ACK.DRAY_WORK.>, dray.results.>,
-// dray.dead.>, dray.events.> and $KV.dray_workers.<its own id>; and, to watch
+// dray.dead.>, dray.events.>, $KV.dray_workers.<its own id> and
+// $KV.dray_state.excused.>; and, to watch
 // jobs, $JS.API.CONSUMER.CREATE.KV_dray_jobs.> with MSG.NEXT and DELETE of the
 // same. It subscribes to its own inbox only (Config.InboxPrefix).
 package queue

@@ -109,6 +109,44 @@ func TestEachVerdictHasItsAcknowledgement(t *testing.T) {
 	})
 }
 
+func TestSlowDownAndDrainingDoNotCountAsAttempts(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: 10 * time.Second})
+		b.publish("j", 1)
+		counts := func(d *queue.Delivery, attempt, excused int) {
+			t.Helper()
+			n, err := d.Excused(ctx(t))
+			if err != nil || d.Attempt() != attempt || n != excused {
+				t.Errorf("attempt %d, excused %d, %v; wanted %d, %d", d.Attempt(), n, err, attempt, excused)
+			}
+		}
+		const soon = time.Millisecond
+		d := b.next(p)
+		counts(d, 1, 0)
+		b.settle(d, job.Verdict{Kind: job.VerdictSlowDown, After: soon})
+		d = b.next(p)
+		counts(d, 2, 1)
+		b.settle(d, job.Verdict{Kind: job.VerdictRetry, After: soon})
+		d = b.next(p)
+		counts(d, 3, 1)
+		dead, cancel := context.WithCancel(ctx(t))
+		cancel()
+		if err := d.Settle(dead, job.Verdict{Kind: job.VerdictDraining}); err != nil {
+			t.Fatal(err)
+		}
+		d = b.next(p)
+		counts(d, 4, 2)
+		// A job that is closed and opened again starts anew.
+		if err := b.q.CloseJob(ctx(t), "j"); err != nil {
+			t.Fatal(err)
+		}
+		p = b.open("j", queue.JobQueue{})
+		b.publish("j", 1)
+		b.settle(b.next(p), job.Verdict{Kind: job.VerdictRetry, After: soon})
+		counts(b.next(p), 2, 0)
+	})
+}
+
 func TestALostLeaseSaysNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bundle) {
 		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: time.Second})

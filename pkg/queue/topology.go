@@ -24,7 +24,7 @@ const (
 	bucketJobs    = "dray_jobs"    // job records
 	bucketWorkers = "dray_workers" // heartbeats
 	bucketLeases  = "dray_leases"  // source leases and the coordinator's
-	bucketState   = "dray_state"   // watermarks, schedules
+	bucketState   = "dray_state"   // watermarks, schedules, attempts that do not count
 )
 
 // The durable consumers.
@@ -166,7 +166,7 @@ func (c Config) topology() []jetstream.StreamConfig {
 		bucket(bucketJobs, "Drayage: job records", c.JobsMaxBytes),
 		bucket(bucketWorkers, "Drayage: workers, by heartbeat", 16<<20),
 		bucket(bucketLeases, "Drayage: source leases", 16<<20),
-		bucket(bucketState, "Drayage: watermarks and schedules", 64<<20),
+		bucket(bucketState, "Drayage: watermarks, schedules, excused attempts", 64<<20),
 	}
 }
 

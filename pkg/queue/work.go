@@ -152,7 +152,10 @@ func (q *Queue) CloseJob(ctx context.Context, id string) error {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	return q.purge(ctx, what, streamWork, jobSubjects("work", id))
+	if err := q.purge(ctx, what, streamWork, jobSubjects("work", id)); err != nil {
+		return err
+	}
+	return q.purge(ctx, what, "KV_"+bucketState, "$KV."+bucketState+".excused."+id+".>")
 }
 
 func (q *Queue) purge(ctx context.Context, what, stream, subject string) error {

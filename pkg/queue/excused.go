@@ -1,0 +1,88 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"drayage/pkg/job"
+)
+
+// NATS counts deliveries and nothing else, so a chunk that met an overloaded
+// ClickHouse five times, or five draining workers, would look like one that
+// failed five times. Deliveries that ended so are therefore counted in the
+// state bucket, one small key a chunk, written before the Nak while the chunk
+// is still ours. Losing a count is safe: the chunk is given up a bit early, as
+// a dead letter that can be replayed.
+
+const (
+	// A chunk is not worked on for longer than this.
+	excusedTTL = 7 * 24 * time.Hour
+	// An excuse is not worth delaying a Nak for long.
+	excuseTimeout = 2 * time.Second
+)
+
+func excusedKey(c job.Chunk) string {
+	return "excused." + c.Job + "." + strconv.FormatUint(c.Ordinal, 10) + "." + strconv.FormatUint(uint64(c.Generation), 10)
+}
+
+// Excused is how many earlier deliveries of this chunk do not count as
+// attempts, because they were settled as SlowDown or Draining: the limit of
+// attempts is for Attempt() - Excused(). It asks NATS only from the second
+// delivery on. A delivery whose worker was killed counts.
+func (d *Delivery) Excused(ctx context.Context) (int, error) {
+	if d.attempt <= 1 {
+		return 0, nil
+	}
+	n, _, err := d.excused(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("excused attempts of chunk %s/%d: %w", d.chunk.Job, d.chunk.Ordinal, err)
+	}
+	return min(n, d.attempt-1), nil
+}
+
+func (d *Delivery) excused(ctx context.Context) (int, Revision, error) {
+	data, rev, err := d.p.q.bucket(bucketState).get(ctx, excusedKey(d.chunk))
+	if errors.Is(err, ErrNotFound) {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	var n int
+	if err := json.Unmarshal(data, &n); err != nil || n < 0 {
+		return 0, rev, nil // not ours; it is overwritten
+	}
+	return n, rev, nil
+}
+
+// excuse adds one, if that can be done quickly.
+func (d *Delivery) excuse(ctx context.Context) {
+	q := d.p.q
+	// Not past the lease, which is not renewed any more: the Nak must still
+	// find the chunk ours.
+	d.mu.Lock()
+	deadline := d.deadline
+	if d.lease != nil {
+		deadline = d.lease.Deadline()
+	}
+	d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(excuseTimeout, time.Until(deadline)/2))
+	defer cancel()
+	n, rev, err := 0, Revision(0), error(nil)
+	for range 3 {
+		if n, rev, err = d.excused(ctx); err != nil {
+			break
+		}
+		_, err = q.bucket(bucketState).put(ctx, "excuse an attempt", excusedKey(d.chunk), []byte(strconv.Itoa(n+1)), rev, excusedTTL)
+		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrExists) {
+			break
+		}
+	}
+	if err != nil {
+		q.cfg.Log.Warn().Err(err).Str("job", d.chunk.Job).Uint64("chunk", d.chunk.Ordinal).Msg("an attempt that should not count will")
+	}
+}
