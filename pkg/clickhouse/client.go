@@ -70,6 +70,10 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 			t.DialContext = (&net.Dialer{Timeout: end.dial, KeepAlive: 15 * time.Second}).DialContext
 			t.TLSHandshakeTimeout = end.dial
 			t.WriteBufferSize = 64 << 10
+			// Below the 10s after which servers drop a connection, so that an
+			// insert is not sent into one that is just being dropped. A new
+			// one costs a handshake, and no greeting.
+			t.IdleConnTimeout = 8 * time.Second
 			return &transport{base: t}, nil
 		},
 	})

@@ -290,22 +290,26 @@ func TestLoadHonoursTheContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 
+	// A reader that is let go when the time is over, as one with a deadline is.
+	const limit = 50 * time.Millisecond
+	over, cancelOver := context.WithTimeout(t.Context(), limit)
+	defer cancelOver()
 	l = load(table, body, "a")
-	l.Body, l.Timeout = stuck{make(chan struct{})}, 50*time.Millisecond
-	go func() { // frees the reader once the deadline is over
-		time.AfterFunc(150*time.Millisecond, func() { close(l.Body.(stuck).free) })
-	}()
+	l.Body, l.Timeout = stuck{over}, limit
 	err = c.Load(t.Context(), l)
 	wantClass(t, err, job.Retry, job.Unknown)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
 	wantRows(t, c, table, 0)
 }
 
-// stuck is a reader that waits.
-type stuck struct{ free chan struct{} }
+// stuck is a reader that waits for a context.
+type stuck struct{ until context.Context } //nolint:containedctx // it is a signal here
 
 func (s stuck) Read([]byte) (int, error) {
-	<-s.free
-	return 0, io.EOF
+	<-s.until.Done()
+	return 0, s.until.Err()
 }
 
 // file is a file with the body in it.
