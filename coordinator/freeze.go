@@ -77,10 +77,11 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	if sel == "" {
 		sel = transform.Everything
 	}
-	if out.Selected, err = transform.Check(ctx, ws, sel, out.Columns); err != nil {
+	checked, err := transform.Check(ctx, ws, sel, out.Columns)
+	if err != nil {
 		return nil, sqlError(doc, err)
 	}
-	out.Output = out.Selected
+	out.Selected, out.Output, out.Rereads = checked.Columns, checked.Columns, checked.Rereads
 	if f.ClickHouse != nil {
 		if err := f.target(ctx, doc, p, out); err != nil {
 			return nil, err
@@ -90,7 +91,7 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 		Columns: out.Output, From: out.Selected, Provenance: out.Provenance, Job: id,
 	})
 	if err != nil {
-		return nil, err
+		return nil, sqlError(doc, err)
 	}
 	return out, nil
 }

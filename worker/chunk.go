@@ -93,6 +93,14 @@ func (s *slot) attempt(ctx context.Context, lease *queue.Lease, t *task, d *queu
 	}
 	defer in.Close()
 	begin := time.Now()
+	if t.job.Frozen.Rereads && in.File == nil {
+		kept, err := s.keep(in.Reader, lease.Progress)
+		if err != nil {
+			return fmt.Errorf("keeping the input: %w", err)
+		}
+		defer kept.Close()
+		in.File = kept
+	}
 	err = s.transform(ctx, lease, t, c, in, res)
 	res.TransformMS = time.Since(begin).Milliseconds()
 	if err != nil {
@@ -141,7 +149,7 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, c job
 	feeding := make(chan error, 1)
 	feed := func() {}
 	if in.File != nil {
-		path = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), in.File.Fd())
+		path = descriptor(in.File)
 		feeding <- nil
 	} else {
 		pipe, err := s.w.fifos.make("in")
@@ -189,10 +197,49 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, c job
 		return job.WithClass(fmt.Errorf("the SELECT gave %d rows in more than one block (the first has %d); use a smaller source.chunk", sum.WrittenRows, rows), job.Permanent)
 	}
 	res.RowsRead = sum.ReadRows - min(sum.ReadRows, t.job.Frozen.Baseline)
+	if t.job.Frozen.Rereads {
+		if res.RowsRead, err = s.count(ctx, path, in, settings); err != nil {
+			return err
+		}
+	}
 	res.RowsLoaded = rows
 	res.BytesLoaded = int64(len(s.block.buf))
 	res.Hash = strconv.FormatUint(xxhash.Sum64(s.block.buf), 16)
 	return nil
+}
+
+// descriptor is the path under which the engine finds an open file of ours.
+func descriptor(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
+
+// keep copies the input to a file without a name, for a SELECT that reads it
+// more than once.
+func (s *slot) keep(r io.Reader, progress func()) (*os.File, error) {
+	f, err := os.CreateTemp(s.w.fifos.dir, "*.kept")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if err := s.copy(f, r, progress); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// count is the number of rows of an input that was kept: what the engine read
+// to compute the SELECT counts some of them more than once.
+func (s *slot) count(ctx context.Context, path string, in *source.Input, settings map[string]string) (uint64, error) {
+	var rows []struct {
+		N uint64 `json:"n,string"`
+	}
+	relation := transform.File(path, in.Format, in.Compression, in.Structure, in.Structure).Relation
+	if err := s.w.eng.Client().Rows(ctx, engine.Statement{SQL: "SELECT toString(count()) AS n FROM " + relation, Settings: settings}, &rows); err != nil {
+		return 0, fmt.Errorf("counting the rows of the input: %w", err)
+	}
+	return rows[0].N, nil
 }
 
 // feed copies the input into the engine's pipe.
@@ -202,6 +249,11 @@ func (s *slot) feed(pipe *fifo, r io.Reader, progress func()) error {
 		return err
 	}
 	defer w.Close()
+	return s.copy(w, r, progress)
+}
+
+// copy copies r to w and reports each piece as progress.
+func (s *slot) copy(w io.Writer, r io.Reader, progress func()) error {
 	for {
 		n, err := r.Read(s.copyBuf)
 		if n > 0 {

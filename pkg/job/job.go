@@ -48,6 +48,9 @@ type Frozen struct {
 	Table    string          `json:"table"`
 	// Provenance is true when the table has the columns _job and _chunk.
 	Provenance bool `json:"provenance"`
+	// Rereads is true when the SELECT names its input more than once: the
+	// input is then kept on the worker's disk while the chunk is computed.
+	Rereads bool `json:"rereads,omitempty"`
 	// Baseline is the number of rows a run of the transformation over no
 	// input reads: those of the lookups. It is subtracted from rows read.
 	Baseline uint64 `json:"baseline"`

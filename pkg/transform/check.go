@@ -28,37 +28,49 @@ func (e *SQLError) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Problem)
 }
 
+// Checked is what Check found out about a SELECT.
+type Checked struct {
+	Columns []job.Column // of its result
+	Rereads bool         // it names its input more than once
+}
+
 // Check parses sel and computes its columns over an input of the given
 // columns, without reading any input. It refuses what would not give the same
 // rows at every attempt. Mistakes are of type *SQLError.
-func Check(ctx context.Context, w Workspace, sel string, cols []job.Column) ([]job.Column, error) {
+func Check(ctx context.Context, w Workspace, sel string, cols []job.Column) (c Checked, err error) {
 	var ast []struct {
 		Explain string `json:"explain"`
 	}
 	// The SELECT begins on a line of its own so that the engine's place in
 	// it needs only one line taken off.
-	err := w.eng.Rows(ctx, engine.Statement{SQL: "EXPLAIN AST\n" + sel, Database: w.Database}, &ast)
+	err = w.eng.Rows(ctx, engine.Statement{SQL: "EXPLAIN AST\n" + sel, Database: w.Database}, &ast)
 	if err != nil {
-		return nil, place(err, 1)
+		return c, place(err, 1)
 	}
 	var functions []string
+	inputs := 0
 	for _, line := range ast {
-		if name, ok := strings.CutPrefix(strings.TrimSpace(line.Explain), "Function "); ok {
-			name, _, _ = strings.Cut(name, " ")
+		kind, name, _ := strings.Cut(strings.TrimSpace(line.Explain), " ")
+		name, _, _ = strings.Cut(name, " ")
+		switch {
+		case kind == "Function":
 			functions = append(functions, name)
+		case strings.HasSuffix(kind, "Identifier") && name == Chunk:
+			inputs++
 		}
 	}
+	c.Rereads = inputs > 1
 	if len(ast) > 0 && !strings.HasPrefix(strings.TrimSpace(ast[0].Explain), "Select") {
-		return nil, &SQLError{Line: 1, Column: 1, Problem: "the transformation is not a SELECT", Hint: "write SELECT … FROM chunk; dray makes the INSERT around it"}
+		return c, &SQLError{Line: 1, Column: 1, Problem: "the transformation is not a SELECT", Hint: "write SELECT … FROM chunk; dray makes the INSERT around it"}
 	}
 	if err := w.deterministic(ctx, functions, sel); err != nil {
-		return nil, err
+		return c, err
 	}
-	out, err := w.describe(ctx, Relation(sel, Nothing(cols)))
+	c.Columns, err = w.describe(ctx, Relation(sel, Nothing(cols)))
 	if err != nil {
-		return nil, place(err, 0)
+		return c, place(err, 0)
 	}
-	return out, nil
+	return c, nil
 }
 
 // describe returns the columns of a relation, as seen from the workspace.
@@ -139,14 +151,15 @@ func place(err error, skip int) error {
 }
 
 // Baseline is the number of rows that a SELECT reads over no input: those of
-// the lookups. What a chunk reads beyond it are rows of the input.
+// the lookups. What a chunk reads beyond it are rows of the input. It also
+// finds the mistakes that only a run finds; they are of type *SQLError.
 func Baseline(ctx context.Context, w Workspace, sel string, cols []job.Column, out Output) (uint64, error) {
 	sum, err := w.eng.Exec(ctx, engine.Statement{
 		SQL:      Discard(Select(sel, Nothing(cols), out), append(slices.Clone(out.Columns), provenance(out)...)),
 		Database: w.Database, Settings: OneBlock(),
 	})
 	if err != nil {
-		return 0, fmt.Errorf("running the SELECT over no rows: %w", err)
+		return 0, place(err, 0)
 	}
 	return sum.ReadRows, nil
 }
