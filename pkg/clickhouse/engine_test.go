@@ -87,10 +87,14 @@ func closeEngine(t *testing.T, p *engine.Process) {
 	}
 }
 
-// open connects to an engine, in a database of the test's own.
+// databases counts them, so that a test may run again.
+var databases atomic.Int64
+
+// open connects to an engine, in a database of the test's own, which is not
+// there yet.
 func open(t *testing.T, address string, change ...func(*clickhouse.Config)) *clickhouse.Client {
 	t.Helper()
-	cfg := clickhouse.Config{URL: address, Database: t.Name()}
+	cfg := clickhouse.Config{URL: address, Database: fmt.Sprintf("%s %d", t.Name(), databases.Add(1))}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -110,8 +114,9 @@ func open(t *testing.T, address string, change ...func(*clickhouse.Config)) *cli
 func openIn(t *testing.T, address string) *clickhouse.Client {
 	t.Helper()
 	outside := open(t, address, func(cfg *clickhouse.Config) { cfg.Database = "default" })
-	exec1(t, outside, "CREATE DATABASE "+quoted(t.Name()))
-	return open(t, address)
+	c := open(t, address)
+	exec1(t, outside, "CREATE DATABASE "+quoted(c.Database()))
+	return c
 }
 
 // query returns the result of a query as TSV, without the last newline.
@@ -150,6 +155,7 @@ type proxy struct {
 	cutAfter atomic.Int64
 	// mute drops what comes down, and breaks the connection then.
 	mute atomic.Bool
+	up   atomic.Int64 // bytes that went up
 	wg   sync.WaitGroup
 	mu   sync.Mutex
 	open map[net.Conn]bool
@@ -211,6 +217,7 @@ func (p *proxy) serve() {
 					return
 				}
 				n += int64(m)
+				p.up.Add(int64(m))
 				if _, werr := up.Write(buf[:m]); err != nil || werr != nil {
 					return
 				}

@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"os"
 	"strings"
@@ -16,9 +13,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
-	"github.com/pierrec/lz4/v4"
 
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/job"
@@ -85,7 +79,7 @@ func TestLoadIsOnceForAToken(t *testing.T) {
 	table := target(t, c, "t")
 	body := block(t, c, 0, 0, 1000)
 	l := load(table, body, "a")
-	l.Rows, l.QueryID, l.Comment = 1000, "TestLoadIsOnceForAToken-a", "job j"
+	l.Rows, l.QueryID, l.Comment = 1000, "a of "+table.Database, "job j"
 	mustLoad(t, c, l)
 	for range 3 {
 		l.Body = bytes.NewReader(body)
@@ -126,7 +120,7 @@ func TestLoadByTwinsAtOnce(t *testing.T) {
 		wg.Go(func() {
 			l := load(table, body, "a")
 			if i%2 == 0 { // half of them with the fence
-				l.QueryID = "twin"
+				l.QueryID = "twin of " + table.Database
 			}
 			errs[i] = c.Load(t.Context(), l)
 		})
@@ -498,59 +492,31 @@ func TestLoadWithAwkwardNames(t *testing.T) {
 	}
 }
 
-// Compressed bodies go through a proxy that unpacks them, as nginx can.
 func TestLoadCompressed(t *testing.T) {
 	t.Parallel()
-	engineURL, err := url.Parse(shared.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = engineURL.Scheme, engineURL.Host }}
-	seen := map[string]int{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		enc := r.Header.Get("Content-Encoding")
-		seen[enc]++
-		switch enc {
-		case "lz4":
-			r.Body = io.NopCloser(lz4.NewReader(r.Body))
-		case "zstd":
-			z, err := zstd.NewReader(r.Body, zstd.WithDecoderConcurrency(1))
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusInternalServerError)
-				return
-			}
-			defer z.Close()
-			r.Body = io.NopCloser(z)
-		}
-		r.Header.Del("Content-Encoding")
-		r.ContentLength = -1
-		pass.ServeHTTP(w, r)
-	}))
-	defer server.Close()
-	address, err := url.Parse(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address.User = engineURL.User
+	p := newProxy(t, shared.URL())
 	for _, method := range []string{clickhouse.CompressionLZ4, clickhouse.CompressionZSTD} {
-		c := open(t, address.String(), func(cfg *clickhouse.Config) { cfg.Compression = method })
+		c := open(t, p.url, func(cfg *clickhouse.Config) { cfg.Compression = method })
 		table := target(t, c, method)
 		body := block(t, c, 0, 0, 100000)
-		for _, b := range []io.Reader{bytes.NewReader(body), file(t, body)} {
-			l := load(table, body, "a")
-			l.Body = b
-			mustLoad(t, c, l)
-			wantRows(t, c, table, 100000)
+		before := p.up.Load()
+		mustLoad(t, c, load(table, body, "a"))
+		if sent := p.up.Load() - before; sent > int64(len(body)*2/3) {
+			t.Errorf("%s: %d bytes were sent for %d", method, sent, len(body))
 		}
+		wantRows(t, c, table, 100000)
+
 		mine := errors.New("the disk is on fire")
 		l := load(table, body, "b")
 		l.Body = brokenReader{bytes.NewReader(body[:len(body)/2]), mine}
 		if err := c.Load(t.Context(), l); !errors.Is(err, mine) {
 			t.Errorf("got %v", err)
 		}
+		p.cutAfter.Store(50000)
+		wantClass(t, c.Load(t.Context(), load(table, body, "b")), job.Retry, job.Unknown)
+		p.cutAfter.Store(0)
 		wantRows(t, c, table, 100000)
-		if seen[method] != 3 {
-			t.Errorf("%s was used %d times", method, seen[method])
-		}
+		mustLoad(t, c, load(table, body, "b"))
+		wantRows(t, c, table, 200000)
 	}
 }

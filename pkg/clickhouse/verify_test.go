@@ -33,8 +33,8 @@ func TestVerify(t *testing.T) {
 	if err := c.EnsureLedger(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	id := "verify"
 	table := target(t, c, "t")
+	id := "job of " + table.Database // the ledger is shared
 	verify := func(provenance bool) job.Proof {
 		t.Helper()
 		p, err := c.Verify(t.Context(), table, id, provenance)
