@@ -38,8 +38,14 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	eng = p.Client()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) { os.Exit(code) }),
-		// Of the engine, which is closed with the process.
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if _, err := p.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}),
+		// Those of the engine, which is closed after the check.
 		goleak.IgnoreCurrent(),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))

@@ -9,15 +9,20 @@ import (
 // in Thrift's compact protocol; field 3 is the number of rows, field 4 the list
 // of row groups.
 type layout struct {
-	rows   [2]int   // the value of field 3
-	list   [2]int   // the value of field 4: its header and its elements
-	groups [][2]int // the elements
+	rows   [2]int // the value of field 3
+	list   [2]int // the value of field 4: its header and its elements
+	groups []part // the elements
 }
 
-// Fields of FileMetaData.
+// part is a row group: its bytes, and in them the value of field 7, its number
+// in the file; both 0 when it has none.
+type part struct{ from, to, numberFrom, numberTo int }
+
+// Fields of FileMetaData, and of RowGroup.
 const (
-	fieldRows   = 3
-	fieldGroups = 4
+	fieldRows    = 3
+	fieldGroups  = 4
+	fieldOrdinal = 7
 )
 
 // Types of the compact protocol.
@@ -64,12 +69,11 @@ func layOut(raw []byte) (layout, error) {
 				w.err = errEncoding
 			}
 			for range n {
-				from := w.at
-				w.skip(typeStruct, 0)
+				g := w.group()
 				if w.err != nil {
 					break
 				}
-				l.groups = append(l.groups, [2]int{from, w.at})
+				l.groups = append(l.groups, g)
 			}
 			l.list = [2]int{start, w.at}
 		} else {
@@ -100,10 +104,36 @@ func (l layout) keep(raw []byte, from, to int, rows int64) []byte {
 		out = append(out, 0xf0|typeStruct)
 		out = binary.AppendUvarint(out, uint64(n))
 	}
-	for _, g := range l.groups[from:to] {
-		out = append(out, raw[g[0]:g[1]]...)
+	for i, g := range l.groups[from:to] {
+		if g.numberTo == 0 {
+			out = append(out, raw[g.from:g.to]...)
+			continue
+		}
+		out = append(out, raw[g.from:g.numberFrom]...)
+		out = binary.AppendVarint(out, int64(i))
+		out = append(out, raw[g.numberTo:g.to]...)
 	}
 	return append(out, raw[l.list[1]:]...)
+}
+
+// group steps over a row group.
+func (w *walker) group() part {
+	g := part{from: w.at}
+	id := int64(0)
+	for w.err == nil {
+		kind, next := w.field(id)
+		if kind == typeStop {
+			break
+		}
+		id = next
+		start := w.at
+		w.skip(kind, 1)
+		if id == fieldOrdinal && kind == typeI16 {
+			g.numberFrom, g.numberTo = start, w.at
+		}
+	}
+	g.to = w.at
+	return g
 }
 
 // walker steps over values. After an error it stays where it is.

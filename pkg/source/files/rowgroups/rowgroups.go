@@ -88,24 +88,12 @@ func (f *Footer) Groups() []Group { return f.groups }
 func (f *Footer) Columns() []string {
 	var names []string
 	schema := f.meta.Schema
-	if len(schema) == 0 {
-		return nil
-	}
-	at := 1
-	var skip func()
-	skip = func() {
-		if at >= len(schema) {
-			return
-		}
-		children := schema[at].NumChildren.V
-		at++
-		for range children {
-			skip()
-		}
-	}
-	for at < len(schema) {
+	for at := 1; at < len(schema); {
 		names = append(names, schema[at].Name)
-		skip()
+		// Pass over the element and all below it.
+		for open := int64(1); open > 0 && at < len(schema); at++ {
+			open += max(0, int64(schema[at].NumChildren.V)) - 1
+		}
 	}
 	return names
 }
