@@ -40,7 +40,7 @@ func (s *slot) carry(ctx context.Context, t *task, d *queue.Delivery) {
 	}
 	err := s.attempt(held, lease, t, d, &res)
 	verdict := job.Judge(held, err, t.pipeline.Retry.Backoff.Delay(d.Attempt()))
-	if verdict.Kind == job.VerdictRetry && d.Attempt() >= t.pipeline.Retry.Attempts {
+	if verdict.Kind == job.VerdictRetry && s.counted(ctx, d) >= t.pipeline.Retry.Attempts {
 		verdict = job.Verdict{Kind: job.VerdictDead, Err: fmt.Errorf("%w: %w", errAttempts, err)}
 	}
 	// The lease's context may have ended; what is left to say must still go
@@ -76,7 +76,7 @@ func (s *slot) carry(ctx context.Context, t *task, d *queue.Delivery) {
 // attempt does everything up to the recorded result.
 func (s *slot) attempt(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result) error {
 	c := d.Chunk()
-	if d.Attempt() > t.pipeline.Retry.Attempts {
+	if s.counted(ctx, d) > t.pipeline.Retry.Attempts {
 		// Nobody lived to say so at the last attempt.
 		return job.WithClass(fmt.Errorf("%w: its workers died or lost it each time", errAttempts), job.Permanent)
 	}
@@ -124,6 +124,20 @@ func (s *slot) attempt(ctx context.Context, lease *queue.Lease, t *task, d *queu
 		return fmt.Errorf("recording the result: %w", err)
 	}
 	return nil
+}
+
+// counted is the number of attempts of the chunk that count, this one
+// included: not those that ended because ClickHouse asked to slow down or a
+// worker stopped. When that can not be told, all count.
+func (s *slot) counted(ctx context.Context, d *queue.Delivery) int {
+	if d.Attempt() == 1 {
+		return 1
+	}
+	excused, err := d.Excused(ctx)
+	if err != nil {
+		s.w.log.Warn().Err(err).Msg("could not tell which attempts count")
+	}
+	return d.Attempt() - excused
 }
 
 // transform runs the chunk's SQL in the engine: bytes in by one pipe, a Native

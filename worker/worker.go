@@ -116,6 +116,11 @@ func (w *Worker) heartbeats(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), heartbeatEvery)
+			defer cancel()
+			if err := w.q.Farewell(bye, w.cfg.ID); err != nil {
+				w.log.Debug().Err(err).Msg("the worker is listed until its heartbeat expires")
+			}
 			return
 		}
 	}

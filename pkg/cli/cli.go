@@ -148,12 +148,24 @@ func (a *app) root() *cobra.Command {
 
 Exit codes: 0 done, 1 failed, 2 bad usage or pipeline, 3 NATS, ClickHouse or the
 engine is missing, 4 done with rejects or dead letters, 130 interrupted.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			hint := "dray --help lists the verbs"
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = "did you mean " + strings.Join(near, " or ") + "?"
+			}
+			return usagef("unknown command %q\n  hint: %s", args[0], hint)
+		},
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
 	}
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "write JSON to standard output")
 	root.PersistentFlags().StringVar(&a.envFile, "env-file", "", "read DRAY_… variables from this file, where the environment does not set them")
+	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w\n  hint: %s --help", err, cmd.CommandPath())
 	})

@@ -64,6 +64,9 @@ the job of that key stays the only one.`,
 			return err
 		}
 		defer end()
+		if err := q.Check(ctx); err != nil {
+			return err
+		}
 		begin := time.Now()
 		err = q.Submit(ctx, job.Submission{Job: id, Pipeline: doc.Text, File: filepath.Base(args[0]), Dir: dir, Params: params})
 		if err != nil {

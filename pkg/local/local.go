@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/rs/zerolog"
@@ -109,11 +110,7 @@ func startClickHouse(ctx context.Context, cfg Config, log zerolog.Logger) (*engi
 	ch := cfg.ClickHouse
 	if ch.URL == "" {
 		var err error
-		process, err = engine.Start(ctx, engine.Config{
-			Name: "clickhouse", Path: filepath.Join(cfg.DataDir, "clickhouse"),
-			MaxMemory: cfg.Engine.DataMemory, MaxThreads: cfg.Engine.Threads, Log: log,
-		})
-		if err != nil {
+		if process, err = startEmbedded(ctx, cfg, log); err != nil {
 			return nil, nil, fmt.Errorf("starting the embedded ClickHouse: %w", err)
 		}
 		ch.URL = process.URL()
@@ -126,6 +123,30 @@ func startClickHouse(ctx context.Context, cfg Config, log zerolog.Logger) (*engi
 		return nil, nil, err
 	}
 	return process, client, nil
+}
+
+// unlockWait bounds the wait for an embedded ClickHouse that has lost its
+// parent to let go of its data.
+const unlockWait = 10 * time.Second
+
+// startEmbedded starts ClickHouse in the data folder. The folder is ours
+// alone, so whoever else has it locked is the child of a dray that was killed,
+// and about to end.
+func startEmbedded(ctx context.Context, cfg Config, log zerolog.Logger) (*engine.Process, error) {
+	for deadline := time.Now().Add(unlockWait); ; {
+		p, err := engine.Start(ctx, engine.Config{
+			Name: "clickhouse", Path: filepath.Join(cfg.DataDir, "clickhouse"),
+			MaxMemory: cfg.Engine.DataMemory, MaxThreads: cfg.Engine.Threads, Log: log,
+		})
+		if !errors.Is(err, engine.ErrLocked) || time.Now().After(deadline) {
+			return p, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // StartEngine starts the transform engine of a worker or a coordinator.
