@@ -3,10 +3,13 @@ package files
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"drayage/pkg/job"
 )
@@ -189,7 +192,11 @@ func TestStrictness(t *testing.T) {
 		{"empty text of tsv, Nullable", "a.tsv", "\t\n", cols("a", "Nullable(String)", "b", "String"), "", []string{`["", ""]`}},
 		{"no number in tsv", "a.tsv", "x\ty\n", number, "Cannot parse", nil},
 		{"line that does not match", "a.log", "1 2\nx\n", number, "doesn't match", nil},
+		{"unknown key of tskv", "a.tskv", "a=1\tb=x\tc=2\n", number, "Unknown field", nil},
+		{"missing key of tskv", "a.tskv", "a=1\n", number, "NULL", nil},
+		{"unknown key of JSONColumns", "a.jc", `{"a":[1],"b":["x"],"c":[2]}`, number, "Unknown", nil},
 		// What the engine can not be told to refuse.
+		{"empty float beside a Nullable column", "a.csv", ",x\n", cols("a", "Float64", "b", "Nullable(String)"), "", []string{`[0, "x"]`}},
 		{"empty int", "a.csv", ",x\n", number, "", []string{`[0, "x"]`}},
 		{"null in json", "a.json", `{"a":null,"b":"x"}`, number, "", []string{`[0, "x"]`}},
 		{"number too big", "a.csv", "300\n", cols("a", "UInt8"), "", []string{`[44]`}},
@@ -198,6 +205,9 @@ func TestStrictness(t *testing.T) {
 			cfg := Config{Paths: []string{c.file}, Dir: write(t, map[string]string{c.file: c.data}), Columns: c.columns}
 			if strings.HasSuffix(c.file, ".log") {
 				cfg.Format, cfg.Regexp = "Regexp", `(\d+) (\d+)`
+			}
+			if format, ok := map[string]string{".tskv": "TSKV", ".jc": "JSONColumns"}[filepath.Ext(c.file)]; ok {
+				cfg.Format = format
 			}
 			if strings.HasSuffix(c.file, "sv") {
 				cfg.Header = no()
@@ -211,4 +221,44 @@ func TestStrictness(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHeaderProperty: the names that we read in a header are those that the
+// engine reads: infer compares them.
+func TestHeaderProperty(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		sep, format := ",", "CSV"
+		piece := []string{"a", "b", "c d", `"`, `""`, "'", "`", "$", ".", "é", " ", "\r", "=", "\\", `\t`}
+		if rapid.Bool().Draw(t, "tsv") {
+			sep, format = "\t", "TSV"
+			piece = append(piece, ",", `\n`, `\\`, `\'`, `\N`, `\b`, `\x41`)
+		}
+		n := rapid.IntRange(1, 4).Draw(t, "columns")
+		var header, values []string
+		for i := range n {
+			name := strings.Join(rapid.SliceOfN(rapid.SampledFrom(piece), 1, 6).Draw(t, "name"), "") + fmt.Sprint(i)
+			if format == "CSV" {
+				switch rapid.IntRange(0, 2).Draw(t, "quoted") {
+				case 0:
+					name = `"` + strings.ReplaceAll(name, `"`, `""`) + "\n" + `"`
+				case 1:
+					name = "  " + strings.TrimLeft(name, ` "`) + " "
+				default:
+					name = strings.TrimLeft(name, ` "`)
+				}
+			}
+			header, values = append(header, name), append(values, fmt.Sprint(i))
+		}
+		path := filepath.Join(dir, "h")
+		put(t, path, strings.Join(header, sep)+"\n"+strings.Join(values, sep)+"\n")
+		s := mustNew(t, Config{Paths: []string{path}, Format: format, Header: yes()})
+		columns, err := s.Columns(t.Context(), eng)
+		if err != nil || len(columns) != n {
+			t.Fatalf("%q: columns %q: %v", header, columns, err)
+		}
+		if rows, _, err := load(t, s, columns); err != nil || len(rows) != 1 {
+			t.Fatalf("%q: rows %q: %v", header, rows, err)
+		}
+	})
 }

@@ -8,8 +8,12 @@
 //
 // Rows are read as strictly as the engine can be told to: unknown JSON keys,
 // missing keys of columns that are not Nullable, columns that a Parquet file
-// lacks, headers that name other columns: all errors. Not told, because the
-// engine has no setting for it: an empty CSV or TSV field and a JSON null in a
-// column of a number type that is not Nullable read as 0, and numbers too big
-// for their type wrap.
+// lacks, headers that name other columns: all errors. The engine has no setting
+// against these, which the tests keep watch over: in a column that is not
+// Nullable a JSON null and an empty field of CSV or TSV read as 0 or as the
+// empty text (an empty date, float or Bool is an error, but not where other
+// columns are Nullable, for then empty fields must read as NULL); a number too
+// big for its type wraps. In a compressed file, which nobody looks through
+// before the engine does, a quote that is never closed takes the rest of the
+// file for its value; in a plain one it is an error.
 package files

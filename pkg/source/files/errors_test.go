@@ -41,7 +41,7 @@ func TestErrors(t *testing.T) {
 		parts []string // of the error
 	}{
 		{"glob without a match", map[string]string{"a.txt": "x"}, Config{Paths: []string{"*.csv"}}, []string{`"*.csv"`, "matches no file"}},
-		{"second glob without a match", map[string]string{"a.csv": "x,1\n"}, Config{Paths: []string{"a.csv", "b/*.csv"}}, []string{"b", "does not exist"}},
+		{"second glob without a match", map[string]string{"a.csv": "x,1\n"}, Config{Paths: []string{"a.csv", "b/*.csv"}}, []string{`"b/*.csv"`, "matches no file", "does not exist"}},
 		{"missing file", nil, Config{Paths: []string{"a.csv"}}, []string{"a.csv", "does not exist"}},
 		{"missing file, columns declared", nil, Config{Paths: []string{"a.csv"}, Columns: ab}, []string{"a.csv", "does not exist"}},
 		{"directory", map[string]string{"d.csv/a.csv": "x"}, Config{Paths: []string{"d.csv"}}, []string{"d.csv", "is a directory", "d.csv/*.csv"}},

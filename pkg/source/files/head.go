@@ -225,6 +225,15 @@ func unescape(s string) string {
 			continue
 		}
 		switch s[i] {
+		case 'N':
+			continue // NULL has no text
+		case 'x':
+			if i+2 < len(s) {
+				b.WriteByte(hexDigit(s[i+1])<<4 | hexDigit(s[i+2]))
+				i += 2
+				continue
+			}
+			b.WriteByte('\\')
 		case '\\', '\'', '"', '`', '/', '=':
 		default:
 			b.WriteByte('\\')
@@ -232,4 +241,16 @@ func unescape(s string) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
+}
+
+// hexDigit is the value of a hexadecimal digit; no matter what for another
+// letter, which no name should hold.
+func hexDigit(c byte) byte {
+	switch {
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10
+	}
+	return c & 0x0f
 }

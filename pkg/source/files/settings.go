@@ -81,6 +81,10 @@ func (s *Source) settings(f format, columns []job.Column) map[string]string {
 			"input_format_tsv_crlf_end_of_line": "1",
 			"input_format_tsv_empty_as_default": bit(anyNullableNumber(columns)),
 		})
+		if f.name == "TSKV" {
+			set["input_format_skip_unknown_fields"] = "0"
+			set["input_format_force_null_for_omitted_fields"] = "1"
+		}
 	case objects:
 		maps.Copy(set, map[string]string{
 			"input_format_skip_unknown_fields":                               "0",
@@ -102,7 +106,8 @@ func (s *Source) settings(f format, columns []job.Column) map[string]string {
 			"input_format_arrow_allow_missing_columns":   "0",
 			"input_format_orc_allow_missing_columns":     "0",
 			"input_format_avro_allow_missing_fields":     "0",
-			"input_format_skip_unknown_fields":           bit(f.columns),
+			"input_format_skip_unknown_fields":           bit(f.columns), // columns may be left out, keys may not
+			"input_format_force_null_for_omitted_fields": "1",
 		})
 	}
 	if f.name == "TSVRaw" {

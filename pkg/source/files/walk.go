@@ -109,7 +109,7 @@ func (s *Source) abs(p string) string {
 var errStop = errors.New("stop")
 
 // walk calls yield with every file, pattern by pattern, each in the order of
-// its names, one directory in memory at a time. It starts with the file at
+// its names, with the names of one directory a level in memory. It starts with the file at
 // path from of the pattern first, or with the one after it. It is an error when
 // a pattern matches nothing.
 func (s *Source) walk(ctx context.Context, first int, from string, yield func(found) error) error {
@@ -156,6 +156,9 @@ func (s *Source) walkOne(ctx context.Context, g glob, from string, yield func(st
 		return permanent("%s is a directory: name its files, such as %s/*.csv or %s/**", g.text, g.text, g.text)
 	default:
 		return permanent("%s is not a regular file but %s", g.text, info.Mode().Type())
+	}
+	if _, err := os.Stat(s.abs(g.base)); errors.Is(err, fs.ErrNotExist) {
+		return permanent("the glob %q matches no file: %s does not exist: check the path, or where relative paths start", g.text, s.abs(g.base))
 	}
 	var after []string
 	if from != "" {
