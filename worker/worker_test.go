@@ -1,0 +1,231 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"drayage/coordinator"
+	"drayage/pkg/engine"
+	"drayage/pkg/job"
+	"drayage/pkg/local"
+	"drayage/pkg/pipeline"
+	"drayage/pkg/queue"
+	"drayage/worker"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "engine" {
+		if err := engine.ServeFromEnv(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// bench is everything but a coordinator, with one running job of one chunk
+// that the test hands out itself.
+type bench struct {
+	*local.Stack
+	cfg   local.Config
+	chunk job.Chunk
+	table string
+}
+
+func newBench(t *testing.T, lines int, transform string) *bench {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("DRAY_DATA_DIR", filepath.Join(dir, "data"))
+	t.Setenv("DRAY_LEASE", "2s")
+	cfg, err := local.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{cfg: cfg, table: "bench"}
+	if b.Stack, err = local.Start(t.Context(), cfg, zerolog.Nop()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := errors.Join(b.Queue.Ensure(t.Context()), b.ClickHouse.EnsureLedger(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	var csv strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&csv, "%d,x\n", i)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "a.csv"), []byte(csv.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := "pipeline: bench\nsource:\n  files: {path: a.csv, header: false}\n  columns: id UInt64, s String\ntransform: " + transform +
+		"\nretry: {attempts: 2, backoff: 10ms..20ms}\nload: {table: bench, create: ENGINE = MergeTree PARTITION BY id % 3 ORDER BY id}\n"
+	doc, err := pipeline.Parse(text, "bench.yaml", dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := job.Job{ID: "bench", Name: "bench", State: job.Running, CreatedAt: time.Now(), Submission: job.Submission{Pipeline: text, Dir: dir}}
+	frozen, err := coordinator.Freezer{Engine: b.Engine.Client(), ClickHouse: b.ClickHouse, Create: true}.Freeze(t.Context(), doc, j.ID, j.CreatedAt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Frozen = &frozen.Frozen
+	if err := b.Queue.OpenJob(t.Context(), j.ID, queue.JobQueue{MaxInFlight: 4}); err != nil {
+		t.Fatal(err)
+	}
+	for planned, err := range frozen.Source.Plan(t.Context(), nil, frozen.Columns) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.chunk = job.Chunk{Job: j.ID, Bytes: planned.Bytes, Input: planned.Input}
+	}
+	if err := b.Queue.PublishChunk(t.Context(), b.chunk); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Queue.CreateJob(t.Context(), j); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// work runs a worker until ok, or a minute.
+func (b *bench) work(t *testing.T, ok func() bool) {
+	t.Helper()
+	w, err := worker.New(b.cfg.Worker, worker.Deps{Queue: b.Queue, ClickHouse: b.ClickHouse, Engine: b.Engine, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	deadline := time.Now().Add(time.Minute)
+	for !ok() && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if !ok() {
+		t.Fatal("the worker did not get there")
+	}
+}
+
+func (b *bench) result(t *testing.T) (job.Result, bool) {
+	t.Helper()
+	r, err := b.Queue.Result(t.Context(), b.chunk.Job, b.chunk.Ordinal, b.chunk.Generation)
+	if err != nil && !errors.Is(err, queue.ErrNotFound) {
+		t.Fatal(err)
+	}
+	return r, err == nil
+}
+
+func (b *bench) count(t *testing.T) string {
+	t.Helper()
+	var out strings.Builder
+	if err := b.ClickHouse.Query(t.Context(), "SELECT count(), uniqExact(id) FROM bench", "TabSeparated", &out); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(out.String())
+}
+
+// A chunk whose rows are in ClickHouse and whose worker died before it could
+// say so adds no row when it is delivered again.
+func TestRedeliveredChunkAddsNoRow(t *testing.T) {
+	b := newBench(t, 1000, "SELECT id, s FROM chunk")
+	recorded := func() bool { _, ok := b.result(t); return ok }
+	b.work(t, recorded)
+	first, _ := b.result(t)
+	if got := b.count(t); got != "1000\t1000" || first.Recovered || first.Attempt != 1 || first.RowsRead != 1000 {
+		t.Fatalf("table has %q, result %+v", got, first)
+	}
+	for _, redelivered := range []bool{false, true} {
+		// As if the worker had been killed between the insert and the record.
+		if err := b.Queue.PurgeResults(t.Context(), b.chunk.Job); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Queue.PublishChunk(t.Context(), b.chunk); err != nil {
+			t.Fatal(err)
+		}
+		if redelivered {
+			p, err := b.Queue.Puller(t.Context(), b.chunk.Job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := p.Next(t.Context(), 5*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Settle(t.Context(), job.Verdict{Kind: job.VerdictRetry, After: time.Millisecond}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.work(t, recorded)
+		again, _ := b.result(t)
+		if got := b.count(t); got != "1000\t1000" {
+			t.Errorf("redelivered %t: table has %q", redelivered, got)
+		}
+		if again.Recovered != redelivered || again.RowsLoaded != 1000 || again.Hash != first.Hash {
+			t.Errorf("redelivered %t: result %+v after %+v", redelivered, again, first)
+		}
+	}
+}
+
+// A chunk that has a result is acknowledged and not done again.
+func TestChunkWithResultIsNotDoneAgain(t *testing.T) {
+	b := newBench(t, 10, "SELECT id, s FROM chunk")
+	want := job.Result{Job: b.chunk.Job, Worker: "another", Attempt: 1, RowsLoaded: 77}
+	if err := b.Queue.RecordResult(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	b.work(t, func() bool {
+		queued, _, err := b.Queue.Backlog(t.Context(), b.chunk.Job)
+		return err == nil && queued == 0
+	})
+	if got, _ := b.result(t); got.Worker != "another" || b.count(t) != "0\t0" {
+		t.Errorf("result %+v, table %q", got, b.count(t))
+	}
+}
+
+// A chunk whose attempts are used up ends in the dead letters with its error,
+// and one that can never succeed does at its first attempt.
+func TestGivenUp(t *testing.T) {
+	for _, tt := range []struct {
+		name, transform, reason, expect string
+		attempts                        int
+	}{
+		{"permanent", "SELECT toUInt64(s) AS id, s FROM chunk", job.ReasonPermanent, "Cannot parse", 1},
+		// It makes no progress for longer than its lease, again and again.
+		{"attempts", "SELECT id, s FROM chunk WHERE sleepEachRow(1) = 0", job.ReasonAttempts, "lost it each time", 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, 3, tt.transform)
+			var dead []job.Dead
+			b.work(t, func() bool {
+				var err error
+				if dead, err = b.Queue.DeadLetters(t.Context(), b.chunk.Job, 10); err != nil {
+					t.Fatal(err)
+				}
+				return len(dead) > 0
+			})
+			if d := dead[0]; len(dead) != 1 || d.Reason != tt.reason || d.Attempts != tt.attempts || !strings.Contains(d.Error, tt.expect) {
+				t.Errorf("dead letters are %+v", dead)
+			}
+			if got := b.count(t); got != "0\t0" {
+				t.Errorf("table has %q", got)
+			}
+		})
+	}
+}
