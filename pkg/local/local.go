@@ -113,7 +113,10 @@ func startClickHouse(ctx context.Context, cfg Config, log zerolog.Logger) (*engi
 		if process, err = startEmbedded(ctx, cfg, log); err != nil {
 			return nil, nil, fmt.Errorf("starting the embedded ClickHouse: %w", err)
 		}
+		// Its user and password are in the URL; those of a server elsewhere
+		// are not its.
 		ch.URL = process.URL()
+		ch.User, ch.Password, ch.PasswordFile, ch.CAFile = "", "", "", ""
 	}
 	client, err := clickhouse.Open(ctx, ch)
 	if err != nil {

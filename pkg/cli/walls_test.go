@@ -1,0 +1,103 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The walls between the packages: what each may import of the project.
+// docs/architecture.md has the reasons.
+var walls = map[string][]string{
+	"pkg/job":                    {},
+	"pkg/version":                {},
+	"pkg/telemetry":              {},
+	"pkg/pipeline":               {"pkg/job"},
+	"pkg/engine":                 {"pkg/job"},
+	"pkg/clickhouse":             {"pkg/job"},
+	"pkg/queue":                  {"pkg/job"},
+	"pkg/source":                 {"pkg/job"},
+	"pkg/source/files":           {"pkg/job", "pkg/source"},
+	"pkg/source/files/borders":   {"pkg/job", "pkg/source"},
+	"pkg/source/files/rowgroups": {"pkg/job", "pkg/source"},
+	"pkg/source/kinds":           {"pkg/job", "pkg/pipeline", "pkg/source"},
+	"pkg/transform":              {"pkg/job", "pkg/engine", "pkg/pipeline"},
+	"coordinator":                {"pkg"},
+	"worker":                     {"pkg"},
+	"pkg/local":                  {"coordinator", "worker", "pkg"},
+	"pkg/cli":                    {"coordinator", "worker", "pkg"},
+	"":                           {"pkg/cli"},
+	"scripts/bench":              {},
+}
+
+// Modules that one package owns.
+var owners = map[string]string{
+	"github.com/nats-io/":                 "pkg/queue",
+	"github.com/ClickHouse/clickhouse-go": "pkg/clickhouse",
+	"github.com/ebitengine/purego":        "pkg/engine",
+}
+
+func TestWalls(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "drayage/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		room := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, "drayage"), "/")
+		allowed, known := walls[room]
+		if !known {
+			t.Errorf("package %s has no entry in the list of walls", room)
+			continue
+		}
+		seen[room] = true
+		for _, imported := range p.Imports {
+			if ours, ok := strings.CutPrefix(imported, "drayage/"); ok {
+				within := func(wall string) bool { return ours == wall || strings.HasPrefix(ours, wall+"/") }
+				if !slices.ContainsFunc(allowed, within) && !strings.HasPrefix(ours, room+"/") {
+					t.Errorf("%s imports %s", room, ours)
+				}
+			}
+			for module, owner := range owners {
+				if strings.HasPrefix(imported, module) && room != owner {
+					t.Errorf("%s imports %s, which is %s's", room, imported, owner)
+				}
+			}
+		}
+	}
+	for room := range walls {
+		if !seen[room] {
+			t.Errorf("there is no package %q", room)
+		}
+	}
+	for _, room := range []string{"coordinator", "worker"} {
+		for _, sibling := range []string{"coordinator", "worker", "pkg/local", "pkg/cli"} {
+			if imports(t, room, "drayage/"+sibling) {
+				t.Errorf("%s imports %s", room, sibling)
+			}
+		}
+	}
+}
+
+func imports(t *testing.T, room, path string) bool {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", "{{join .Imports \"\\n\"}}", "drayage/"+room).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Contains(strings.Split(strings.TrimSpace(string(out)), "\n"), path)
+}
