@@ -13,7 +13,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"drayage/pkg/job"
@@ -26,9 +25,10 @@ type Statement struct {
 	QueryID  string
 	Settings map[string]string
 	Params   map[string]string // of {name:Type}
-	// Body is the data of an INSERT … FORMAT x. An error of its Read fails
-	// the statement, and nothing is inserted. After an error a Read that was
-	// under way may still go on for a moment.
+	// Body is the data of an INSERT … FORMAT x, from where it stands to its
+	// end; it is not closed. An error of its Read fails the statement, and
+	// nothing is inserted. A cancelled context does not wait for a Read that
+	// is under way. A regular file is sent without being copied.
 	Body io.Reader
 }
 
@@ -187,18 +187,20 @@ func (c *Client) do(ctx context.Context, s Statement, format string, small bool)
 		// The whole summary then comes in the headers.
 		query.Set("wait_end_of_query", "1")
 	}
-	body := s.Body
-	if body == nil {
-		body = strings.NewReader(s.SQL)
-	} else {
+	var body io.Reader = strings.NewReader(s.SQL)
+	length := int64(0)
+	if s.Body != nil {
 		query.Set("query", s.SQL)
-		body = &source{Reader: body}
+		body, length = upload(ctx, s.Body)
 	}
 	u := c.base
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), body)
 	if err != nil {
 		return nil, job.WithClass(fmt.Errorf("make a request for ClickHouse: %w", err), job.Permanent)
+	}
+	if length > 0 {
+		req.ContentLength = length
 	}
 	if c.user != "" || c.password != "" {
 		req.Header.Set("X-ClickHouse-User", c.user)
@@ -229,28 +231,13 @@ func (c *Client) do(ctx context.Context, s Statement, format string, small bool)
 	return nil, job.WithClass(e, e.class())
 }
 
-// source notes the error of the caller's reader, which outranks what the
-// transport makes of it.
-type source struct {
-	io.Reader
-	failure atomic.Pointer[error]
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	if err != nil && err != io.EOF {
-		s.failure.Store(&err)
-	}
-	return n, err
-}
-
 // unreachable is the error of a request without a reply.
 func (c *Client) unreachable(ctx context.Context, err error, body io.Reader) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("statement was cancelled: %w", cause)
 	}
-	if s, ok := body.(*source); ok {
-		if failure := s.failure.Load(); failure != nil {
+	if r, ok := body.(*reading); ok {
+		if failure := r.failure.Load(); failure != nil {
 			return fmt.Errorf("read the data to insert: %w", *failure)
 		}
 	}

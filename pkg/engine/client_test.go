@@ -42,6 +42,9 @@ func TestClientRunsStatements(t *testing.T) {
 	}
 }
 
+// procPath is the name of a file of this process for another one.
+func procPath(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
+
 // TestWorkerTransform is the worker's hot path: from a pipe of this process
 // into a file of this process. It also pins down what ReadRows counts: all the
 // rows that the statement read, those of joined tables included.
@@ -77,9 +80,8 @@ func TestWorkerTransform(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer out.Close()
-			fd := func(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
 			s, err := c.Exec(t.Context(), Statement{
-				SQL:      fmt.Sprintf("INSERT INTO FUNCTION file('%s', Native) "+tc.query, fd(out), fmt.Sprintf("file('%s', CSV, 'a Int32, b String')", fd(r))),
+				SQL:      fmt.Sprintf("INSERT INTO FUNCTION file('%s', Native) "+tc.query, procPath(out), fmt.Sprintf("file('%s', CSV, 'a Int32, b String')", procPath(r))),
 				Settings: map[string]string{"max_threads": "1", "input_format_parallel_parsing": "0"},
 			})
 			if err != nil {

@@ -75,7 +75,22 @@ func (d *decoder) Read(p []byte) (int, error) {
 		}
 		d.out = out
 	}
-	return d.out.Read(p)
+	n, err := d.out.Read(p)
+	if err == io.EOF {
+		// The end of the encoding is not yet the end of the body: a client
+		// that gave up may have ended the one properly, and not the other.
+		err = d.end()
+	}
+	return n, err
+}
+
+// end is io.EOF when nothing follows in the body.
+func (d *decoder) end() error {
+	var one [1]byte
+	if _, err := io.ReadFull(d.src, one[:]); err != nil {
+		return err
+	}
+	return errors.New("the encoded body ends before its last byte")
 }
 
 // blockHead is the length of the head of a compressed block: a checksum of 16
@@ -192,8 +207,17 @@ func replyCoding(r *http.Request, values url.Values) coding {
 	return c
 }
 
-// encode returns a writer that encodes to w, and what ends the encoding.
-func (c coding) encode(w io.Writer) (io.Writer, func() error, error) {
+// encoder is a writer that encodes; finish ends the encoding. What is written
+// after legible can be read in the encoded bytes too, as clients look there for
+// exceptions, unless it is encoded for HTTP.
+type encoder struct {
+	io.Writer
+	finish  func() error
+	legible func() error
+}
+
+// encode returns an encoder that writes to w.
+func (c coding) encode(w io.Writer) (*encoder, error) {
 	finish := func() error { return nil }
 	var coded io.WriteCloser
 	var err error
@@ -208,16 +232,24 @@ func (c coding) encode(w io.Writer) (io.Writer, func() error, error) {
 		coded, err = zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("encode the reply: %w", err)
+		return nil, fmt.Errorf("encode the reply: %w", err)
 	}
 	if coded != nil {
 		w, finish = coded, coded.Close
 	}
 	if !c.blocks {
-		return w, finish, nil
+		return &encoder{w, finish, func() error { return nil }}, nil
 	}
 	blocks := &blockWriter{w: w, z: chcompress.NewWriter(chcompress.LevelZero, c.native)}
-	return blocks, func() error { return errors.Join(blocks.flush(), finish()) }, nil
+	return &encoder{
+		blocks,
+		func() error { return errors.Join(blocks.flush(), finish()) },
+		func() error {
+			err := blocks.flush()
+			blocks.z = chcompress.NewWriter(chcompress.LevelZero, chcompress.None)
+			return err
+		},
+	}, nil
 }
 
 // blockSize is how much one block of ClickHouse's compression holds here.

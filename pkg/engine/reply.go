@@ -42,8 +42,7 @@ type reply struct {
 	held    []byte
 	spool   *os.File // nil, or what follows held
 	sent    bool
-	body    io.Writer
-	finish  func() error
+	body    *encoder
 }
 
 func newReply(w http.ResponseWriter) *reply {
@@ -89,7 +88,7 @@ func (r *reply) send(status int) error {
 		h.Set("Content-Encoding", r.coding.http)
 	}
 	var err error
-	if r.body, r.finish, err = r.coding.encode(r.w); err != nil {
+	if r.body, err = r.coding.encode(r.w); err != nil {
 		return err
 	}
 	r.w.WriteHeader(status)
@@ -139,7 +138,7 @@ func (r *reply) done(st stats) error {
 			return err
 		}
 	}
-	return r.finish()
+	return r.body.finish()
 }
 
 // fail ends the reply with an exception: as status and text when nothing was
@@ -159,7 +158,7 @@ func (r *reply) fail(e *Exception, st stats) {
 		r.release()
 		r.held, r.spool = []byte(text), nil
 		if r.send(e.status()) == nil {
-			_ = r.finish()
+			_ = r.body.finish()
 		}
 		return
 	}
@@ -167,6 +166,7 @@ func (r *reply) fail(e *Exception, st stats) {
 	if len(text) > 8<<10 {
 		text = strings.ToValidUTF8(text[:8<<10], "") + "…\n"
 	}
+	_ = r.body.legible()
 	fmt.Fprintf(r.body, "\r\n__exception__\r\n%s\r\n%s%d %s\r\n__exception__\r\n", r.tag, text, len(text), r.tag)
-	_ = r.finish()
+	_ = r.body.finish()
 }
