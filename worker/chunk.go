@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
@@ -217,8 +214,8 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, c job
 		}
 	}
 	res.RowsLoaded = rows
-	res.BytesLoaded = int64(len(s.block.buf))
-	res.Hash = strconv.FormatUint(xxhash.Sum64(s.block.buf), 16)
+	res.BytesLoaded = s.block.size
+	res.Hash = s.block.hash()
 	return nil
 }
 
@@ -305,28 +302,11 @@ func (s *slot) load(ctx context.Context, lease *queue.Lease, t *task, d *queue.D
 	}
 	return s.w.ch.Load(ctx, clickhouse.Load{
 		Table: t.table, Columns: t.output(c).Names(),
-		Body: &progressReader{buf: s.block.buf, progress: lease.Progress}, Length: int64(len(s.block.buf)), Rows: res.RowsLoaded,
+		Body: s.block.reader(lease.Progress), Length: s.block.size, Rows: res.RowsLoaded,
 		Token:   c.Token(0),
 		QueryID: c.Token(0),
 		Comment: fmt.Sprintf("drayage job=%s chunk=%d attempt=%d worker=%s", c.Job, c.Ordinal, d.Attempt(), s.w.cfg.ID),
 	})
-}
-
-// progressReader reads a buffer and reports that it is being read: a load that
-// moves keeps its lease.
-type progressReader struct {
-	buf      []byte
-	progress func()
-}
-
-func (r *progressReader) Read(p []byte) (int, error) {
-	if len(r.buf) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, r.buf)
-	r.buf = r.buf[n:]
-	r.progress()
-	return n, nil
 }
 
 // bury records a dead letter.

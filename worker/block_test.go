@@ -1,0 +1,55 @@
+package worker
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// A block gives back what was written into it, whatever its size and whatever
+// the slot held before.
+func TestBlock(t *testing.T) {
+	b := &block{limit: 3*segment + 10}
+	fill := func(data []byte) error {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		go func() {
+			_, _ = w.Write(data) // a block that is too big is not read to its end
+			w.Close()
+		}()
+		return b.readFrom(r, func() {})
+	}
+	random := rand.NewChaCha8([32]byte{1})
+	for _, size := range []int{3 * segment, 0, 1, segment - 1, segment, segment + 1, 2*segment + 77, 5} {
+		data := make([]byte, size)
+		_, _ = random.Read(data)
+		if size > 1 {
+			data[0], data[1] = 8, 100 // 8 columns, 100 rows
+		}
+		if err := fill(data); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(b.reader(func() {}))
+		if err != nil || !bytes.Equal(got, data) || b.size != int64(size) {
+			t.Fatalf("%d bytes came back as %d: %v", size, len(got), err)
+		}
+		if want := strconv.FormatUint(xxhash.Sum64(data), 16); b.hash() != want {
+			t.Errorf("hash of %d bytes is %s, want %s", size, b.hash(), want)
+		}
+		if rows, err := b.rows(); size > 1 && (rows != 100 || err != nil) || size == 0 && (rows != 0 || err != nil) {
+			t.Errorf("%d bytes have %d rows: %v", size, rows, err)
+		}
+	}
+	if err := fill(make([]byte, b.limit+1)); !errors.Is(err, ErrTooBig) {
+		t.Errorf("a block beyond the limit: %v", err)
+	}
+}
