@@ -37,6 +37,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if len(os.Args) > 1 && os.Args[1] == "parent" {
+		beParent()
+	}
+	if len(os.Args) > 4 && os.Args[1] == "chdb" {
+		beChdb(os.Args[2], os.Args[3], os.Args[4:]...)
+		os.Exit(0)
+	}
 	code := m.Run()
 	if shared.process != nil {
 		if _, err := shared.process.Close(); err != nil {
