@@ -57,15 +57,31 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		e := asException(err)
 		s.log.Debug().Str("query_id", h.Get(headerQueryID)).Int("code", e.Code).Msg(e.Message)
-		// A client that is still sending would see a broken connection in
-		// place of the reply.
-		_, _ = io.CopyN(io.Discard, r.Body, s.cfg.MaxBody)
+		s.drain(w, r)
 		out.fail(e, sta)
 		return
 	}
 	if err := out.done(sta); err != nil {
 		s.log.Debug().Err(err).Msg("the client left before the end of its reply")
 	}
+}
+
+// drainTime is how long a client may go on to send after its statement failed.
+const drainTime = 5 * time.Second
+
+// drain reads what a client is still sending, as it would see a broken
+// connection in place of the reply. One that does not come to an end loses its
+// connection after the reply.
+func (s *server) drain(w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(drainTime))
+	if r.Context().Err() == nil && s.stopping.Err() == nil {
+		if _, err := io.CopyN(io.Discard, r.Body, s.cfg.MaxBody); err == io.EOF {
+			_ = control.SetReadDeadline(time.Time{})
+			return
+		}
+	}
+	w.Header().Set("Connection", "close")
 }
 
 // answer runs the statement of a request.
@@ -89,8 +105,18 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, values url.Value
 	}
 	defer context.AfterFunc(s.stopping, cancel)()
 	// A body that a client does not go on with must not keep a cancelled
-	// statement waiting.
-	defer context.AfterFunc(ctx, func() { _ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) })()
+	// statement waiting. The connection can not be read any more then.
+	interrupted := make(chan struct{})
+	uninterrupted := context.AfterFunc(ctx, func() {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+		close(interrupted)
+	})
+	defer func() {
+		if !uninterrupted() {
+			<-interrupted
+			w.Header().Set("Connection", "close")
+		}
+	}()
 	leave, err := s.queries.enter(req.queryID)
 	if err != nil {
 		return stats{}, err

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -316,6 +317,7 @@ func (p *Process) runChild(ctx context.Context, up func()) (wasUp bool, err erro
 	p.pid = cmd.Process.Pid
 	p.mu.Unlock()
 
+	var ready atomic.Bool
 	ended := make(chan struct{})
 	asked := make(chan struct{})
 	go func() { // stops the child
@@ -326,6 +328,9 @@ func (p *Process) runChild(ctx context.Context, up func()) (wasUp bool, err erro
 		case <-ctx.Done():
 		}
 		lifeW.Close()
+		if !ready.Load() {
+			_ = cmd.Process.Kill() // it has nothing to finish
+		}
 		timer := time.NewTimer(stopTimeout)
 		defer timer.Stop()
 		select {
@@ -346,6 +351,7 @@ func (p *Process) runChild(ctx context.Context, up func()) (wasUp bool, err erro
 			}
 		}
 		if r.Failure == "" {
+			ready.Store(true)
 			up()
 		}
 		reported <- r

@@ -143,10 +143,9 @@ func TestLockedDirectory(t *testing.T) {
 func TestMissingLibrary(t *testing.T) {
 	t.Setenv("DRAY_LIBCHDB", "")
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	if path, err := FindLibrary(""); err == nil {
-		t.Skipf("a library is installed on this system at %s", path)
-	} else if !errors.Is(err, ErrNoLibrary) || !strings.Contains(err.Error(), "make engine") {
-		t.Errorf("error %v", err)
+	// One that is installed for the whole system may be found.
+	if path, err := FindLibrary(""); err == nil && !strings.HasPrefix(path, "/usr/") || err != nil && (!errors.Is(err, ErrNoLibrary) || !strings.Contains(err.Error(), "make engine")) {
+		t.Errorf("found %q, error %v", path, err)
 	}
 	missing := filepath.Join(t.TempDir(), "libchdb.so")
 	if _, err := Start(t.Context(), Config{Library: missing}); !errors.Is(err, ErrNoLibrary) || !strings.Contains(err.Error(), missing) {
