@@ -135,7 +135,7 @@ func (f Freezer) target(ctx context.Context, doc *pipeline.Document, p *pipeline
 	for i, c := range out.Selected {
 		out.Output[i] = job.Column{Name: c.Name, Type: types[c.Name]}
 	}
-	out.Provenance = info.HasProvenance()
+	out.Provenance = info.HasProvenance() && info.Countable()
 	return nil
 }
 

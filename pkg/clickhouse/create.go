@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"drayage/pkg/job"
@@ -10,8 +11,10 @@ import (
 
 // CreateSpec says what table to make.
 type CreateSpec struct {
-	Table   Table
-	Columns []job.Column // of the output; the provenance columns are added
+	Table Table
+	// Columns of the output. The provenance columns are added, unless the
+	// engine merges rows away: it would merge them too.
+	Columns []job.Column
 	// Engine is the user's text after the columns: "ENGINE = MergeTree ORDER
 	// BY (…)", with PARTITION BY, TTL, SETTINGS, COMMENT as they like.
 	Engine string
@@ -38,10 +41,17 @@ func (c *Client) Create(ctx context.Context, spec CreateSpec) error {
 
 	var b strings.Builder
 	b.WriteString("CREATE TABLE IF NOT EXISTS " + t.SQL() + " (")
-	for _, col := range spec.Columns {
-		b.WriteString(quoteName(col.Name) + " " + col.Type + ", ")
+	columns := spec.Columns
+	if keepsRows(engine) {
+		columns = append(slices.Clone(columns), job.Provenance()...)
 	}
-	b.WriteString(quoteName(JobColumn) + " LowCardinality(String), " + quoteName(ChunkColumn) + " UInt64)\n")
+	for i, col := range columns {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(quoteName(col.Name) + " " + col.Type)
+	}
+	b.WriteString(")\n")
 	prefix := b.Len()
 	text := strings.TrimRight(spec.Engine, " \t\r\n;")
 	b.WriteString(text)

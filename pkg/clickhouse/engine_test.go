@@ -58,14 +58,7 @@ func (w withEngine) Run() (code int) {
 }
 
 func engineConfig(dir string) engine.Config {
-	cfg := engine.Config{Path: dir, User: "tester", Password: password, Library: os.Getenv("DRAY_LIBCHDB"),
-		Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel)}
-	if dev := "/tmp/eng/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"; cfg.Library == "" {
-		if _, err := os.Stat(dev); err == nil {
-			cfg.Library = dev
-		}
-	}
-	return cfg
+	return engine.Config{Path: dir, User: "tester", Password: password, Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel)}
 }
 
 const password = "s3cr3t p@ss/word"

@@ -9,13 +9,6 @@ import (
 	"drayage/pkg/job"
 )
 
-// The provenance columns: a table that has them can be asked which rows a
-// chunk put there.
-const (
-	JobColumn   = "_job"   // LowCardinality(String): the job's identifier
-	ChunkColumn = "_chunk" // UInt64: the chunk's ordinal
-)
-
 // Table names a table. Both parts are plain names, unquoted.
 type Table struct{ Database, Name string }
 
@@ -80,7 +73,7 @@ type TableInfo struct {
 // HasProvenance reports whether rows of the table can say which chunk they
 // came from.
 func (i TableInfo) HasProvenance() bool {
-	j, c := i.Column(JobColumn), i.Column(ChunkColumn)
+	j, c := i.Column(job.JobColumn), i.Column(job.ChunkColumn)
 	return j != nil && c != nil && j.insertable() && c.insertable() &&
 		bareType(j.Type) == "String" && bareType(c.Type) == "UInt64"
 }
@@ -89,7 +82,11 @@ func (i TableInfo) HasProvenance() bool {
 // that counting proves something. Engines that merge rows away (Replacing,
 // Summing, Aggregating, Collapsing, Graphite, …) do not.
 func (i TableInfo) Countable() bool {
-	return strings.TrimPrefix(strings.TrimPrefix(i.Engine, "Replicated"), "Shared") == "MergeTree"
+	return keepsRows(i.Engine)
+}
+
+func keepsRows(engine string) bool {
+	return strings.TrimPrefix(strings.TrimPrefix(engine, "Replicated"), "Shared") == "MergeTree"
 }
 
 // Column returns the column of that name, or nil.

@@ -200,7 +200,7 @@ func filledBy(view Table, uuid, create string) Table {
 
 func (c *Client) compare(ctx context.Context, what string, info TableInfo, out []job.Column) (*MismatchError, error) {
 	m := &MismatchError{Table: info.Table}
-	given := map[string]bool{JobColumn: true, ChunkColumn: true}
+	given := map[string]bool{job.JobColumn: true, job.ChunkColumn: true}
 	for _, o := range out {
 		if given[o.Name] {
 			m.Twice = append(m.Twice, o.Name)

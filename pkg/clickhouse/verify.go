@@ -23,7 +23,7 @@ func (c *Client) ChunkRows(ctx context.Context, t Table, jobID string, chunk uin
 	t = c.qualify(t)
 	var n uint64
 	err := c.rows(ctx, fmt.Sprintf("counting the rows of chunk %d of job %s in %s", chunk, jobID, t),
-		"SELECT count() FROM "+t.SQL()+" WHERE "+ofJob(jobID)+fmt.Sprintf(" AND %s = %d", quoteName(ChunkColumn), chunk)+proofSettings,
+		"SELECT count() FROM "+t.SQL()+" WHERE "+ofJob(jobID)+fmt.Sprintf(" AND %s = %d", quoteName(job.ChunkColumn), chunk)+proofSettings,
 		func(scan scanner) error { return scan(&n) })
 	return n, err
 }
@@ -31,7 +31,7 @@ func (c *Client) ChunkRows(ctx context.Context, t Table, jobID string, chunk uin
 // proofSettings keep a profile of the user from bending a count.
 const proofSettings = " SETTINGS apply_deleted_mask = 1, final = 0, max_result_rows = 0, read_overflow_mode = 'throw', group_by_overflow_mode = 'throw'"
 
-func ofJob(jobID string) string { return quoteName(JobColumn) + " = " + quoteString(jobID) }
+func ofJob(jobID string) string { return quoteName(job.JobColumn) + " = " + quoteString(jobID) }
 
 // Verify asks ClickHouse, in one query, whether the job's rows in the table
 // are those of the ledger: chunk by chunk, the rows loaded by its effective
@@ -82,7 +82,7 @@ FROM
         SELECT %s AS chunk, toUInt64(0) AS r, count() AS f FROM %s WHERE %s GROUP BY chunk
     )
     GROUP BY chunk
-)`, maxDifferences, recorded, quoteName(ChunkColumn), t.SQL(), ofJob(jobID))
+)`, maxDifferences, recorded, quoteName(job.ChunkColumn), t.SQL(), ofJob(jobID))
 	err = c.rows(ctx, what, "SELECT * EXCEPT differ FROM ("+sql+")"+proofSettings, func(scan scanner) error {
 		return scan(&proof.Rows, &chunks, &want, &have)
 	})

@@ -344,6 +344,23 @@ func TestLedgerProof(t *testing.T) {
 	}
 }
 
+// A table whose engine merges rows can not be counted: it gets no provenance
+// columns, and the ledger's proof.
+func TestMergingTable(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.csv", rows(100))
+	write(t, dir, "b.csv", rows(50))
+	text := strings.Replace(pipe("merging", `path: "[ab].csv", header: false`, idAndDouble), "MergeTree ORDER BY tuple()", "SummingMergeTree ORDER BY id", 1)
+	j := wait(t, submit(t, dir, text))
+	if j.State != job.Done || j.Proof == nil || j.Proof.Kind != "ledger" || j.Proof.Rows != 150 {
+		t.Fatalf("job is %s with proof %+v: %s", j.State, j.Proof, j.Error)
+	}
+	// The row of zeros is summed away, as SummingMergeTree does.
+	if got := sql(t, "SELECT count(), sum(double) FROM merging FINAL"); got != "99\t12350" {
+		t.Errorf("table has %q", got)
+	}
+}
+
 // Rows that ClickHouse lost or doubled are found before the job is DONE.
 func TestVerificationFindsDifferences(t *testing.T) {
 	dir := t.TempDir()

@@ -168,5 +168,5 @@ func provenance(out Output) []job.Column {
 	if !out.Provenance {
 		return nil
 	}
-	return []job.Column{{Name: JobColumn, Type: "LowCardinality(String)"}, {Name: ChunkColumn, Type: "UInt64"}}
+	return job.Provenance()
 }

@@ -10,13 +10,6 @@ import (
 	"drayage/pkg/job"
 )
 
-// The columns that Drayage adds to the tables it creates: which job and which
-// chunk a row came with. They are what makes the rows of a job countable.
-const (
-	JobColumn   = "_job"
-	ChunkColumn = "_chunk"
-)
-
 // Chunk is the name under which a SELECT finds its input.
 const Chunk = "chunk"
 
@@ -122,7 +115,7 @@ func (o Output) Names() []string {
 		names = append(names, c.Name)
 	}
 	if o.Provenance {
-		names = append(names, JobColumn, ChunkColumn)
+		names = append(names, job.JobColumn, job.ChunkColumn)
 	}
 	return names
 }
@@ -140,8 +133,8 @@ func Select(sel string, in Input, out Output) string {
 	}
 	if out.Provenance {
 		exprs = append(exprs,
-			fmt.Sprintf("toLowCardinality(%s) AS %s", Literal(out.Job), JobColumn),
-			fmt.Sprintf("toUInt64(%d) AS %s", out.Chunk, ChunkColumn))
+			fmt.Sprintf("toLowCardinality(%s) AS %s", Literal(out.Job), job.JobColumn),
+			fmt.Sprintf("toUInt64(%d) AS %s", out.Chunk, job.ChunkColumn))
 	}
 	return fmt.Sprintf("%s SELECT %s FROM (\n%s\n)", in.with(), strings.Join(exprs, ", "), sel)
 }
