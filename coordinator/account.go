@@ -26,11 +26,10 @@ type account struct {
 	rev    queue.Revision
 	window *window
 
-	totals   job.Totals // of the results folded so far
-	present  uint64     // results that were there when the account began
-	ledger   []clickhouse.LedgerRow
-	changed  bool
-	complete bool // every chunk has an outcome
+	totals  job.Totals // of the results folded so far
+	present uint64     // results that were there when the account began
+	ledger  []clickhouse.LedgerRow
+	changed bool // since the record was written
 }
 
 // ledgerBatch bounds the ledger rows that are held before they are written.

@@ -88,7 +88,7 @@ func (s *slot) attempt(ctx context.Context, lease *queue.Lease, t *task, d *queu
 	if err != nil {
 		return fmt.Errorf("opening the input: %w", err)
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }() // it was only read
 	begin := time.Now()
 	if t.job.Frozen.Rereads && in.File == nil {
 		kept, err := s.keep(in.Reader, lease.Progress)
@@ -166,8 +166,7 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, c job
 		pipe, err := s.w.fifos.make("in")
 		if err != nil {
 			out.release()
-			<-reading
-			return err
+			return errors.Join(err, <-reading)
 		}
 		path, feed = pipe.path, pipe.release
 		go func() { feeding <- s.feed(pipe, in.Reader, lease.Progress) }()

@@ -103,7 +103,7 @@ func (a *app) checkDisk() finding {
 		f.Detail = fmt.Sprintf("%s: %v", a.cfg.DataDir, err)
 		return f
 	}
-	free := uint64(fs.Bavail) * uint64(fs.Bsize)
+	free := fs.Bavail * uint64(fs.Bsize) //nolint:unconvert // the type differs by platform
 	f.Detail = fmt.Sprintf("%s, %s free", a.cfg.DataDir, humanize.IBytes(free))
 	if f.OK = free >= freeWanted; !f.OK {
 		f.Do = "free some space, or set DRAY_DATA_DIR to another disk"

@@ -27,7 +27,7 @@ ClickHouse of dray run. Without QUERY, or with -, it is read from standard input
 	}
 	cmd.Flags().StringVarP(&format, "format", "f", "", "output format of ClickHouse (default PrettyCompactMonoBlock on a terminal, else TabSeparatedWithNames)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		query := ""
+		var query string
 		if len(args) == 1 && args[0] != "-" {
 			query = args[0]
 		} else {

@@ -54,7 +54,7 @@ func (d *Delivery) excused(ctx context.Context) (int, Revision, error) {
 	}
 	var n int
 	if err := json.Unmarshal(data, &n); err != nil || n < 0 {
-		return 0, rev, nil // not ours; it is overwritten
+		return 0, rev, nil //nolint:nilerr // not ours; it is overwritten
 	}
 	return n, rev, nil
 }
