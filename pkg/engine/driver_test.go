@@ -133,14 +133,14 @@ func testDriver(t *testing.T, conn clickhouse.Conn) {
 		t.Errorf("typed error: %v", err)
 	}
 	// A failure after the reply began.
-	result, err = conn.Query(ctx, "SELECT throwIf(number = 3000000), repeat('x', 10) FROM numbers(4000000) SETTINGS max_block_size = 10000, max_threads = 1")
+	result, err = conn.Query(ctx, "SELECT throwIf(number = 300000), repeat('x', 10) FROM numbers(400000) SETTINGS max_block_size = 10000, max_threads = 1")
 	must("query that fails late", err)
 	for result.Next() {
 	}
 	if err := result.Err(); !errors.As(err, &e) || e.Code != 395 {
 		t.Errorf("a failure in the middle: %v", err)
 	}
-	stream, err = conn.QueryFormat(ctx, "CSV", "SELECT throwIf(number = 3000000), repeat('x', 10) FROM numbers(4000000) SETTINGS max_block_size = 10000, max_threads = 1")
+	stream, err = conn.QueryFormat(ctx, "CSV", "SELECT throwIf(number = 300000), repeat('x', 10) FROM numbers(400000) SETTINGS max_block_size = 10000, max_threads = 1")
 	must("query format that fails late", err)
 	_, err = io.Copy(io.Discard, stream)
 	if !errors.As(err, &e) || e.Code != 395 {
