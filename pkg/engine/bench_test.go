@@ -87,10 +87,27 @@ func BenchmarkLoad(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64((p.Usage().CPU-before)/time.Duration(b.N))/1e6, "engine-cpu-ms/op")
+			b.ReportMetric(float64(p.Usage().MaxRSS>>20), "MiB")
 		})
 	}
-	u := p.Usage()
-	b.Logf("%d bytes of Native; engine at most %d MiB", len(data), u.MaxRSS>>20)
+}
+
+// BenchmarkStart is what it takes until a new engine answers, and what it
+// occupies then.
+func BenchmarkStart(b *testing.B) {
+	var usage Usage
+	for b.Loop() {
+		p, err := Start(b.Context(), Config{Log: zerolog.Nop()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if usage, err = p.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(usage.MaxRSS>>20), "MiB")
 }
 
 // BenchmarkRequest is the cost of a request that does next to nothing.

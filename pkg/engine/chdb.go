@@ -15,17 +15,10 @@ type chdb struct {
 	connect       func(argc int32, argv unsafe.Pointer) unsafe.Pointer
 	closeConn     func(conn unsafe.Pointer)
 	query         func(conn, sql unsafe.Pointer, sqlLen uintptr, format unsafe.Pointer, formatLen uintptr, names, nameLens, values, valueLens unsafe.Pointer, n uintptr) unsafe.Pointer
-	streamInsert  func(conn, sql unsafe.Pointer, sqlLen uintptr, format unsafe.Pointer, formatLen uintptr, names, nameLens, values, valueLens unsafe.Pointer, n uintptr) unsafe.Pointer
-	streamAppend  func(stream, data unsafe.Pointer, n uintptr) int32
-	streamDone    func(stream unsafe.Pointer) unsafe.Pointer
-	streamCancel  func(stream unsafe.Pointer)
-	streamError   func(stream unsafe.Pointer) string
-	streamDestroy func(stream unsafe.Pointer)
 	destroyResult func(result unsafe.Pointer)
 	resultError   func(result unsafe.Pointer) string
 	resultBuffer  func(result unsafe.Pointer) unsafe.Pointer
 	resultLength  func(result unsafe.Pointer) uintptr
-	resultElapsed func(result unsafe.Pointer) float64
 	resultRows    func(result unsafe.Pointer) uint64
 	resultBytes   func(result unsafe.Pointer) uint64
 	storageRows   func(result unsafe.Pointer) uint64
@@ -49,17 +42,10 @@ func openChdb(path string) (*chdb, error) {
 		"chdb_connect":                     &c.connect,
 		"chdb_close_conn":                  &c.closeConn,
 		"chdb_query_with_params_n":         &c.query,
-		"chdb_stream_insert_with_params_n": &c.streamInsert,
-		"chdb_stream_append":               &c.streamAppend,
-		"chdb_stream_done":                 &c.streamDone,
-		"chdb_stream_cancel_insert":        &c.streamCancel,
-		"chdb_stream_insert_error":         &c.streamError,
-		"chdb_destroy_insert_stream":       &c.streamDestroy,
 		"chdb_destroy_query_result":        &c.destroyResult,
 		"chdb_result_error":                &c.resultError,
 		"chdb_result_buffer":               &c.resultBuffer,
 		"chdb_result_length":               &c.resultLength,
-		"chdb_result_elapsed":              &c.resultElapsed,
 		"chdb_result_rows_read":            &c.resultRows,
 		"chdb_result_bytes_read":           &c.resultBytes,
 		"chdb_result_storage_rows_read":    &c.storageRows,
@@ -88,7 +74,6 @@ type stats struct {
 	rows, bytes               uint64 // of the result
 	storageRows, storageBytes uint64 // read
 	writtenRows, writtenBytes uint64
-	elapsed                   float64 // seconds
 }
 
 // errConnect is what chdb_connect says when it fails: nothing. The reason is
@@ -166,7 +151,6 @@ func (c *chdb) take(res unsafe.Pointer) ([]byte, stats, error) {
 		rows: c.resultRows(res), bytes: c.resultBytes(res),
 		storageRows: c.storageRows(res), storageBytes: c.storageBytes(res),
 		writtenRows: c.rowsWritten(res), writtenBytes: c.bytesWritten(res),
-		elapsed: c.resultElapsed(res),
 	}
 	if msg := c.resultError(res); msg != "" {
 		return nil, st, parseException(msg)

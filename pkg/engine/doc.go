@@ -8,11 +8,17 @@
 //
 // How a request is run, in the order of the files:
 //
-//	handler.go    parameters, user, limits; one answer
-//	statement.go  splits what was sent into statement and data
+//	handler.go    status, user, limits; one answer a request
+//	request.go    parameters; the statement, told apart from its data
+//	encoding.go   bodies and replies in the encodings of HTTP and ClickHouse
+//	statement.go  what kind of statement it is, and where its data begin
 //	session.go    a fresh connection a request: no setting outlives it
 //	select.go     results, through a pipe: `SELECT … INTO OUTFILE pipe`
 //	insert.go     data, through a pipe: `INSERT … FROM INFILE pipe`
 //	frame.go      what makes an aborted pipe differ from one that ended
+//	kill.go       a cancelled request ends its statement
 //	reply.go      status and headers first, or an exception after the body
+//
+// The engine reads and writes any file that its user may: SQL from people who
+// are not trusted with that must not reach it.
 package engine

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"sync"
 
@@ -46,7 +47,7 @@ func (l *lines) line(s string) {
 	if s == "" {
 		return
 	}
-	if strings.HasPrefix(s, "{") {
+	if strings.HasPrefix(s, "{") && json.Valid([]byte(s)) {
 		l.log.Debug().RawJSON("child", []byte(s)).Msg("from the engine's process")
 		return
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -352,6 +351,7 @@ func (p *Process) runChild(ctx context.Context, up func()) (wasUp bool, err erro
 		}
 		if r.Failure == "" {
 			ready.Store(true)
+			p.cfg.Log.Debug().Int("pid", cmd.Process.Pid).Str("version", r.Version).Msg("the engine is ready")
 			up()
 		}
 		reported <- r
@@ -429,5 +429,3 @@ func usageOf(state *os.ProcessState) Usage {
 	}
 	return u
 }
-
-var _ http.Handler = (*server)(nil)

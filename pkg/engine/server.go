@@ -30,7 +30,6 @@ const (
 
 // report is what the child tells its parent on the ready file.
 type report struct {
-	Address string `json:"address,omitempty"`
 	Version string `json:"version,omitempty"`
 	Failure string `json:"failure,omitempty"` // one of the failure constants
 	Message string `json:"message,omitempty"`
@@ -181,7 +180,7 @@ func serve(ctx context.Context, cfg ServerConfig, log zerolog.Logger, tell func(
 	go func() { served <- web.Serve(listener) }()
 	log.Info().Str("address", listener.Addr().String()).Str("path", cfg.Path).Str("version", s.version).
 		Dur("took", time.Since(started)).Msg("engine is ready")
-	tell(report{Address: listener.Addr().String(), Version: s.version})
+	tell(report{Version: s.version})
 
 	select {
 	case err := <-served:
