@@ -11,9 +11,8 @@
 // lacks, headers that name other columns: all errors. The engine has no setting
 // against these, which the tests keep watch over: in a column that is not
 // Nullable a JSON null and an empty field of CSV or TSV read as 0 or as the
-// empty text (an empty date, float or Bool is an error, but not where other
-// columns are Nullable, for then empty fields must read as NULL); a number too
-// big for its type wraps. In a compressed file, which nobody looks through
+// empty text (an empty date, float or Bool of CSV is an error where no column is
+// text or Nullable); a number too big for its type wraps. In a compressed file, which nobody looks through
 // before the engine does, a quote that is never closed takes the rest of the
 // file for its value; in a plain one it is an error.
 package files

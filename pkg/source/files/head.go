@@ -109,6 +109,11 @@ func (s *Source) readLayout(ctx context.Context, f format, h head, headerLines i
 		}
 	}
 	l.first = l.start
+	if f.name == "TSVRaw" {
+		if line, _, _ := bytes.Cut(h.data[l.start:], []byte("\n")); bytes.HasSuffix(line, []byte("\r")) {
+			return l, errors.New("its lines end with CRLF, and TSVRaw takes the CR for a part of the last value: write format: TSV, or end lines with LF")
+		}
+	}
 	if headerLines == 0 {
 		return l, nil
 	}
@@ -236,6 +241,9 @@ func unescape(s string) string {
 			b.WriteByte('\\')
 		case '\\', '\'', '"', '`', '/', '=':
 		default:
+			if s[i] < ' ' {
+				break
+			}
 			b.WriteByte('\\')
 		}
 		b.WriteByte(s[i])

@@ -17,6 +17,7 @@ var ownSettings = map[string]string{
 	"format_regexp_skip_unmatched":                          "it would drop lines in silence; match everything, and filter in the transformation",
 	"input_format_csv_skip_first_lines":                     "write skip_lines",
 	"input_format_tsv_skip_first_lines":                     "write skip_lines",
+	"input_format_csv_empty_as_default":                     "the types of the columns decide; parsing empty text crashes ClickHouse 26.7",
 	"input_format_csv_detect_header":                        "write header",
 	"input_format_tsv_detect_header":                        "write header",
 	"input_format_with_names_use_header":                    "headers are always used",
@@ -67,10 +68,7 @@ func (s *Source) settings(f format, columns []job.Column) map[string]string {
 			"format_csv_allow_single_quotes":    bit(s.cfg.Quote == "'"),
 			"input_format_csv_detect_header":    "0",
 			"input_format_csv_trim_whitespaces": "1",
-			// Without it an empty field of a Nullable number is 0, not NULL;
-			// with it an empty field of a number that is not is 0 in any
-			// case. So it depends.
-			"input_format_csv_empty_as_default": bit(anyNullable(columns)),
+			"input_format_csv_empty_as_default": bit(emptyAsDefault(columns)),
 		})
 		if s.spaceDelimits() {
 			set["input_format_csv_allow_whitespace_or_tab_as_delimiter"] = "1"
@@ -111,6 +109,9 @@ func (s *Source) settings(f format, columns []job.Column) map[string]string {
 		})
 	}
 	if f.name == "TSVRaw" {
+		// Else the engine looks at the first line alone, which in a chunk is
+		// another one; the planner looks at the file's.
+		set["input_format_tsv_crlf_end_of_line"] = "1"
 		set["input_format_tsv_detect_header"] = "0"
 		set["input_format_tsv_empty_as_default"] = bit(anyNullableNumber(columns))
 	}
@@ -132,9 +133,15 @@ func nullable(c job.Column) bool {
 	return strings.HasPrefix(c.Type, "Nullable(") || strings.HasPrefix(c.Type, "LowCardinality(Nullable(")
 }
 
-func anyNullable(columns []job.Column) bool {
+// emptyAsDefault reports whether an empty CSV field is to be the default of its
+// type without being parsed. It must be where a column is Nullable: parsed, the
+// empty field of a Nullable number is 0 and not NULL. It must be where a column
+// is text: ClickHouse 26.7 trims what it parsed, and of an empty last field it
+// trims the value of the row before, whose blanks at the end are lost, or the
+// engine with them. Elsewhere it must not be, so that an empty date is an error.
+func emptyAsDefault(columns []job.Column) bool {
 	for _, c := range columns {
-		if nullable(c) {
+		if nullable(c) || strings.Contains(c.Type, "String") {
 			return true
 		}
 	}
