@@ -256,3 +256,22 @@ func beChdb(lib, dir string, statements ...string) {
 		os.Exit(1)
 	}
 }
+
+// TestReopenWithoutTables kills engines whose default database has no table,
+// never had one, and lost its only one.
+func TestReopenWithoutTables(t *testing.T) {
+	p := start(t, Config{Path: t.TempDir()})
+	for i, sql := range []string{"SELECT 1", "CREATE TABLE t (a Int32) ENGINE = MergeTree ORDER BY a", "DROP TABLE t SYNC"} {
+		run(t, p.Client(), sql)
+		if err := syscall.Kill(p.Pid(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the restart", func() bool { return p.Restarts() == i+1 })
+		if got := text(t, p.Client(), "SELECT engine FROM system.databases WHERE name = 'default'"); got != "Atomic" {
+			t.Errorf("after %s: %s", sql, got)
+		}
+		if got := p.Restarts(); got != i+1 {
+			t.Fatalf("after %s: %d restarts", sql, got)
+		}
+	}
+}
