@@ -259,6 +259,14 @@ func (s *slot) feed(pipe *fifo, r io.Reader, progress func()) error {
 		return err
 	}
 	defer w.Close()
+	if part, ok := r.(source.FileRange); ok {
+		file, start, end := part.Range()
+		moved, err := splice(w, file, start, end, progress)
+		if err != nil {
+			return err
+		}
+		part.Skip(moved)
+	}
 	return s.copy(w, r, progress)
 }
 

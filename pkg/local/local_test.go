@@ -157,6 +157,7 @@ func TestJobs(t *testing.T) {
 	write(t, dir, "a.csv", rows(1000))
 	write(t, dir, "b.csv", rows(500))
 	write(t, dir, "empty.csv", "")
+	write(t, dir, "large.csv", rows(400_000)) // more than a pipe holds
 	write(t, dir, "header.csv", "id,double\n"+rows(300))
 	write(t, dir, "swapped.csv", "double,id\n8,4\n")
 	write(t, dir, "semicolon.csv", strings.ReplaceAll(rows(50), ",", ";"))
@@ -200,6 +201,7 @@ func TestJobs(t *testing.T) {
 		{name: "no row passes", files: "path: a.csv, header: false", more: idAndDouble, transform: "SELECT id FROM chunk WHERE id > 99999", rows: "0\t0"},
 		{name: "regexp", files: `path: access.log, format: Regexp, regexp: '(\S+) (\S+) (\d+)'`, more: "columns: method String, path String, id UInt64", rows: "3\t1104"},
 		{name: "lines", files: "path: access.log, format: LineAsString", transform: "SELECT toUInt64(splitByChar(' ', line)[3]) AS id FROM chunk", rows: "3\t1104"},
+		{name: "input not read to its end", files: "path: large.csv, header: false", more: idAndDouble, transform: "SELECT id FROM chunk LIMIT 3", rows: "3\t3"},
 		{name: "chunk read twice", files: "path: a.csv, header: false", more: idAndDouble,
 			transform: "SELECT id FROM chunk WHERE id IN (SELECT max(double) / 2 FROM chunk)", rows: "1\t999"},
 	}

@@ -63,6 +63,14 @@ type Planned struct {
 	Inputs uint64          // files, tables, … begun up to and including this chunk
 }
 
+// FileRange is a Reader over a range of a regular file. Who can move the bytes
+// without reading them may do so, and skips what it moved.
+type FileRange interface {
+	io.Reader
+	Range() (file *os.File, start, end int64) // what is left to read
+	Skip(n int64)                             // n bytes, at most end-start
+}
+
 // Input is an open chunk: bytes in a format that the engine reads. Exactly one
 // of Reader and File is set.
 type Input struct {

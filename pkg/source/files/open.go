@@ -215,28 +215,8 @@ func (s *section) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// copyBuffer is how much WriteTo moves at once.
-const copyBuffer = 256 << 10
+// Range implements source.FileRange.
+func (s *section) Range() (file *os.File, start, end int64) { return s.f, s.at, s.end }
 
-// WriteTo implements io.WriterTo, so that io.Copy does not go through the small
-// buffer of its own.
-func (s *section) WriteTo(w io.Writer) (int64, error) {
-	var total int64
-	b := make([]byte, min(copyBuffer, max(1, s.end-s.at)))
-	for {
-		n, err := s.Read(b)
-		if n > 0 {
-			m, werr := w.Write(b[:n])
-			total += int64(m)
-			if werr != nil {
-				return total, werr
-			}
-		}
-		if err == io.EOF {
-			return total, nil
-		}
-		if err != nil {
-			return total, err
-		}
-	}
-}
+// Skip implements source.FileRange.
+func (s *section) Skip(n int64) { s.at += n }
