@@ -15,33 +15,33 @@ import (
 // environment with the prefix DRAY_ENGINE_.
 type ServerConfig struct {
 	// Path is the data directory. Empty: a temporary one, removed at the end.
-	Path string `envconfig:"PATH"`
+	Path string `envconfig:"DRAY_ENGINE_PATH"`
 	// Listen is "host:port" (port 0: any) or "unix:/path/of/socket".
-	Listen string `envconfig:"LISTEN" default:"127.0.0.1:8123"`
+	Listen string `envconfig:"DRAY_ENGINE_LISTEN" default:"127.0.0.1:8123"`
 	// User and Password are asked of clients when Password is set.
-	User     string `envconfig:"USER" default:"default"`
-	Password string `envconfig:"PASSWORD"`
+	User     string `envconfig:"DRAY_ENGINE_USER" default:"default"`
+	Password string `envconfig:"DRAY_ENGINE_PASSWORD"`
 	// MaxMemory bounds what ClickHouse allocates, in bytes. 0: a third of
 	// the memory of the machine (or of the control group), at least 512 MiB
 	// and at most 8 GiB.
-	MaxMemory int64 `envconfig:"MAX_MEMORY"`
+	MaxMemory int64 `envconfig:"DRAY_ENGINE_MAX_MEMORY"`
 	// MaxThreads is the number of threads of one query. 0: as ClickHouse
 	// chooses, the number of cores.
-	MaxThreads int `envconfig:"MAX_THREADS"`
+	MaxThreads int `envconfig:"DRAY_ENGINE_MAX_THREADS"`
 	// MaxConnections is the number of queries at once; a request above it
 	// waits for MaxWait and is then refused with code 202.
-	MaxConnections int           `envconfig:"MAX_CONNECTIONS" default:"64"`
-	MaxWait        time.Duration `envconfig:"MAX_WAIT" default:"30s"`
+	MaxConnections int           `envconfig:"DRAY_ENGINE_MAX_CONNECTIONS" default:"64"`
+	MaxWait        time.Duration `envconfig:"DRAY_ENGINE_MAX_WAIT" default:"30s"`
 	// MaxBody bounds the body of one request, in bytes.
-	MaxBody int64 `envconfig:"MAX_BODY" default:"17179869184"`
+	MaxBody int64 `envconfig:"DRAY_ENGINE_MAX_BODY" default:"17179869184"`
 	// MarkCache bounds the caches of marks and of primary indexes, in bytes.
-	MarkCache int64 `envconfig:"MARK_CACHE" default:"67108864"`
+	MarkCache int64 `envconfig:"DRAY_ENGINE_MARK_CACHE" default:"67108864"`
 	// BackgroundPool is the number of threads that merge parts.
-	BackgroundPool int `envconfig:"BACKGROUND_POOL" default:"2"`
+	BackgroundPool int `envconfig:"DRAY_ENGINE_BACKGROUND_POOL" default:"2"`
 	// TmpPath is where queries spill. Empty: in the data directory.
-	TmpPath string `envconfig:"TMP_PATH"`
+	TmpPath string `envconfig:"DRAY_ENGINE_TMP_PATH"`
 	// DrainTimeout is how long running requests may go on after a stop.
-	DrainTimeout time.Duration `envconfig:"DRAIN_TIMEOUT" default:"5s"`
+	DrainTimeout time.Duration `envconfig:"DRAY_ENGINE_DRAIN_TIMEOUT" default:"5s"`
 	// Library is the path of libchdb; empty: it is looked for.
 	Library string `ignored:"true"`
 }
@@ -49,7 +49,7 @@ type ServerConfig struct {
 // ServerConfigFromEnv reads DRAY_ENGINE_… and DRAY_LIBCHDB.
 func ServerConfigFromEnv() (ServerConfig, error) {
 	var cfg ServerConfig
-	if err := envconfig.Process("DRAY_ENGINE", &cfg); err != nil {
+	if err := envconfig.Process("", &cfg); err != nil {
 		return cfg, fmt.Errorf("read the engine's environment: %w", err)
 	}
 	cfg.Library = os.Getenv("DRAY_LIBCHDB")
