@@ -1,0 +1,75 @@
+# The images of Drayage.
+#
+#   docker build -t drayage .                      # with the ClickHouse engine: coordinator and worker
+#   docker build -t drayage:slim --target slim .   # without: submit, jobs, show, health
+#
+# Everything is pinned by tag, by go.sum or by the engine's lock file. Nothing
+# here needs BuildKit (no cache mounts, no heredocs), so that any builder will
+# do; and nothing names a registry: the builder's configuration, or the
+# arguments GOPROXY and NPM_CONFIG_REGISTRY, say where things come from.
+
+# ---- the binary
+FROM golang:1.26.8-bookworm AS build
+
+# Empty means the tool's own default.
+ARG GOPROXY
+ARG GOSUMDB
+ARG GOPRIVATE
+ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false
+WORKDIR /src
+
+# The modules change seldom, the code often: a layer of their own.
+COPY go.mod go.sum ./
+RUN go mod download
+
+COPY . .
+# Without cgo, purego makes Go's own linker reference the C library, so the
+# binary is dynamic: it needs glibc beside it (debian, not scratch), and can
+# load libchdb.so. "dray engine" in the smoke test proves it.
+ARG VERSION=dev
+RUN go build -trimpath -ldflags "-s -w -X drayage/pkg/version.Version=${VERSION}" -o /out/usr/local/bin/dray . \
+	&& /out/usr/local/bin/dray version \
+	&& mkdir -p /out/etc/ssl/certs /out/usr/share/doc/drayage \
+	&& cp -L /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ \
+	&& cp LICENSE /out/usr/share/doc/drayage/ \
+	&& cp -r pipelines /out/pipelines \
+	&& chmod -R a+rX /out
+
+# ---- the result without the engine
+FROM debian:bookworm-20260824-slim AS slim
+
+LABEL org.opencontainers.image.title="drayage" \
+	org.opencontainers.image.description="Loads data into ClickHouse exactly once" \
+	org.opencontainers.image.licenses="Apache-2.0"
+
+# A fixed number, so that volumes and Kubernetes' runAsNonRoot can name it.
+RUN groupadd --gid 10001 dray \
+	&& useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin dray \
+	&& install -d -o 10001 -g 10001 -m 0750 /data
+COPY --from=build /out/ /
+
+ENV DRAY_DATA_DIR=/data HOME=/data
+USER 10001:10001
+WORKDIR /data
+EXPOSE 8390
+# It asks the service on DRAY_HTTP_ADDR for /readyz. Only coordinator and
+# worker serve that: for other verbs, start the container with --no-healthcheck.
+HEALTHCHECK --interval=5s --timeout=6s --start-period=30s --retries=3 CMD ["dray", "health"]
+ENTRYPOINT ["dray"]
+CMD ["--help"]
+
+# ---- the engine's library
+FROM node:20.20.2-bookworm-slim AS engine
+
+ARG NPM_CONFIG_REGISTRY
+COPY pkg/engine/lib /lib-src
+# Version and integrity are those of the lock file.
+RUN XDG_CACHE_HOME=/cache sh /lib-src/install.sh \
+	&& mv /cache/drayage/engine/*/libchdb.so /libchdb.so \
+	&& rm -rf /cache /root/.npm \
+	&& chmod 0644 /libchdb.so
+
+# ---- the result, the default target
+FROM slim AS full
+# One of the places where dray looks for it by itself.
+COPY --from=engine /libchdb.so /usr/local/lib/libchdb.so
