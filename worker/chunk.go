@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"syscall"
 	"time"
@@ -172,10 +173,9 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, c job
 		go func() { feeding <- s.feed(pipe, in.Reader, lease.Progress) }()
 	}
 
-	settings := transform.OneBlock()
-	for k, v := range in.Settings {
-		settings[k] = v
-	}
+	settings := map[string]string{}
+	maps.Copy(settings, in.Settings)
+	maps.Copy(settings, transform.OneBlock()) // whatever the pipeline says: one block, always the same
 	sum, err := s.w.eng.Client().Exec(ctx, engine.Statement{
 		SQL: transform.Into(out.path, transform.Select(t.sql(),
 			transform.File(path, in.Format, in.Compression, in.Structure, t.job.Frozen.Columns), t.output(c))),
