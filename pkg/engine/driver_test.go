@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -106,6 +105,7 @@ func testDriver(t *testing.T, conn clickhouse.Conn) {
 		t.Errorf("read %d rows", seen)
 	}
 
+	//nolint:staticcheck // deprecated, and used by programs all the same
 	must("async", conn.AsyncInsert(ctx, "INSERT INTO t (a, b) VALUES (-3, 'async')", true))
 	must("insert format", conn.InsertFormat(ctx, "CSV", "INSERT INTO t (a, b)", strings.NewReader("-4,f\n-5,g\n")))
 	if err := conn.InsertFormat(ctx, "CSV", "INSERT INTO t (a, b)", io.MultiReader(strings.NewReader("-6,f\n"), failing{})); !errors.Is(err, errReader) {
@@ -161,7 +161,7 @@ func testDriver(t *testing.T, conn clickhouse.Conn) {
 
 func TestDriverForDatabaseSQL(t *testing.T) {
 	p, db := use(t)
-	var conn *sql.DB = clickhouse.OpenDB(driverOptions(t, p, db))
+	conn := clickhouse.OpenDB(driverOptions(t, p, db))
 	defer conn.Close()
 	if err := conn.PingContext(t.Context()); err != nil {
 		t.Fatal(err)

@@ -76,7 +76,7 @@ func (d *decoder) Read(p []byte) (int, error) {
 		d.out = out
 	}
 	n, err := d.out.Read(p)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		// The end of the encoding is not yet the end of the body: a client
 		// that gave up may have ended the one properly, and not the other.
 		err = d.end()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -156,7 +157,8 @@ func (e *Exception) class() job.Class {
 
 // asException turns any error of running a statement into an exception.
 func asException(err error) *Exception {
-	if e, ok := err.(*Exception); ok {
+	var e *Exception
+	if errors.As(err, &e) {
 		return e
 	}
 	return &Exception{1002, "UNKNOWN_EXCEPTION", err.Error()}

@@ -44,7 +44,7 @@ func feed(pipe *os.File, src io.Reader) (int64, error) {
 			}
 			total += int64(n)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			clear(buf[:4])
 			if _, werr := pipe.Write(buf[:4]); werr != nil {
 				return total, errEngineGone

@@ -76,7 +76,7 @@ func (s *server) drain(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(drainTime))
 	if r.Context().Err() == nil && s.stopping.Err() == nil {
-		if _, err := io.CopyN(io.Discard, r.Body, s.cfg.MaxBody); err == io.EOF {
+		if _, err := io.CopyN(io.Discard, r.Body, s.cfg.MaxBody); errors.Is(err, io.EOF) {
 			_ = control.SetReadDeadline(time.Time{})
 			return
 		}

@@ -425,7 +425,7 @@ func usageOf(state *os.ProcessState) Usage {
 	}
 	u := Usage{CPU: state.UserTime() + state.SystemTime()}
 	if r, ok := state.SysUsage().(*syscall.Rusage); ok {
-		u.MaxRSS = int64(r.Maxrss) * rssUnit
+		u.MaxRSS = int64(r.Maxrss) * rssUnit //nolint:unconvert // an int on some platforms
 	}
 	return u
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -66,7 +67,7 @@ func (r *reading) Read(p []byte) (int, error) {
 		select {
 		case got := <-read:
 			r.rest, r.err = r.buf[:got.n], got.err
-			if got.err != nil && got.err != io.EOF {
+			if got.err != nil && !errors.Is(got.err, io.EOF) {
 				r.failure.Store(&got.err)
 			}
 		case <-r.ctx.Done():

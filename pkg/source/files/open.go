@@ -182,7 +182,7 @@ type decompressed struct {
 
 func (d *decompressed) Read(b []byte) (int, error) {
 	n, err := d.r.Read(b)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = permanent("%s: it can not be decompressed with %s: %w", d.f.path, d.f.comp.name, err)
 	}
 	return n, err
