@@ -19,7 +19,6 @@
 set -eu
 
 cd "$(dirname "$0")/.."
-root=$PWD
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/drayage
 rows=${SMOKE_ROWS:-2000000}
 compose_version=v2.40.3

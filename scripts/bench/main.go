@@ -187,7 +187,7 @@ func runClickHouse(ctx context.Context, dray, file, dir string) (figures, error)
 		return f, err
 	}
 	loading := time.Now()
-	if _, err := query(fmt.Sprintf("INSERT INTO events %s FROM file('%s', 'CSVWithNames', '%s')", sel, file, structure)); err != nil {
+	if _, err := query(fmt.Sprintf("INSERT INTO events %s FROM file('%s', 'CSVWithNames', '%s')", sel, file, strings.ReplaceAll(structure, "'", "\\'"))); err != nil {
 		return f, err
 	}
 	f.Load = time.Since(loading).Seconds()

@@ -13,11 +13,11 @@ import (
 // quoted column, a nullable one and values of different frequency, as web
 // events have them.
 const (
-	structure = "event_id UInt64, at String, user_id UInt32, country String, path String, agent String, ms Float64, amount String"
+	structure = "event_id UInt64, at DateTime('UTC'), user_id UInt32, country String, path String, agent String, ms Float64, amount String"
 	// sel is the transformation, the same for both sides.
 	sel = `SELECT
   event_id,
-  parseDateTime(at, '%Y-%m-%d %H:%i:%s', 'UTC') AS at,
+  at,
   user_id,
   toLowCardinality(country) AS country,
   path,
