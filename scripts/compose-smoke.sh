@@ -147,6 +147,7 @@ docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
 export COMPOSE_PROJECT_NAME=drayage-smoke COMPOSE_FILE=docker-compose.yml:scripts/compose/smoke.yml
 export DRAY_VERSION=smoke
 export DRAY_NATS_PORT=0 DRAY_CLICKHOUSE_PORT=0 # any free one
+export DRAY_SLOTS=2 # so that a machine with many cores is not done before a worker can be killed
 export SMOKE_DATA="$tmp/data"
 unset DRAY_NATS_URL NATS_URL DRAY_PIPELINES DRAY_CLICKHOUSE_SECRET DRAY_CLICKHOUSE_USER
 mkdir -p "$SMOKE_DATA"
