@@ -14,7 +14,7 @@ import (
 // Config is the worker's configuration.
 type Config struct {
 	ID       string        `envconfig:"DRAY_WORKER_ID" desc:"name of this worker; default: host name and process id"`
-	Slots    int           `envconfig:"DRAY_SLOTS" desc:"chunks at work at once; default: the number of CPUs"`
+	Slots    int           `envconfig:"DRAY_SLOTS" desc:"chunks at work at once; default: the number of CPUs, fewer where there is less than 768 MiB of memory for each"`
 	Grace    time.Duration `envconfig:"DRAY_GRACE" default:"25s" desc:"time that chunks at work get to finish when the worker stops"`
 	MaxBlock int64         `envconfig:"DRAY_MAX_BLOCK_BYTES" default:"1073741824" desc:"most bytes of a chunk's rows; each slot may hold that many"`
 	WorkDir  string        `envconfig:"DRAY_WORK_DIR" desc:"folder for the pipes to the engine; default: a temporary one"`

@@ -215,7 +215,7 @@ func (a *app) printSummary(j job.Job, wall time.Duration) {
 	if t.Dead > 0 {
 		fmt.Fprintf(w, "  dead letters   %d of %d chunks: dray show %s\n", t.Dead, j.Plan.Chunks, j.ID)
 	}
-	seconds := wall.Seconds()
+	seconds := max(wall.Seconds(), 0.001)
 	fmt.Fprintf(w, "  rate           %s rows/s, %s/s, %d chunks\n", humanize.Comma(int64(float64(t.RowsLoaded)/seconds)),
 		humanize.IBytes(uint64(float64(t.BytesRead)/seconds)), j.Plan.Chunks)
 	if p := j.Proof; p != nil && len(p.Differ) == 0 {
@@ -225,7 +225,12 @@ func (a *app) printSummary(j job.Job, wall time.Duration) {
 		}
 		fmt.Fprintf(w, "  verified       %s rows, %s\n", humanize.Comma(int64(p.Rows)), how)
 	}
-	fmt.Fprintf(w, "  look           dray sql 'SELECT * FROM %s.%s LIMIT 10'\n", j.Frozen.Database, j.Frozen.Table)
+	look := fmt.Sprintf("SELECT * FROM %s.%s LIMIT 10", j.Frozen.Database, j.Frozen.Table)
+	if a.cfg.Remote() && a.cfg.ClickHouse.URL == "" {
+		fmt.Fprintf(w, "  look           in ClickHouse: %s\n", look)
+	} else {
+		fmt.Fprintf(w, "  look           dray sql '%s'\n", look)
+	}
 }
 
 // jobSummary is what --json says of an ended job.

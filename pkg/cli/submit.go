@@ -67,7 +67,6 @@ the job of that key stays the only one.`,
 		if err := q.Check(ctx); err != nil {
 			return err
 		}
-		begin := time.Now()
 		err = q.Submit(ctx, job.Submission{Job: id, Pipeline: doc.Text, File: filepath.Base(args[0]), Dir: dir, Params: params})
 		if err != nil {
 			return fmt.Errorf("submitting the job: %w", err)
@@ -89,7 +88,7 @@ the job of that key stays the only one.`,
 			}
 			return err
 		}
-		return a.report(j, time.Since(begin), nil)
+		return a.report(j, elapsed(j), nil)
 	}
 	return cmd
 }

@@ -69,7 +69,7 @@ func (c *ServerConfig) check() error {
 		return errors.New("DRAY_ENGINE_BACKGROUND_POOL must be at least 1")
 	}
 	if c.MaxMemory == 0 {
-		c.MaxMemory = min(max(machineMemory()/3, 512<<20), 8<<30)
+		c.MaxMemory = min(max(MachineMemory()/3, 512<<20), 8<<30)
 	}
 	if c.Path != "" {
 		abs, err := filepath.Abs(c.Path)

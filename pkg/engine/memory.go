@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// machineMemory is the memory that this process may use: that of its control
+// MachineMemory is the memory that this process may use: that of its control
 // group when one is set, else that of the machine; 2 GiB when neither can be
-// told.
-func machineMemory() int64 {
+// told. In bytes.
+func MachineMemory() int64 {
 	memory := int64(2 << 30)
 	if f, err := os.Open("/proc/meminfo"); err == nil {
 		defer f.Close()
@@ -24,7 +24,14 @@ func machineMemory() int64 {
 			}
 		}
 	}
-	if b, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
+	for _, limit := range []string{
+		"/sys/fs/cgroup/memory.max",                   // version 2
+		"/sys/fs/cgroup/memory/memory.limit_in_bytes", // version 1
+	} {
+		b, err := os.ReadFile(limit)
+		if err != nil {
+			continue
+		}
 		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 {
 			memory = min(memory, n)
 		}

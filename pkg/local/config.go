@@ -12,6 +12,7 @@ import (
 
 	"drayage/coordinator"
 	"drayage/pkg/clickhouse"
+	"drayage/pkg/engine"
 	"drayage/pkg/queue"
 	"drayage/pkg/telemetry"
 	"drayage/worker"
@@ -42,6 +43,11 @@ type EngineConfig struct {
 	Threads    int   `envconfig:"DRAY_ENGINE_THREADS" default:"0" desc:"threads of a query; 0: the number of CPUs"`
 }
 
+// slotMemory is what a slot may come to need, in bytes, in the worker, in its
+// engine and in an embedded ClickHouse together: about six times the default
+// size of a chunk.
+const slotMemory = 768 << 20
+
 // Load reads the configuration from the environment.
 func Load() (Config, error) {
 	var c Config
@@ -67,6 +73,9 @@ func Load() (Config, error) {
 			base = filepath.Join(home, ".local", "share")
 		}
 		c.DataDir = filepath.Join(base, "drayage")
+	}
+	if c.Worker.Slots == 0 {
+		c.Worker.Slots = max(1, min(runtime.NumCPU(), int(engine.MachineMemory()/slotMemory)))
 	}
 	if c.Engine.Threads == 0 {
 		c.Engine.Threads = runtime.NumCPU()

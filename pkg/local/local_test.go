@@ -252,7 +252,7 @@ func TestMistakes(t *testing.T) {
 		{"header", pipe("m", "path: header.csv, header: true", idAndDouble), []string{"header.csv", "twice", "double"}},
 		{"format", pipe("m", "path: a.csv, format: CVS", idAndDouble), []string{"p.yaml:3:", "CVS", "CSV"}},
 		{"syntax", pipe("m", a, idAndDouble) + "transform: |\n  SELECT id,\n    FORM chunk x\n", []string{"p.yaml:10:", "Syntax error"}},
-		{"unknown column", pipe("m", a, idAndDouble) + "transform: SELECT idd FROM chunk\n", []string{"p.yaml:8:", "idd"}},
+		{"unknown column", pipe("m", a, idAndDouble) + "transform: |\n  SELECT id,\n    idd\n  FROM chunk\n", []string{"p.yaml:10:5", "idd"}},
 		{"not a SELECT", pipe("m", a, idAndDouble) + "transform: DROP TABLE chunk\n", []string{"p.yaml:8:", "not a SELECT"}},
 		{"not deterministic", pipe("m", a, idAndDouble) + "transform: |\n  SELECT id,\n    now() AS at FROM chunk\n", []string{"p.yaml:10:5", "now()", "${job_time}"}},
 		{"unknown type", pipe("m", a, "columns: id UInt65, double UInt64"), []string{"UInt65"}},

@@ -31,7 +31,7 @@ func (d *Document) check() Errors {
 		bad("source.files", "path is missing", "name a file or a glob such as data/*.csv")
 	}
 	if p.Source.Chunk < MinChunk || p.Source.Chunk > MaxChunk {
-		bad("source.chunk", fmt.Sprintf("%s is outside %s to %s", p.Source.Chunk, MinChunk, MaxChunk), "64MiB suits most inputs")
+		bad("source.chunk", fmt.Sprintf("%s is outside %s to %s", p.Source.Chunk, MinChunk, MaxChunk), "128MiB suits most inputs")
 	}
 	for name, l := range p.Lookups {
 		key := "lookups." + name

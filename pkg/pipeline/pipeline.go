@@ -75,7 +75,7 @@ type Limits struct {
 
 // Defaults of a pipeline.
 const (
-	DefaultChunk    = Size(64 << 20)
+	DefaultChunk    = Size(128 << 20)
 	DefaultAttempts = 5
 )
 

@@ -45,7 +45,7 @@ func Check(ctx context.Context, w Workspace, sel string, cols []job.Column) (c C
 	// it needs only one line taken off.
 	err = w.eng.Rows(ctx, engine.Statement{SQL: "EXPLAIN AST\n" + sel, Database: w.Database}, &ast)
 	if err != nil {
-		return c, place(err, 1)
+		return c, place(err, sel, 1)
 	}
 	var functions []string
 	inputs := 0
@@ -68,7 +68,7 @@ func Check(ctx context.Context, w Workspace, sel string, cols []job.Column) (c C
 	}
 	c.Columns, err = w.describe(ctx, Relation(sel, Nothing(cols)))
 	if err != nil {
-		return c, place(err, 0)
+		return c, place(err, sel, 0)
 	}
 	return c, nil
 }
@@ -115,11 +115,7 @@ func (w Workspace) deterministic(ctx context.Context, functions []string, sel st
 		Problem: fmt.Sprintf("%s() gives another value at every attempt, so a chunk that is tried again would load other rows", bad[0].Name),
 		Hint:    "use a parameter, or ${job_time} for the time the job was created",
 	}
-	if at := regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(bad[0].Name) + `\s*\(`).FindStringIndex(sel); at != nil {
-		before := sel[:at[0]]
-		e.Line = strings.Count(before, "\n") + 1
-		e.Column = len(before) - strings.LastIndexByte(before, '\n')
-	}
+	e.find(sel, regexp.MustCompile(`(?i)\b`+regexp.QuoteMeta(bad[0].Name)+`\s*\(`))
 	return e
 }
 
@@ -132,11 +128,25 @@ var harmless = map[string]bool{
 	"getSetting": true, "getSettingOrDefault": true,
 }
 
-var position = regexp.MustCompile(`\(line (\d+), col (\d+)\)`)
+var (
+	position   = regexp.MustCompile(`\(line (\d+), col (\d+)\)`)
+	identifier = regexp.MustCompile("identifier `([^`]+)`")
+)
+
+// find places the mistake where what stands in sel, if it does.
+func (e *SQLError) find(sel string, what *regexp.Regexp) {
+	if at := what.FindStringIndex(sel); at != nil {
+		before := sel[:at[0]]
+		e.Line = strings.Count(before, "\n") + 1
+		e.Column = len(before) - strings.LastIndexByte(before, '\n')
+	}
+}
 
 // place turns the engine's refusal of a statement into a mistake of the
-// SELECT, which began below skip lines. Other errors are returned as they are.
-func place(err error, skip int) error {
+// SELECT sel, which began below skip lines. Other errors are returned as they
+// are. The engine names a place for what does not parse; of an unknown name it
+// says only the name, which is looked for.
+func place(err error, sel string, skip int) error {
 	var ex *engine.Exception
 	if !errors.As(err, &ex) || job.ClassOf(err) != job.Permanent {
 		return fmt.Errorf("checking the SELECT in the engine: %w", err)
@@ -146,6 +156,8 @@ func place(err error, skip int) error {
 		line, _ := strconv.Atoi(m[1])
 		e.Line = line - skip
 		e.Column, _ = strconv.Atoi(m[2])
+	} else if m := identifier.FindStringSubmatch(ex.Message); m != nil {
+		e.find(sel, regexp.MustCompile(`\b`+regexp.QuoteMeta(m[1])+`\b`))
 	}
 	return e
 }
@@ -159,7 +171,7 @@ func Baseline(ctx context.Context, w Workspace, sel string, cols []job.Column, o
 		Database: w.Database, Settings: OneBlock(),
 	})
 	if err != nil {
-		return 0, place(err, 0)
+		return 0, place(err, sel, 0)
 	}
 	return sum.ReadRows, nil
 }
