@@ -29,8 +29,13 @@ type account struct {
 	totals  job.Totals // of the results folded so far
 	present uint64     // results that were there when the account began
 	ledger  []clickhouse.LedgerRow
-	changed bool // since the record was written
+	changed bool     // since the record was written
+	revived uint64   // dead letters whose chunk has a result, when checked
+	checked outcomes // what revived was counted for
 }
+
+// outcomes are the dead letters and results that there are.
+type outcomes struct{ dead, results uint64 }
 
 // ledgerBatch bounds the ledger rows that are held before they are written.
 const ledgerBatch = 10_000
@@ -137,13 +142,8 @@ func (a *account) finished() bool {
 // job has nothing left to wait for, with everything written.
 func (a *account) flush(ctx context.Context) error {
 	q := a.d.c.Queue
-	dead, err := q.CountDead(ctx, a.job.ID)
-	if err != nil {
-		return fmt.Errorf("counting the dead letters: %w", err)
-	}
-	if dead != a.totals.Dead {
-		a.totals.Dead, a.changed = dead, true
-		a.window.outcomes(a.totals.Chunks + dead)
+	if err := a.countDead(ctx); err != nil {
+		return err
 	}
 	if len(a.ledger) > 0 {
 		if err := a.d.c.ClickHouse.AppendLedger(ctx, a.ledger); err != nil {
@@ -174,6 +174,50 @@ func (a *account) flush(ctx context.Context) error {
 		return errComplete
 	}
 	return nil
+}
+
+// countDead counts the chunks that are dead letters. A chunk that was given up
+// by one worker may have been recorded by another that was thought lost: it is
+// loaded, and must not be counted twice, or the job would seem complete with
+// another chunk missing. That is looked for when the sum seems to be complete.
+func (a *account) countDead(ctx context.Context) error {
+	letters, err := a.d.c.Queue.CountDead(ctx, a.job.ID)
+	if err != nil {
+		return fmt.Errorf("counting the dead letters: %w", err)
+	}
+	dead := letters - a.revived
+	seen := outcomes{letters, a.totals.Chunks}
+	if letters > 0 && seen != a.checked && a.job.Plan.Complete && a.totals.Chunks+dead >= a.job.Plan.Chunks {
+		if a.revived, err = a.countRevived(ctx); err != nil {
+			return fmt.Errorf("comparing the dead letters with the results: %w", err)
+		}
+		a.checked, dead = seen, letters-a.revived
+	}
+	if dead != a.totals.Dead {
+		a.totals.Dead, a.changed = dead, true
+		a.window.outcomes(a.totals.Chunks + dead)
+	}
+	return nil
+}
+
+// countRevived counts the dead letters whose chunk has a result.
+func (a *account) countRevived(ctx context.Context) (uint64, error) {
+	following, present := context.WithCancel(ctx)
+	defer present()
+	var revived uint64
+	err := a.d.c.Queue.FollowDead(following, a.job.ID, func(d job.Dead) error {
+		_, err := a.d.c.Queue.Result(ctx, d.Chunk.Job, d.Chunk.Ordinal, d.Chunk.Generation)
+		if err == nil {
+			revived++
+		} else if !errors.Is(err, queue.ErrNotFound) {
+			return err
+		}
+		return nil
+	}, queue.WhenCaughtUp(present))
+	if err != nil && (following.Err() == nil || ctx.Err() != nil) {
+		return 0, err
+	}
+	return revived, nil
 }
 
 func (a *account) loaded(r job.Result) clickhouse.LedgerRow {

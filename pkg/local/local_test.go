@@ -305,6 +305,33 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
+// A chunk that one worker gave up and another loaded all the same counts once:
+// the job waits for the chunks that have no outcome yet.
+func TestDeadLetterOfALoadedChunk(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 6 {
+		write(t, dir, fmt.Sprintf("%d.csv", i), rows(100))
+	}
+	text := pipe("revived", `path: "*.csv", header: false`, idAndDouble)
+	id := coordinator.NewID("revived", time.Now())
+	for ordinal := range uint64(3) {
+		d := job.Dead{Chunk: job.Chunk{Job: id, Ordinal: ordinal}, Reason: job.ReasonAttempts, Error: "its worker was thought lost", At: time.Now()}
+		if err := stack.Queue.PublishDead(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := coordinator.Create(t.Context(), stack.Queue, job.Submission{Job: id, Pipeline: text, File: "p.yaml", Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	j := wait(t, id)
+	if j.State != job.Done || j.Totals.Chunks != 6 || j.Totals.Dead != 0 {
+		t.Errorf("job is %s with %+v: %s", j.State, j.Totals, j.Error)
+	}
+	if got := sql(t, "SELECT count() FROM revived"); got != "600" {
+		t.Errorf("table has %s rows, want 600", got)
+	}
+}
+
 // What a pipeline sets can not cut a chunk into several blocks unnoticed: a
 // retry that is cut in another way would load rows twice.
 func TestOneBlock(t *testing.T) {
