@@ -107,7 +107,7 @@ func (c *Client) Exec(ctx context.Context, s Statement) (Summary, error) {
 // has returned io.EOF. The caller closes it; closing it early ends the
 // statement.
 func (c *Client) Query(ctx context.Context, s Statement) (io.ReadCloser, error) {
-	res, err := c.do(ctx, s, "", false)
+	res, err := c.do(ctx, s, "", false) //nolint:bodyclose // the body that is returned closes it
 	if err != nil {
 		return nil, err
 	}
@@ -128,12 +128,12 @@ func (c *Client) Rows(ctx context.Context, s Statement, dest any) error {
 		settings[k] = v
 	}
 	s.Settings = settings
-	res, err := c.do(ctx, s, "JSONEachRow", false)
+	res, err := c.do(ctx, s, "JSONEachRow", false) //nolint:bodyclose // closed with body
 	if err != nil {
 		return err
 	}
 	body := newBody(ctx, res)
-	defer body.Close()
+	defer func() { _ = body.Close() }() // it was only read
 	slice = slice.Elem()
 	slice.SetZero()
 	for dec := json.NewDecoder(body); ; {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -181,7 +182,7 @@ func readMore(head []byte, body io.Reader) (longer []byte, complete bool, err er
 	}
 	n, err := readSome(body, head[len(head):cap(head)])
 	head = head[:len(head)+n]
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return head, true, nil
 	}
 	return head, false, err

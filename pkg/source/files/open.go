@@ -206,7 +206,7 @@ func (s *section) Read(b []byte) (int, error) {
 	}
 	n, err := s.f.ReadAt(b, s.at)
 	s.at += int64(n)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 		if s.at < s.end {
 			err = permanent("%s: %w: it became shorter", s.f.Name(), source.ErrChanged)

@@ -3,6 +3,7 @@ package rowgroups
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -67,7 +68,7 @@ func ids(t interface{ Fatal(...any) }, r io.ReaderAt, size int64) []int64 {
 				t.Fatal(fmt.Sprintf("row %d reads as %+v", r.ID, r))
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return all
 		}
 		if err != nil {
