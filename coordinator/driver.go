@@ -114,6 +114,7 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) erro
 		return err
 	}
 	j.Frozen = &frozen.Frozen
+	j.Frozen.At = time.Now().UTC()
 	j.Plan.EstimatedBytes = frozen.Source.Size(ctx)
 	return d.advance(ctx, j, rev, job.Running)
 }

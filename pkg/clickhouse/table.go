@@ -75,7 +75,7 @@ type TableInfo struct {
 func (i TableInfo) HasProvenance() bool {
 	j, c := i.Column(job.JobColumn), i.Column(job.ChunkColumn)
 	return j != nil && c != nil && j.insertable() && c.insertable() &&
-		bareType(j.Type) == "String" && bareType(c.Type) == "UInt64"
+		bareType(j.Type) == "String" && (bareType(c.Type) == "UInt32" || bareType(c.Type) == "UInt64")
 }
 
 // Countable reports whether the table keeps every row that was inserted, so

@@ -54,6 +54,8 @@ type Frozen struct {
 	// Baseline is the number of rows a run of the transformation over no
 	// input reads: those of the lookups. It is subtracted from rows read.
 	Baseline uint64 `json:"baseline"`
+	// At is when this was found out and chunks could begin.
+	At time.Time `json:"at"`
 	// JobTime is what ${job_time} stands for, the job's creation.
 	JobTime time.Time `json:"job_time"`
 }

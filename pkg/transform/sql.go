@@ -134,7 +134,7 @@ func Select(sel string, in Input, out Output) string {
 	if out.Provenance {
 		exprs = append(exprs,
 			fmt.Sprintf("toLowCardinality(%s) AS %s", Literal(out.Job), job.JobColumn),
-			fmt.Sprintf("toUInt64(%d) AS %s", out.Chunk, job.ChunkColumn))
+			fmt.Sprintf("toUInt32(%d) AS %s", out.Chunk, job.ChunkColumn))
 	}
 	return fmt.Sprintf("%s SELECT %s FROM (\n%s\n)", in.with(), strings.Join(exprs, ", "), sel)
 }

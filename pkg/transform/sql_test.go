@@ -29,7 +29,7 @@ func TestSelect(t *testing.T) {
 		Provenance: true, Job: "j", Chunk: 7,
 	}
 	want := "WITH chunk AS (SELECT `id`, `s` FROM file('/p', 'CSV', '`s` String, `id` UInt8', 'none')) " +
-		"SELECT accurateCast(`id`, 'UInt64') AS `id`, `s`, toLowCardinality('j') AS _job, toUInt64(7) AS _chunk FROM (\nSELECT id, s FROM chunk\n)"
+		"SELECT accurateCast(`id`, 'UInt64') AS `id`, `s`, toLowCardinality('j') AS _job, toUInt32(7) AS _chunk FROM (\nSELECT id, s FROM chunk\n)"
 	if got := transform.Select("SELECT id, s FROM chunk", in, out); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -238,7 +238,9 @@ func runDray(ctx context.Context, dray, file, dir string) (figures, error) {
 		return f, fmt.Errorf("%w: %s %s", err, out.String(), log.String())
 	}
 	var summary struct {
-		StartedAt  time.Time `json:"started_at"`
+		Frozen struct {
+			At time.Time `json:"at"`
+		} `json:"frozen"`
 		FinishedAt time.Time `json:"finished_at"`
 		Totals     struct {
 			RowsLoaded uint64 `json:"rows_loaded"`
@@ -252,7 +254,9 @@ func runDray(ctx context.Context, dray, file, dir string) (figures, error) {
 	if err := json.Unmarshal(out.Bytes(), &summary); err != nil {
 		return f, fmt.Errorf("reading the summary: %w", err)
 	}
-	f.Load = summary.FinishedAt.Sub(summary.StartedAt).Seconds()
+	// As on the other side, the table is there and the processes run: from
+	// the first chunk to the proof.
+	f.Load = summary.FinishedAt.Sub(summary.Frozen.At).Seconds()
 	f.Rows = summary.Totals.RowsLoaded
 	f.Destination = summary.Resources.Destination.CPU
 	// What wait4 says of dray includes its children, which it waited for.
