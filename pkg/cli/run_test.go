@@ -167,6 +167,7 @@ func TestExitCodes(t *testing.T) {
 		{"bad configuration", with("DRAY_SLOTS=many"), []string{"run", good}, 2, []string{"DRAY_SLOTS"}},
 		{"no engine", with("DRAY_LIBCHDB=/nonexistent/libchdb.so"), []string{"run", good}, 3, []string{"libchdb", "make engine"}},
 		{"no ClickHouse", with("DRAY_CLICKHOUSE_URL=http://user:hunter2@127.0.0.1:1"), []string{"run", good}, 3, []string{"127.0.0.1:1"}},
+		{"native protocol", with("DRAY_CLICKHOUSE_URL=clickhouse://user:hunter2@127.0.0.1:9000"), []string{"run", good}, 2, []string{"DRAY_CLICKHOUSE_URL", "http://"}},
 		{"no NATS", with("DRAY_NATS_URL=nats://user:hunter2@127.0.0.1:1"), []string{"jobs"}, 3, []string{"127.0.0.1:1"}},
 		{"no fleet named", base, []string{"worker"}, 2, []string{"DRAY_NATS_URL"}},
 		{"SQL of the person", base, []string{"sql", "SELECT nope"}, 1, []string{"nope"}},

@@ -58,6 +58,11 @@ func Load() (Config, error) {
 	if c.ClickHouse, err = clickhouse.FromEnv(); err != nil {
 		return c, err
 	}
+	if c.ClickHouse.URL != "" {
+		if err := c.ClickHouse.Validate(); err != nil {
+			return c, err
+		}
+	}
 	for _, part := range []any{&c.Process, &c.Engine, &c.Log, &c.Coordinator, &c.Worker} {
 		if err := envconfig.Process("", part); err != nil {
 			return c, fmt.Errorf("reading the configuration from the environment: %w", err)

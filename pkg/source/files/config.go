@@ -15,7 +15,7 @@ import (
 )
 
 // DefaultChunkBytes is the target size of a chunk when Config names none.
-const DefaultChunkBytes = 64 << 20
+const DefaultChunkBytes = 128 << 20
 
 // Config is the block source.files of a pipeline.
 type Config struct {
@@ -53,7 +53,7 @@ type Config struct {
 	// strict ones that this package sends. Those that would move the borders
 	// of records, or drop rows in silence, are refused.
 	Settings map[string]string
-	// ChunkBytes is about how large the chunks become; 64 MiB by default.
+	// ChunkBytes is about how large the chunks become; 128 MiB by default.
 	ChunkBytes int64
 }
 
@@ -113,7 +113,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.ChunkBytes < 0 {
-		bad("chunk", "64MiB is the default", "is negative")
+		bad("chunk", "128MiB is the default", "is negative")
 	}
 	seen := map[string]bool{}
 	for _, col := range c.Columns {
