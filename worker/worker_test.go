@@ -14,22 +14,16 @@ import (
 	"go.uber.org/goleak"
 
 	"drayage/coordinator"
-	"drayage/pkg/engine"
 	"drayage/pkg/job"
 	"drayage/pkg/local"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
+	"drayage/pkg/testkit"
 	"drayage/worker"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "engine" {
-		if err := engine.ServeFromEnv(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	testkit.Engine()
 	goleak.VerifyTestMain(m)
 }
 

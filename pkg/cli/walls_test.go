@@ -26,6 +26,7 @@ var walls = map[string][]string{
 	"pkg/source/files/rowgroups": {"pkg/job", "pkg/source"},
 	"pkg/source/kinds":           {"pkg/job", "pkg/pipeline", "pkg/source"},
 	"pkg/transform":              {"pkg/job", "pkg/engine", "pkg/pipeline"},
+	"pkg/testkit":                {"pkg/engine"},
 	"coordinator":                {"pkg"},
 	"worker":                     {"pkg"},
 	"pkg/local":                  {"coordinator", "worker", "pkg"},

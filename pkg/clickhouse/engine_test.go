@@ -18,19 +18,14 @@ import (
 
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
+	"drayage/pkg/testkit"
 )
 
 // shared is the engine that most tests use, each in a database of its own.
 var shared *engine.Process
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "engine" {
-		if err := engine.ServeFromEnv(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	testkit.Engine()
 	if len(os.Args) > 1 && os.Args[1] == "sink" {
 		sink(os.Args[2])
 		return

@@ -22,6 +22,7 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
+	"drayage/pkg/testkit"
 )
 
 // stack is a whole Drayage that all tests of this package share; each works in
@@ -29,13 +30,7 @@ import (
 var stack *local.Stack
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "engine" {
-		if err := engine.ServeFromEnv(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	testkit.Engine()
 	goleak.VerifyTestMain(withStack{m})
 }
 

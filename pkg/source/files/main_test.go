@@ -17,6 +17,7 @@ import (
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/testkit"
 )
 
 // eng is the real engine that all tests of the package share.
@@ -25,13 +26,7 @@ var eng *engine.Client
 // TestMain lets the test binary be the child of its engine, and checks that no
 // goroutine is left behind.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "engine" {
-		if err := engine.ServeFromEnv(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	testkit.Engine()
 	p, err := engine.Start(context.Background(), engine.Config{Name: "files-test"})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
