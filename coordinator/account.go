@@ -2,10 +2,8 @@ package coordinator
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -46,12 +44,9 @@ var errComplete = errors.New("every chunk has an outcome")
 // outcome, then moves it on to be verified. It returns queue.ErrConflict when
 // somebody else changed the job.
 func (d *driver) process(ctx context.Context, j job.Job, rev queue.Revision) error {
-	p := &pipeline.Pipeline{}
-	if err := json.Unmarshal(j.Frozen.Pipeline, p); err != nil {
-		return job.WithClass(fmt.Errorf("reading the frozen pipeline: %w", err), job.Permanent)
-	}
-	if err := p.Resolve(pipeline.Resolver{JobTime: j.Frozen.JobTime, Env: os.LookupEnv, File: os.ReadFile}); err != nil {
-		return job.WithClass(fmt.Errorf("resolving the pipeline: %w", err), job.Permanent)
+	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime)
+	if err != nil {
+		return err
 	}
 	src, err := kinds.New(p, j.Submission.Dir)
 	if err != nil {

@@ -32,7 +32,7 @@ type Coordinator struct {
 	Deps
 
 	mu      sync.Mutex
-	drivers map[string]context.CancelFunc // of the live jobs
+	drivers map[string]bool // the jobs that have one
 }
 
 // New checks the configuration and makes a coordinator that does nothing yet.
@@ -40,7 +40,7 @@ func New(cfg Config, deps Deps) (*Coordinator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Coordinator{cfg: cfg, Deps: deps, drivers: map[string]context.CancelFunc{}}, nil
+	return &Coordinator{cfg: cfg, Deps: deps, drivers: map[string]bool{}}, nil
 }
 
 // Run sets up the streams and the ledger, then takes in jobs and leads every
@@ -73,14 +73,12 @@ func (c *Coordinator) Run(ctx context.Context) error {
 func (c *Coordinator) lead(ctx context.Context, group *errgroup.Group, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, led := c.drivers[id]; led {
+	if c.drivers[id] {
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	c.drivers[id] = cancel
+	c.drivers[id] = true
 	group.Go(func() error {
 		defer func() {
-			cancel()
 			c.mu.Lock()
 			delete(c.drivers, id)
 			c.mu.Unlock()

@@ -45,12 +45,9 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	if err != nil {
 		return nil, fmt.Errorf("encoding the pipeline: %w", err)
 	}
-	p := &pipeline.Pipeline{} // a copy, for Resolve puts secrets into it
-	if err := json.Unmarshal(raw, p); err != nil {
-		return nil, fmt.Errorf("copying the pipeline: %w", err)
-	}
-	if err := p.Resolve(pipeline.Resolver{JobTime: jobTime, Env: os.LookupEnv, File: os.ReadFile}); err != nil {
-		return nil, job.WithClass(fmt.Errorf("resolving the pipeline: %w", err), job.Permanent)
+	p, err := pipeline.Thaw(raw, jobTime) // a copy: secrets are put into it
+	if err != nil {
+		return nil, err
 	}
 	out := &Frozen{Frozen: job.Frozen{Pipeline: raw, JobTime: jobTime}}
 	if out.Source, err = kinds.New(p, doc.Dir); err != nil {
@@ -73,10 +70,7 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	}
 	defer ws.Drop(context.WithoutCancel(ctx))
 
-	sel := p.Transform
-	if sel == "" {
-		sel = transform.Everything
-	}
+	sel := p.SQL()
 	checked, err := transform.Check(ctx, ws, sel, out.Columns)
 	if err != nil {
 		return nil, sqlError(doc, err)

@@ -177,7 +177,7 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, c job
 	maps.Copy(settings, in.Settings)
 	maps.Copy(settings, transform.OneBlock()) // whatever the pipeline says: one block, always the same
 	sum, err := s.w.eng.Client().Exec(ctx, engine.Statement{
-		SQL: transform.Into(out.path, transform.Select(t.sql(),
+		SQL: transform.Into(out.path, transform.Select(t.pipeline.SQL(),
 			transform.File(path, in.Format, in.Compression, in.Structure, t.job.Frozen.Columns), t.output(c))),
 		Database: t.workspace.Database,
 		QueryID:  fmt.Sprintf("%s/%d/%s", c.Token(0), res.Attempt, s.w.cfg.ID),

@@ -2,9 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"os"
 
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
@@ -28,13 +25,9 @@ type task struct {
 // prepare makes the task of a job from what the job froze.
 func prepare(ctx context.Context, j job.Job, eng Engine) (*task, error) {
 	restarts := eng.Restarts()
-	p := &pipeline.Pipeline{}
-	if err := json.Unmarshal(j.Frozen.Pipeline, p); err != nil {
-		return nil, job.WithClass(fmt.Errorf("reading the frozen pipeline: %w", err), job.Permanent)
-	}
-	err := p.Resolve(pipeline.Resolver{JobTime: j.Frozen.JobTime, Env: os.LookupEnv, File: os.ReadFile})
+	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime)
 	if err != nil {
-		return nil, job.WithClass(fmt.Errorf("resolving the pipeline: %w", err), job.Permanent)
+		return nil, err
 	}
 	src, err := kinds.New(p, j.Submission.Dir)
 	if err != nil {
@@ -48,14 +41,6 @@ func prepare(ctx context.Context, j job.Job, eng Engine) (*task, error) {
 		job: j, pipeline: p, source: src, workspace: ws, restarts: restarts,
 		table: clickhouse.Table{Database: j.Frozen.Database, Name: j.Frozen.Table},
 	}, nil
-}
-
-// sql is the pipeline's SELECT.
-func (t *task) sql() string {
-	if t.pipeline.Transform == "" {
-		return transform.Everything
-	}
-	return t.pipeline.Transform
 }
 
 // output is what the SQL is to give for chunk c.

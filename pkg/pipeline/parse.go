@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,6 +16,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"drayage/pkg/job"
 )
 
 // Document is a pipeline file that was read: the pipeline, and the places of
@@ -324,4 +327,26 @@ func walkStrings(v reflect.Value, key string, fn func(key, s string) string) {
 			v.SetMapIndex(k, elem)
 		}
 	}
+}
+
+// Thaw makes the pipeline that a job froze ready for use: decoded, with the
+// references that Resolve fills in taken from this process's environment and
+// files. Its errors are marked job.Permanent.
+func Thaw(frozen json.RawMessage, jobTime time.Time) (*Pipeline, error) {
+	p := &Pipeline{}
+	if err := json.Unmarshal(frozen, p); err != nil {
+		return nil, job.WithClass(fmt.Errorf("reading the frozen pipeline: %w", err), job.Permanent)
+	}
+	if err := p.Resolve(Resolver{JobTime: jobTime, Env: os.LookupEnv, File: os.ReadFile}); err != nil {
+		return nil, job.WithClass(fmt.Errorf("resolving the pipeline: %w", err), job.Permanent)
+	}
+	return p, nil
+}
+
+// SQL is the pipeline's SELECT: its transform, or everything.
+func (p *Pipeline) SQL() string {
+	if p.Transform == "" {
+		return "SELECT * FROM chunk"
+	}
+	return p.Transform
 }

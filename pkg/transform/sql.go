@@ -13,9 +13,6 @@ import (
 // Chunk is the name under which a SELECT finds its input.
 const Chunk = "chunk"
 
-// Everything is the SELECT of a pipeline that has no transform.
-const Everything = "SELECT * FROM chunk"
-
 // OneBlock are the engine settings under which a statement gives exactly one
 // block, always the same for the same input: one thread, no parallel parsing,
 // blocks squashed into one.
