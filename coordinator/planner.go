@@ -33,8 +33,8 @@ func (p *planner) run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("planning chunk %d: %w", p.plan.Chunks, err)
 		}
-		if p.plan.Chunks > job.MaxOrdinal {
-			return job.WithClass(fmt.Errorf("the job has more than %d chunks; use a larger source.chunk", uint64(job.MaxOrdinal)), job.Permanent)
+		if p.plan.Chunks > job.MaxPlanned {
+			return job.WithClass(fmt.Errorf("the job has more than %d chunks; use a larger source.chunk", uint64(job.MaxPlanned)), job.Permanent)
 		}
 		if err := p.window.enter(ctx); err != nil {
 			return err

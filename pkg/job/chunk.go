@@ -14,8 +14,8 @@ const MaxDescriptor = 4096
 // input that one worker extracts, transforms and loads as one block.
 type Chunk struct {
 	Job        string `json:"job"`
-	Ordinal    uint64 `json:"chunk"`      // 0-based, dense, in plan order
-	Generation uint32 `json:"generation"` // 0; raised when a chunk is deliberately loaded again
+	Ordinal    uint64 `json:"chunk"`      // 0-based, dense, in plan order; from FirstReplacement on for replacements
+	Generation uint32 `json:"generation"` // 0 as planned; that of the chunk it replaces plus 1
 	Bytes      int64  `json:"bytes"`      // input size in bytes, an estimate for progress; 0 when unknown
 	// Input names what to read, in the terms of the job's source, together
 	// with the version it was planned from. Only the source reads it.
@@ -29,8 +29,9 @@ func (c Chunk) Token(block int) string {
 	return fmt.Sprintf("%s/%d/%d/%d", c.Job, c.Ordinal, block, c.Generation)
 }
 
-// Result says how a chunk ended well. The first result recorded for a chunk
-// and generation is the one that counts.
+// Result says how a chunk ended well: its rows are loaded, or it was cut into
+// parts that replace it. The first result recorded for a chunk is the one that
+// counts, so a chunk is never both.
 type Result struct {
 	Job          string    `json:"job"`
 	Chunk        uint64    `json:"chunk"`
@@ -49,7 +50,23 @@ type Result struct {
 	// Recovered is true when the rows were found in ClickHouse, put there by
 	// an earlier attempt that died before it could record them.
 	Recovered bool `json:"recovered,omitempty"`
+	// Input and Bytes are the chunk's own, so that what it names can be
+	// loaded again when the chunk itself has long left the queue.
+	Input json.RawMessage `json:"input,omitempty"`
+	Bytes int64           `json:"bytes,omitempty"`
+	// Parts, when there are any, say that nothing was loaded because the
+	// chunk is too big for one attempt: it is retired, and these replace it.
+	Parts []Part `json:"parts,omitempty"`
 }
+
+// Part is a piece of the input of a chunk.
+type Part struct {
+	Input json.RawMessage `json:"input"`
+	Bytes int64           `json:"bytes"`
+}
+
+// Loaded reports whether the result is that of loaded rows.
+func (r Result) Loaded() bool { return len(r.Parts) == 0 }
 
 // Dead is a dead letter: a chunk that was given up, and why.
 type Dead struct {
@@ -65,4 +82,6 @@ type Dead struct {
 const (
 	ReasonPermanent = "permanent" // the error will not go away by trying again
 	ReasonAttempts  = "attempts"  // retry.attempts deliveries failed or killed their worker
+	ReasonRejects   = "rejects"   // more rows were rejected than reject.max allows
+	ReasonTooBig    = "too_big"   // it takes too much memory or time and can not be cut any more
 )

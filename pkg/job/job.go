@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -16,7 +17,34 @@ type Submission struct {
 	File     string            `json:"file,omitempty"`   // its name, for messages
 	Dir      string            `json:"dir,omitempty"`    // what relative paths in it start from, on the workers
 	Params   map[string]string `json:"params,omitempty"` // values for its params
+	// Replay, when set, says that the job does not plan the pipeline's source
+	// but loads what another job left.
+	Replay *Replay `json:"replay,omitempty"`
 }
+
+// Replay names what a job takes over from another that has ended. What was
+// claimed is in the other job's Claims, so that nothing is taken over twice.
+type Replay struct {
+	Job  string `json:"of_job"`
+	What string `json:"what"` // one of the Replay constants
+}
+
+// What a replay loads.
+const (
+	ReplayDead    = "dead"    // chunks that were dead-lettered
+	ReplayRejects = "rejects" // rows in quarantine
+	ReplayChunks  = "chunks"  // chunks whose rows were lost or doubled since
+)
+
+// Claim says what another job has taken over from this one.
+type Claim struct {
+	Job    string   `json:"by_job"`
+	What   string   `json:"what"`             // one of the Replay constants
+	Chunks []uint64 `json:"chunks,omitempty"` // which; at most MaxClaimed in all claims of a job
+}
+
+// MaxClaimed bounds the chunks that can be taken over from one job.
+const MaxClaimed = 20_000
 
 // Job is the durable record of a job, the value of its key in the jobs bucket.
 type Job struct {
@@ -29,6 +57,14 @@ type Job struct {
 	Plan       Plan       `json:"plan"`
 	Totals     Totals     `json:"totals"`
 	Proof      *Proof     `json:"proof,omitempty"`
+	// Repairs counts the times that verification found a difference and had
+	// chunks replaced.
+	Repairs int `json:"repairs,omitempty"`
+	// InFlight is the bound on chunks at the workers while it is lowered
+	// because ClickHouse asked to slow down; 0: as configured.
+	InFlight  int       `json:"in_flight,omitempty"`
+	Claims    []Claim   `json:"claims,omitempty"`
+	UndoneAt  time.Time `json:"undone_at,omitzero"` // when undo took its rows out again
 	CreatedAt  time.Time  `json:"created_at"`
 	StartedAt  time.Time  `json:"started_at,omitzero"`
 	FinishedAt time.Time  `json:"finished_at,omitzero"`
@@ -54,6 +90,9 @@ type Frozen struct {
 	// Baseline is the number of rows a run of the transformation over no
 	// input reads: those of the lookups. It is subtracted from rows read.
 	Baseline uint64 `json:"baseline"`
+	// Views is true when materialized views hang on the table: what they were
+	// fed can not be taken back chunk by chunk.
+	Views bool `json:"views,omitempty"`
 	// At is when this was found out and chunks could begin.
 	At time.Time `json:"at"`
 	// JobTime is what ${job_time} stands for, the job's creation.
@@ -78,12 +117,54 @@ type Plan struct {
 	// EstimatedBytes is what the whole input is thought to hold, for the
 	// progress bar; 0 when unknown.
 	EstimatedBytes int64 `json:"estimated_bytes,omitempty"`
+	// Replaced are the chunks that were retired and the chunks in their
+	// place, at most MaxReplaced, in the order of the replacements' ordinals.
+	Replaced []Replaced `json:"replaced,omitempty"`
+}
+
+// Replaced says that a chunk was retired: whatever it loaded is taken out
+// again, and its input is loaded by others. A replacement has an ordinal of its
+// own, so that its rows can never be mistaken for those of the retired chunk,
+// however late a worker that was thought lost may still write them.
+type Replaced struct {
+	Chunk  uint64 `json:"chunk"`
+	First  uint64 `json:"first"` // ordinal of the first replacement
+	Count  uint64 `json:"count"` // of replacements, with the ordinals that follow First
+	Reason string `json:"reason"`
+}
+
+// Reasons of a replacement.
+const (
+	ReplacedTooBig = "too_big" // it was cut into parts
+	ReplacedRepair = "repair"  // ClickHouse did not hold its rows as recorded
+)
+
+// MaxReplaced bounds the replacements of a job.
+const MaxReplaced = 5_000
+
+// Total is the number of chunks that must have an outcome: those planned and
+// the replacements.
+func (p Plan) Total() uint64 { return p.Chunks + p.Replacements() }
+
+// Replacements is the number of chunks that replace others.
+func (p Plan) Replacements() uint64 {
+	if len(p.Replaced) == 0 {
+		return 0
+	}
+	last := p.Replaced[len(p.Replaced)-1]
+	return last.First + last.Count - FirstReplacement
+}
+
+// Retired reports whether the chunk was replaced.
+func (p Plan) Retired(chunk uint64) bool {
+	return slices.ContainsFunc(p.Replaced, func(r Replaced) bool { return r.Chunk == chunk })
 }
 
 // Totals are sums over the effective results and dead letters of a job.
 type Totals struct {
-	Chunks       uint64 `json:"chunks"` // with a result
+	Chunks       uint64 `json:"chunks"` // whose rows are loaded
 	Dead         uint64 `json:"dead"`
+	Retired      uint64 `json:"retired,omitempty"` // replaced by others
 	RowsRead     uint64 `json:"rows_read"`
 	RowsLoaded   uint64 `json:"rows_loaded"`
 	RowsRejected uint64 `json:"rows_rejected"`
@@ -94,7 +175,7 @@ type Totals struct {
 	LoadMS       int64  `json:"load_ms"`
 }
 
-// Add counts a result.
+// Add counts the result of a chunk that was loaded.
 func (t *Totals) Add(r Result) {
 	t.Chunks++
 	t.RowsRead += r.RowsRead
@@ -109,6 +190,9 @@ func (t *Totals) Add(r Result) {
 	}
 }
 
+// Outcomes is the number of chunks that have ended in one way or another.
+func (t Totals) Outcomes() uint64 { return t.Chunks + t.Dead + t.Retired }
+
 // Proof is what ClickHouse answered when it was asked for the job's rows.
 type Proof struct {
 	// Kind is "provenance" when ClickHouse counted the job's rows by chunk in
@@ -116,13 +200,18 @@ type Proof struct {
 	// the ledger vouches for tokens: the weaker proof.
 	Kind   string       `json:"kind"`
 	Rows   uint64       `json:"rows"`             // found in ClickHouse
+	// Rejected is the number of the job's rows found in quarantine.
+	Rejected uint64 `json:"rejected"`
 	Differ []Difference `json:"differ,omitempty"` // at most 100
 	At     time.Time    `json:"at"`
 }
 
-// Difference is a chunk whose rows in ClickHouse are not those recorded.
+// Difference is a chunk whose rows in ClickHouse, or in quarantine, are not
+// those recorded.
 type Difference struct {
-	Chunk    uint64 `json:"chunk"`
-	Recorded uint64 `json:"recorded"`
-	Found    uint64 `json:"found"`
+	Chunk            uint64 `json:"chunk"`
+	Recorded         uint64 `json:"recorded"`
+	Found            uint64 `json:"found"`
+	RejectedRecorded uint64 `json:"rejected_recorded,omitempty"`
+	RejectedFound    uint64 `json:"rejected_found,omitempty"`
 }

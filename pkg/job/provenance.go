@@ -12,8 +12,12 @@ const (
 
 // MaxOrdinal is the highest ordinal of a chunk: every byte of ChunkColumn is
 // sorted, compressed and merged with each row, and four billion chunks are
-// enough.
-const MaxOrdinal = math.MaxUint32
+// enough. The source's chunks have the lower half, replacements the upper.
+const (
+	MaxPlanned       = math.MaxInt32
+	FirstReplacement = MaxPlanned + 1
+	MaxOrdinal       = math.MaxUint32
+)
 
 // Provenance are the two columns with their types.
 func Provenance() []Column {

@@ -21,13 +21,16 @@ const (
 	SlowDown
 	// Permanent: no attempt can succeed until a person changes something.
 	Permanent
+	// TooBig: the chunk takes more memory or time than there is; a smaller
+	// one may not.
+	TooBig
 	// Unknown: the rows may or may not be in ClickHouse; look before
 	// anything is inserted again. The token makes a repeated insert harmless.
 	Unknown
 )
 
 func (c Class) String() string {
-	return [...]string{"retry", "slow_down", "permanent", "unknown_outcome"}[c]
+	return [...]string{"retry", "slow_down", "permanent", "too_big", "unknown_outcome"}[c]
 }
 
 type classified struct {
@@ -64,13 +67,14 @@ const (
 	VerdictDone      VerdictKind = iota // recorded; acknowledge until it is answered
 	VerdictRetry                        // give back, to be delivered again after After
 	VerdictSlowDown                     // as retry, but the attempt does not count
-	VerdictDead                         // dead-lettered or stale: take it out of the queue
+	VerdictDead                         // dead-lettered: take it out of the queue
 	VerdictLeaseLost                    // the lease ended: somebody else has it, say nothing
 	VerdictDraining                     // the worker stops: give back at once
+	VerdictStale                        // its job was cancelled, or it was replaced: take it out of the queue
 )
 
 func (k VerdictKind) String() string {
-	return [...]string{"done", "retry", "slow_down", "dead", "lease_lost", "draining"}[k]
+	return [...]string{"done", "retry", "slow_down", "dead", "lease_lost", "draining", "stale"}[k]
 }
 
 // Verdict is the decision on one delivery of a chunk. The queue turns it into
@@ -83,6 +87,10 @@ type Verdict struct {
 
 // ErrLeaseLost is the cancellation cause of a chunk whose lease ended.
 var ErrLeaseLost = errors.New("lease lost")
+
+// ErrCancelled is the cancellation cause of a chunk whose job was cancelled or
+// has ended.
+var ErrCancelled = errors.New("job was cancelled")
 
 // ErrDraining is the cancellation cause of a chunk whose worker stops.
 var ErrDraining = errors.New("worker is draining")
@@ -99,6 +107,8 @@ func Judge(ctx context.Context, err error, delay time.Duration) Verdict {
 		return Verdict{Kind: VerdictLeaseLost, Err: err}
 	case errors.Is(cause, ErrDraining):
 		return Verdict{Kind: VerdictDraining, Err: err}
+	case errors.Is(cause, ErrCancelled):
+		return Verdict{Kind: VerdictStale, Err: err}
 	}
 	switch ClassOf(err) {
 	case Permanent:
