@@ -62,12 +62,12 @@ type Job struct {
 	Repairs int `json:"repairs,omitempty"`
 	// InFlight is the bound on chunks at the workers while it is lowered
 	// because ClickHouse asked to slow down; 0: as configured.
-	InFlight  int       `json:"in_flight,omitempty"`
-	Claims    []Claim   `json:"claims,omitempty"`
-	UndoneAt  time.Time `json:"undone_at,omitzero"` // when undo took its rows out again
-	CreatedAt  time.Time  `json:"created_at"`
-	StartedAt  time.Time  `json:"started_at,omitzero"`
-	FinishedAt time.Time  `json:"finished_at,omitzero"`
+	InFlight   int       `json:"in_flight,omitempty"`
+	Claims     []Claim   `json:"claims,omitempty"`
+	UndoneAt   time.Time `json:"undone_at,omitzero"` // when undo took its rows out again
+	CreatedAt  time.Time `json:"created_at"`
+	StartedAt  time.Time `json:"started_at,omitzero"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
 }
 
 // Frozen is all that a job depends on beside its inputs, as it was when the
@@ -198,12 +198,12 @@ type Proof struct {
 	// Kind is "provenance" when ClickHouse counted the job's rows by chunk in
 	// the target, "ledger" when the target has no provenance columns and only
 	// the ledger vouches for tokens: the weaker proof.
-	Kind   string       `json:"kind"`
-	Rows   uint64       `json:"rows"`             // found in ClickHouse
+	Kind string `json:"kind"`
+	Rows uint64 `json:"rows"` // found in ClickHouse
 	// Rejected is the number of the job's rows found in quarantine.
-	Rejected uint64 `json:"rejected"`
-	Differ []Difference `json:"differ,omitempty"` // at most 100
-	At     time.Time    `json:"at"`
+	Rejected uint64       `json:"rejected"`
+	Differ   []Difference `json:"differ,omitempty"` // at most 100
+	At       time.Time    `json:"at"`
 }
 
 // Difference is a chunk whose rows in ClickHouse, or in quarantine, are not
