@@ -37,14 +37,15 @@ const (
 
 	// Not places but guarantees, which skip takes away: a chaos suite whose
 	// checks work finds the duplicates.
-	Token Point = "worker.token" // skip: every insert has a token of its own
-	Found Point = "worker.found" // skip: a redelivered chunk is loaded without a look at the table
+	Lead  Point = "coordinator.lead" // skip: every coordinator believes that it leads
+	Token Point = "worker.token"     // skip: every insert has a token of its own
+	Found Point = "worker.found"     // skip: a redelivered chunk is loaded without a look at the table
 )
 
 func points() []Point {
 	return []Point{
 		Frozen, Planned, Ledger, Verify, Verified, Retired, Deleted, Closing,
-		Pulled, Transformed, Rejected, Loaded, Recorded, Settled, Token, Found,
+		Pulled, Transformed, Rejected, Loaded, Recorded, Settled, Lead, Token, Found,
 	}
 }
 

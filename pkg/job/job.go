@@ -27,6 +27,8 @@ type Submission struct {
 type Replay struct {
 	Job  string `json:"of_job"`
 	What string `json:"what"` // one of the Replay constants
+	// Chunks are those to take over, at most MaxClaimed, ascending.
+	Chunks []uint64 `json:"chunks"`
 }
 
 // What a replay loads.
