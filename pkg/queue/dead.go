@@ -60,6 +60,24 @@ func (q *Queue) DeadLetters(ctx context.Context, jobID string, max int) ([]job.D
 	return out, err
 }
 
+// DeadLetter reads the dead letter of one chunk, ErrNotFound when there is
+// none. On a replicated stream the answer may be a moment old.
+func (q *Queue) DeadLetter(ctx context.Context, jobID string, ordinal uint64, generation uint32) (job.Dead, error) {
+	var d job.Dead
+	if err := checkJobID(jobID); err != nil {
+		return d, err
+	}
+	subject := registerSubject("dead", jobID, ordinal, generation)
+	m, err := q.last(ctx, streamDead, subject)
+	if err != nil {
+		return d, err
+	}
+	if err := json.Unmarshal(m.Data, &d); err != nil {
+		return d, fmt.Errorf("read %s: %w", subject, invalid("%v", err))
+	}
+	return d, nil
+}
+
 // FollowDead is Results for dead letters.
 func (q *Queue) FollowDead(ctx context.Context, jobID string, fn func(job.Dead) error, opts ...FollowOption) error {
 	return followJSON(ctx, q, "dead letters", streamDead, jobID, jobSubjects("dead", jobID), fn, opts)

@@ -306,6 +306,9 @@ func (q *Queue) Address() string { return q.address }
 // disconnected.
 func (q *Queue) ServerVersion() string { return q.nc.ConnectedServerVersion() }
 
+// Lease is how long a delivered chunk is its worker's without a sign of life.
+func (q *Queue) Lease() time.Duration { return q.cfg.Lease }
+
 // Ping asks the server for an answer: the readiness check.
 func (q *Queue) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
