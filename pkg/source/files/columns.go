@@ -14,7 +14,6 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files/borders"
-	"drayage/pkg/source/files/rowgroups"
 )
 
 // Columns implements source.Source. Every pattern must match a file, also when
@@ -71,9 +70,9 @@ func (s *Source) checkDeclared(ctx context.Context, eng source.Engine, f *file) 
 	declared := s.cfg.Columns
 	switch {
 	case f.format.family == parquet && f.comp.name == none:
-		footer, err := rowgroups.Read(f, f.size)
+		footer, _, err := f.footer()
 		if err != nil {
-			return permanent("%s: %w", f.path, err)
+			return err
 		}
 		return s.checkNames(f, footer.Columns(), declared)
 	case f.format.columns:
@@ -226,14 +225,14 @@ func (s *Source) sample(ctx context.Context, f *file) (*os.File, error) {
 		return nil, err
 	}
 	defer r.Close()
-	if _, err := io.CopyN(io.Discard, r, start); err != nil {
-		return nil, permanent("%s: %w", f.path, err)
+	if err := f.skip(r, start); err != nil {
+		return nil, err
 	}
 	m, err := scratch("sample", SampleBytes)
 	if err != nil {
 		return nil, err
 	}
-	n, err := io.Copy(m, io.LimitReader(&decompressed{r, f}, SampleBytes))
+	n, err := io.Copy(m, io.LimitReader(r, SampleBytes))
 	if err == nil && n == SampleBytes {
 		err = s.trim(ctx, f, m, n)
 	}

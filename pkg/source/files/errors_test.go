@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,6 +125,12 @@ func TestChanges(t *testing.T) {
 		{"longer", func(p string) error { return os.WriteFile(p, []byte("x,1\ny,2\nz,3\n"), 0o644) }, source.ErrChanged},
 		{"shorter", func(p string) error { return os.Truncate(p, 3) }, source.ErrChanged},
 		{"touched", func(p string) error { return os.Chtimes(p, time.Time{}, time.Unix(1, 1)) }, source.ErrChanged},
+		{"a folder in its place", func(p string) error { return errors.Join(os.Remove(p), os.Mkdir(p, 0o755)) }, source.ErrChanged},
+		{"a file in its folder's place", func(p string) error {
+			dir := filepath.Dir(p)
+			return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o644))
+		}, source.ErrGone},
+		{"of another format", func(p string) error { return os.WriteFile(p, []byte(gz("x,1\n")), 0o644) }, source.ErrChanged},
 		{"replaced by its like", func(p string) error {
 			info, err := os.Stat(p)
 			if err != nil {
@@ -167,6 +174,9 @@ func TestChanges(t *testing.T) {
 			if _, err := s.Open(t.Context(), chunks[1].Input, columns); !errors.Is(err, c.is) || err != nil && job.ClassOf(err) != job.Permanent {
 				t.Errorf("Open: %v", err)
 			}
+			if c.name == "a folder in its place" || c.name == "a file in its folder's place" || c.name == "of another format" {
+				return // the walk ends before it comes to the file
+			}
 			if _, err := plan(s, chunks[0].Cursor, columns); !errors.Is(err, c.is) {
 				t.Errorf("Plan: %v", err)
 			}
@@ -193,6 +203,32 @@ func TestShorterWhileRead(t *testing.T) {
 	}
 	if _, err := readInput(t, in, columns); !errors.Is(err, source.ErrChanged) {
 		t.Error(err)
+	}
+}
+
+// TestClasses: what the operating system says of a path, and what it is for a
+// chunk.
+func TestClasses(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want job.Class
+	}{
+		{syscall.ENOENT, job.Permanent},
+		{syscall.ENOTDIR, job.Permanent},
+		{syscall.EACCES, job.Permanent},
+		{syscall.EPERM, job.Permanent},
+		{syscall.ELOOP, job.Permanent},
+		{syscall.ENAMETOOLONG, job.Permanent},
+		{syscall.EIO, job.Retry},
+		{syscall.ESTALE, job.Retry},
+		{syscall.ETIMEDOUT, job.Retry},
+		{syscall.EMFILE, job.Retry},
+		{syscall.ENFILE, job.Retry},
+	} {
+		err := openError("d/a.csv", &os.PathError{Op: "open", Path: "/d/a.csv", Err: c.err})
+		if job.ClassOf(err) != c.want || !errors.Is(err, c.err) || !strings.Contains(err.Error(), "d/a.csv") {
+			t.Errorf("%v: class %v, not %v", err, job.ClassOf(err), c.want)
+		}
 	}
 }
 

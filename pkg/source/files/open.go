@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strconv"
 
@@ -17,14 +16,11 @@ import (
 
 // Open implements source.Source.
 func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.Column) (*source.Input, error) {
-	var p piece
-	if err := json.Unmarshal(input, &p); err != nil {
-		return nil, permanent("the input of a chunk does not parse: %w", err)
+	p, err := parsePiece(input)
+	if err != nil {
+		return nil, err
 	}
-	f, err := s.open(p.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, permanent("%s: %w: it was removed or renamed", p.Path, source.ErrGone)
-	}
+	f, err := s.reopen(p)
 	if err != nil {
 		return nil, err
 	}
@@ -38,17 +34,13 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 
 // openPiece makes the input of an open file; its Close closes f.
 func (s *Source) openPiece(ctx context.Context, f *file, p piece, columns []job.Column) (*source.Input, error) {
-	check := func() error { return s.changed(f, p.Size, p.MTime) }
-	if err := check(); err != nil {
-		return nil, err
-	}
 	in := &source.Input{
 		Format:      f.format.name,
 		Compression: none,
 		Structure:   columns,
 		Settings:    s.settings(f.format, columns),
 		Bytes:       p.Size,
-		Check:       check,
+		Check:       func() error { return s.changed(f, p.Size, p.MTime) },
 		Close:       f.Close,
 	}
 	switch {
@@ -82,31 +74,51 @@ func (s *Source) headerAgain(ctx context.Context, f *file) (layout, error) {
 	return l, nil
 }
 
-// openGroups makes a file of its own of some row groups.
-func (s *Source) openGroups(f *file, p piece, in *source.Input) error {
-	footer, err := rowgroups.Read(f, f.size)
+// footer reads the footer of a Parquet file; the disk tells of failures of
+// later reads.
+func (f *file) footer() (*rowgroups.Footer, *disk, error) {
+	d := &disk{f: f}
+	footer, err := rowgroups.Read(d, f.size)
 	if err != nil {
-		return permanent("%s: %w", f.path, err)
+		return nil, nil, d.or(permanent("%s: %w", f.path, err))
 	}
+	return footer, d, nil
+}
+
+// groups are the row groups of a chunk, never none.
+func (f *file) groups(footer *rowgroups.Footer, p piece) ([]rowgroups.Group, error) {
 	all := footer.Groups()
 	if p.Start < 0 || p.End > int64(len(all)) || p.Start >= p.End {
-		return permanent("%s: a chunk of the row groups %d to %d of %d", f.path, p.Start, p.End, len(all))
+		return nil, permanent("%s: a chunk of the row groups %d to %d of %d", f.path, p.Start, p.End, len(all))
+	}
+	return all[p.Start:p.End], nil
+}
+
+// openGroups makes a file of its own of some row groups.
+func (s *Source) openGroups(f *file, p piece, in *source.Input) error {
+	footer, d, err := f.footer()
+	if err != nil {
+		return err
+	}
+	groups, err := f.groups(footer, p)
+	if err != nil {
+		return err
 	}
 	in.Bytes = 0
-	for _, g := range all[p.Start:p.End] {
+	for _, g := range groups {
 		in.Bytes += g.Bytes
 	}
-	if len(all) == int(p.End-p.Start) {
+	if len(groups) == len(footer.Groups()) {
 		in.File = f.File
 		return nil
 	}
 	m, err := scratch("rowgroups", in.Bytes)
 	if err != nil {
-		return fmt.Errorf("%s: %w", f.path, err)
+		return job.WithClass(fmt.Errorf("%s: copying row groups: %w", f.path, err), job.Retry)
 	}
 	if err := footer.Copy(m, int(p.Start), int(p.End)); err != nil {
 		m.Close()
-		return fmt.Errorf("%s: copying row groups: %w", f.path, err)
+		return d.or(job.WithClass(fmt.Errorf("%s: copying row groups: %w", f.path, err), job.Retry))
 	}
 	// A filter may ask for a Bloom filter whose length the file does not say,
 	// so that it is not in the copy.
@@ -165,27 +177,13 @@ func (s *Source) openWhole(ctx context.Context, f *file, p piece, in *source.Inp
 	if err != nil {
 		return err
 	}
-	if _, err := io.CopyN(io.Discard, r, l.start); err != nil {
-		return permanent("%s: it can not be decompressed with %s: %w", f.path, f.comp.name, err)
+	if err := f.skip(r, l.start); err != nil {
+		r.Close()
+		return err
 	}
-	in.Reader = &decompressed{r, f}
+	in.Reader = r
 	in.Close = func() error { return errors.Join(r.Close(), f.Close()) }
 	return nil
-}
-
-// decompressed names the file in the errors of its decompression, which no
-// retry cures.
-type decompressed struct {
-	r io.Reader
-	f *file
-}
-
-func (d *decompressed) Read(b []byte) (int, error) {
-	n, err := d.r.Read(b)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = permanent("%s: it can not be decompressed with %s: %w", d.f.path, d.f.comp.name, err)
-	}
-	return n, err
 }
 
 // section reads a range of a file. Unlike io.SectionReader it does not take
@@ -209,7 +207,7 @@ func (s *section) Read(b []byte) (int, error) {
 	if errors.Is(err, io.EOF) {
 		err = nil
 		if s.at < s.end {
-			err = permanent("%s: %w: it became shorter", s.f.Name(), source.ErrChanged)
+			err = shorterError(s.f.Name())
 		}
 	}
 	return n, err

@@ -11,7 +11,6 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files/borders"
-	"drayage/pkg/source/files/rowgroups"
 )
 
 // MaxPiece bounds the encoded size of a chunk's description of its input.
@@ -27,6 +26,15 @@ type piece struct {
 	Start  int64      `json:"a,omitempty"`
 	End    int64      `json:"z,omitempty"`
 	Header headerRule `json:"h,omitempty"`
+}
+
+// parsePiece reads what a chunk says about its input.
+func parsePiece(input json.RawMessage) (piece, error) {
+	var p piece
+	if err := json.Unmarshal(input, &p); err != nil {
+		return p, permanent("the input of a chunk of files does not parse: %w", err)
+	}
+	return p, nil
 }
 
 // cursor is where planning goes on.
@@ -172,16 +180,11 @@ func (p *planner) ranges(ctx context.Context, f *file, going bool) error {
 	c := p.s.cutter(f.format, f, f.size, borders.MaxRecord)
 	for {
 		r, next, err := c.Next(ctx, p.at.At, p.s.cfg.ChunkBytes)
-		var cut *borders.Error
-		switch {
-		case errors.Is(err, io.EOF):
+		if errors.Is(err, io.EOF) {
 			return nil
-		case errors.As(err, &cut):
-			return permanent("%s: %w", f.path, err)
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return permanent("%s: %w while it was being planned: it became shorter", f.path, source.ErrChanged)
-		case err != nil:
-			return fmt.Errorf("cutting %s: %w", f.path, err)
+		}
+		if err != nil {
+			return f.cutError(err)
 		}
 		p.at.At = next
 		p.at.Done = next.Offset >= f.size
@@ -191,10 +194,22 @@ func (p *planner) ranges(ctx context.Context, f *file, going bool) error {
 	}
 }
 
-func (p *planner) groups(f *file) error {
-	footer, err := rowgroups.Read(f, f.size)
-	if err != nil {
+// cutError says what an error of a cutter means.
+func (f *file) cutError(err error) error {
+	var cut *borders.Error
+	switch {
+	case errors.As(err, &cut):
 		return permanent("%s: %w", f.path, err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return shorterError(f.path)
+	}
+	return job.WithClass(fmt.Errorf("cutting %s: %w", f.path, err), job.Retry)
+}
+
+func (p *planner) groups(f *file) error {
+	footer, _, err := f.footer()
+	if err != nil {
+		return err
 	}
 	if err := p.s.checkNames(f, footer.Columns(), p.columns); err != nil {
 		return err

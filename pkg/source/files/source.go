@@ -112,8 +112,8 @@ func (s *Source) settle(f *file) error {
 		return nil
 	}
 	begin := make([]byte, min(f.size, 64))
-	if _, err := f.ReadAt(begin, 0); err != nil {
-		return fmt.Errorf("reading %s: %w", f.path, err)
+	if _, err := (&disk{f: f}).ReadAt(begin, 0); err != nil {
+		return err
 	}
 	if f.comp, err = f.comp.settle(f.format, begin); err != nil {
 		return permanent("%s: %w", f.path, err)
@@ -127,14 +127,45 @@ func (f *file) plain() (io.ReadCloser, error) {
 	if f.comp.open == nil {
 		return nil, fmt.Errorf("%s: %w", f.comp.name, errNoReader)
 	}
-	r, err := f.comp.open(io.NewSectionReader(f, 0, f.size))
-	if err != nil {
-		return nil, permanent("%s: it can not be decompressed with %s: %w", f.path, f.comp.name, err)
+	c := &content{raw: disk{f: f}}
+	var err error
+	if c.plain, err = f.comp.open(&c.raw); err != nil {
+		return nil, c.failure(err)
 	}
-	return r, nil
+	return c, nil
 }
 
 var errNoReader = errors.New("the engine alone reads this compression")
+
+// content is what a file holds, decompressed.
+type content struct {
+	raw   disk
+	plain io.ReadCloser
+}
+
+func (c *content) Read(b []byte) (int, error) {
+	n, err := c.plain.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = c.failure(err)
+	}
+	return n, err
+}
+
+// skip reads over the first n bytes.
+func (f *file) skip(r io.Reader, n int64) error {
+	_, err := io.CopyN(io.Discard, r, n)
+	if errors.Is(err, io.EOF) {
+		return permanent("%s: it ends within its first %d bytes", f.path, n)
+	}
+	return err
+}
+
+func (c *content) Close() error { return c.plain.Close() }
+
+// failure says what an error of the decompression comes from.
+func (c *content) failure(err error) error {
+	return c.raw.or(permanent("%s: it can not be decompressed with %s: %w", c.raw.f.path, c.raw.f.comp.name, err))
+}
 
 // head reads the beginning of the decompressed content.
 func (f *file) head() (head, error) {
@@ -143,35 +174,57 @@ func (f *file) head() (head, error) {
 		return head{}, err
 	}
 	defer r.Close()
-	h, err := readHead(r)
-	if err != nil && f.comp.name != none {
-		err = permanent("%s: it can not be decompressed with %s: %w", f.path, f.comp.name, err)
-	} else if err != nil {
-		err = fmt.Errorf("reading %s: %w", f.path, err)
+	return readHead(r)
+}
+
+// reopen opens the version of a file that a chunk was planned from.
+func (s *Source) reopen(p piece) (*file, error) {
+	f, err := s.open(p.Path)
+	if err == nil {
+		if err = s.changed(f, p.Size, p.MTime); err == nil {
+			return f, nil
+		}
+		f.Close()
+		return nil, err
 	}
-	return h, err
+	// What is wrong with it may come from its being another file.
+	if _, other := s.version(p.Path, p.Size, p.MTime); other != nil {
+		return nil, other
+	}
+	return nil, err
+}
+
+// version compares the file at path with the version that was planned, and
+// returns an error when it is another one.
+func (s *Source) version(path string, size, mtime int64) (fs.FileInfo, error) {
+	info, err := os.Stat(s.abs(path))
+	switch {
+	case err != nil && absent(err):
+		return nil, goneError(path)
+	case err != nil:
+		return nil, openError(path, err)
+	case !info.Mode().IsRegular():
+		return nil, permanent("%s: %w: it is not a regular file any more but %s", path, source.ErrChanged, info.Mode().Type())
+	case info.Size() != size || info.ModTime().UnixNano() != mtime:
+		return nil, permanent("%s: %w: it had %d bytes, modified %d, and now has %d, modified %d (nanoseconds of Unix time); start a new job for the new file",
+			path, source.ErrChanged, size, mtime, info.Size(), info.ModTime().UnixNano())
+	}
+	return info, nil
 }
 
 // changed reports how the path and the open file differ from the version that
 // was planned; nil when they do not.
 func (s *Source) changed(f *file, size, mtime int64) error {
-	now, err := os.Stat(s.abs(f.path))
-	if errors.Is(err, fs.ErrNotExist) {
-		return permanent("%s: %w: it was removed or renamed", f.path, source.ErrGone)
-	}
+	now, err := s.version(f.path, size, mtime)
 	if err != nil {
-		return openError(f.path, err)
+		return err
 	}
 	own, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("looking at %s: %w", f.path, err)
+		return job.WithClass(fmt.Errorf("looking at %s: %w", f.path, err), job.Retry)
 	}
 	if !os.SameFile(now, own) {
 		return permanent("%s: %w: another file took its place", f.path, source.ErrChanged)
-	}
-	if own.Size() != size || own.ModTime().UnixNano() != mtime {
-		return permanent("%s: %w: it had %d bytes, modified %d, and now has %d, modified %d (nanoseconds of Unix time); start a new job for the new file",
-			f.path, source.ErrChanged, size, mtime, own.Size(), own.ModTime().UnixNano())
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package files
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -12,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
-
-	"drayage/pkg/job"
 )
 
 // found is a file that a pattern matched.
@@ -219,20 +216,4 @@ func (s *Source) walkDir(ctx context.Context, g glob, dir, after []string, yield
 		}
 	}
 	return nil
-}
-
-// permanent makes an error that no retry cures.
-func permanent(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Permanent)
-}
-
-// openError says why a path could not be read, and what to do.
-func openError(p string, err error) error {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return permanent("%s does not exist: check the path, or where relative paths start: %w", p, err)
-	case errors.Is(err, fs.ErrPermission):
-		return permanent("%s can not be read: give this user the right to: %w", p, err)
-	}
-	return fmt.Errorf("opening %s: %w", p, err)
 }
