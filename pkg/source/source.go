@@ -14,12 +14,14 @@ import (
 	"drayage/pkg/job"
 )
 
-// Errors that a source's Open and Check return, marked job.Permanent.
+// Errors that sources return, marked job.Permanent.
 var (
 	// ErrChanged: the input is not the one the chunk was planned from.
 	ErrChanged = errors.New("input changed since it was planned")
 	// ErrGone: the input does not exist any more.
 	ErrGone = errors.New("input is gone")
+	// ErrWhole: the input of a chunk can not be cut any further.
+	ErrWhole = errors.New("input can not be cut any further")
 )
 
 // Engine is what a source asks of the ClickHouse engine: the columns of a
@@ -53,6 +55,34 @@ type Source interface {
 	// Size estimates the bytes of the whole input for the progress bar, 0
 	// when that can not be told cheaply.
 	Size(ctx context.Context) int64
+}
+
+// Splitter is a Source that can cut a chunk which is too big for one attempt.
+type Splitter interface {
+	// Split cuts a chunk into two or more parts that replace it: opened in
+	// their order, they give every record of the chunk once, in its order, and
+	// nothing else. The parts depend on the chunk alone. It returns ErrWhole
+	// when the chunk is too small to be cut, or can not be, and ErrChanged or
+	// ErrGone as Open does.
+	Split(ctx context.Context, input json.RawMessage, columns []job.Column) ([]job.Part, error)
+}
+
+// Querier is what a Counter asks of the ClickHouse engine.
+type Querier interface {
+	// CountRows returns what `SELECT count() FROM <relation>` returns, where
+	// relation is a table function. An error carries the class that it has for
+	// a chunk.
+	CountRows(ctx context.Context, relation string, settings map[string]string) (uint64, error)
+}
+
+// Counter is a Source that can say how many records a chunk has without
+// loading it.
+type Counter interface {
+	// Count returns the number of records of a chunk as the engine counts
+	// them, values unread: a record that would be rejected counts. It returns
+	// ErrChanged or ErrGone when the input is not the one that was planned,
+	// also when that happens meanwhile. Its memory is bounded.
+	Count(ctx context.Context, eng Querier, input json.RawMessage, columns []job.Column) (uint64, error)
 }
 
 // Planned is a chunk as a source plans it.

@@ -2,6 +2,8 @@ package files
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -156,8 +158,42 @@ func difference(unknown, missing, twice []string) string {
 	return strings.Join(parts, "; ")
 }
 
-// inOrder returns the columns in the order of names.
-func inOrder(columns []job.Column, names []string) []job.Column {
+// fingerprint tells names in one order from all others; "" for none.
+func fingerprint(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	for _, n := range names {
+		fmt.Fprintf(h, "%d:%s", len(n), n)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// structure returns the columns in the order of the header of the file f, of
+// which p is a part.
+func (s *Source) structure(ctx context.Context, f *file, p piece, columns []job.Column) ([]job.Column, error) {
+	if p.Header != headerYes || p.Names != "" && p.Names == fingerprint(names(columns)) {
+		return columns, nil
+	}
+	h, err := f.head()
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.readLayout(ctx, f.format, h, f.format.headerLines(headerYes))
+	if err != nil {
+		return nil, permanent("%s: %w", f.path, err)
+	}
+	return inOrder(f, columns, l.names)
+}
+
+// inOrder returns the columns in the order of names. They are the same where
+// the columns are those that f was planned with; those of a job that takes
+// over chunks of another may differ.
+func inOrder(f *file, columns []job.Column, names []string) ([]job.Column, error) {
+	if unknown, missing, twice := compareNames(names, columns); len(unknown)+len(missing)+len(twice) > 0 {
+		return nil, permanent("%s: its header does not name the columns of the source: %s", f.path, difference(unknown, missing, twice))
+	}
 	byName := make(map[string]job.Column, len(columns))
 	for _, c := range columns {
 		byName[c.Name] = c
@@ -166,5 +202,5 @@ func inOrder(columns []job.Column, names []string) []job.Column {
 	for i, n := range names {
 		ordered[i] = byName[n]
 	}
-	return ordered
+	return ordered, nil
 }

@@ -132,10 +132,11 @@ func pieces(t *rapid.T, most int, from ...string) string {
 	return strings.Join(rapid.SliceOfN(rapid.SampledFrom(from), 0, most).Draw(t, "pieces"), "")
 }
 
-func TestHostileFiles(t *testing.T) {
+// hostileFamilies draw files of every family that is cut into ranges.
+func hostileFamilies() map[string]func(t *rapid.T) hostileCase {
 	bom := func(t *rapid.T) string { return rapid.SampledFrom([]string{"", "", "", utf8BOM}).Draw(t, "bom") }
 	two := cols("a", "String", "b", "String")
-	for name, draw := range map[string]func(t *rapid.T) hostileCase{
+	return map[string]func(t *rapid.T) hostileCase{
 		// Records of the right width, so that most files can be read.
 		"csv": func(t *rapid.T) hostileCase {
 			delimiter := rapid.SampledFrom([]string{",", ";", "|", "\t"}).Draw(t, "delimiter")
@@ -211,7 +212,11 @@ func TestHostileFiles(t *testing.T) {
 			return hostileCase{Config{Format: "Regexp", Regexp: `(\d*) (.*)`, Columns: cols("n", "String", "rest", "String")},
 				pieces(t, 25, "1 a\n", " \n", "22 b \"c\r\n", "3 é\n", " x\ry\n")}
 		},
-	} {
+	}
+}
+
+func TestHostileFiles(t *testing.T) {
+	for name, draw := range hostileFamilies() {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			read, n := 0, 0

@@ -49,29 +49,11 @@ func (s *Source) openPiece(ctx context.Context, f *file, p piece, columns []job.
 	case f.format.splits() && f.comp.name == none:
 		in.Bytes = p.End - p.Start
 		in.Reader = newSection(f.File, p.Start, p.End)
-		if p.Header == headerYes {
-			l, err := s.headerAgain(ctx, f)
-			if err != nil {
-				return nil, err
-			}
-			in.Structure = inOrder(columns, l.names)
-		}
-		return in, nil
+		var err error
+		in.Structure, err = s.structure(ctx, f, p, columns)
+		return in, err
 	}
 	return in, s.openWhole(ctx, f, p, in)
-}
-
-// headerAgain reads the header that the planner saw in this version of f.
-func (s *Source) headerAgain(ctx context.Context, f *file) (layout, error) {
-	h, err := f.head()
-	if err != nil {
-		return layout{}, err
-	}
-	l, err := s.readLayout(ctx, f.format, h, f.format.headerLines(headerYes))
-	if err != nil {
-		return l, permanent("%s: %w", f.path, err)
-	}
-	return l, nil
 }
 
 // footer reads the footer of a Parquet file; the disk tells of failures of
@@ -104,10 +86,7 @@ func (s *Source) openGroups(f *file, p piece, in *source.Input) error {
 	if err != nil {
 		return err
 	}
-	in.Bytes = 0
-	for _, g := range groups {
-		in.Bytes += g.Bytes
-	}
+	in.Bytes = bytesOf(groups)
 	if len(groups) == len(footer.Groups()) {
 		in.File = f.File
 		return nil
@@ -147,7 +126,10 @@ func (s *Source) openWhole(ctx context.Context, f *file, p piece, in *source.Inp
 		}
 	}
 	if l.names != nil {
-		in.Structure = inOrder(in.Structure, l.names)
+		var err error
+		if in.Structure, err = inOrder(f, in.Structure, l.names); err != nil {
+			return err
+		}
 	}
 	if f.comp.engine && !l.bom && (s.cfg.SkipLines == 0 || f.format.family == csv || f.format.family == tsv) {
 		in.File, in.Compression = f.File, f.comp.name

@@ -16,6 +16,10 @@ import (
 // MaxPiece bounds the encoded size of a chunk's description of its input.
 const MaxPiece = 3 << 10
 
+// maxGrowth is how much longer the description of a part may be than that of
+// the chunk: by two numbers.
+const maxGrowth = 2 * len(`,"a":9223372036854775807`)
+
 // piece is what a chunk says about its input.
 type piece struct {
 	Path  string `json:"p"`
@@ -26,6 +30,9 @@ type piece struct {
 	Start  int64      `json:"a,omitempty"`
 	End    int64      `json:"z,omitempty"`
 	Header headerRule `json:"h,omitempty"`
+	// Names is the fingerprint of the names in the header, in their order:
+	// where it is that of the columns, nobody has to read the header again.
+	Names string `json:"n,omitempty"`
 }
 
 // parsePiece reads what a chunk says about its input.
@@ -46,6 +53,7 @@ type cursor struct {
 	At      borders.Position `json:"at"`          // for Parquet, Offset counts row groups
 	Done    bool             `json:"d,omitempty"` // nothing is left of the file
 	Header  headerRule       `json:"h,omitempty"` // of this file
+	Names   string           `json:"i,omitempty"` // piece.Names of this file
 	First   headerRule       `json:"f,omitempty"` // as the first file decided it, where the configuration does not
 	Files   uint64           `json:"n"`
 }
@@ -130,12 +138,12 @@ func (p *planner) gone() error {
 
 // chunk yields one chunk of f; it returns errStop when the caller has enough.
 func (p *planner) chunk(f *file, in piece, bytes int64) error {
-	in.Path, in.Size, in.MTime = f.path, f.size, f.mtime
+	in.Path, in.Size, in.MTime, in.Header, in.Names = f.path, f.size, f.mtime, p.at.Header, p.at.Names
 	input, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	if len(input) > MaxPiece {
+	if len(input)+maxGrowth > MaxPiece {
 		return permanent("%s: the path is too long for a chunk's description of %d bytes", f.path, MaxPiece)
 	}
 	at, err := json.Marshal(p.at)
@@ -162,7 +170,7 @@ func (p *planner) begin(ctx context.Context, f *file) (layout, error) {
 	if p.at.First == headerNo && open && rule == headerYes {
 		return l, permanent("%s: it begins with a header, and the files before it do not: write header: true or header: false, or split the paths", f.path)
 	}
-	p.at.Header = rule
+	p.at.Header, p.at.Names = rule, fingerprint(l.names)
 	if open {
 		p.at.First = rule
 	}
@@ -188,7 +196,7 @@ func (p *planner) ranges(ctx context.Context, f *file, going bool) error {
 		}
 		p.at.At = next
 		p.at.Done = next.Offset >= f.size
-		if err := p.chunk(f, piece{Start: r.Start, End: r.End, Header: p.at.Header}, r.End-r.Start); err != nil {
+		if err := p.chunk(f, piece{Start: r.Start, End: r.End}, r.End-r.Start); err != nil {
 			return err
 		}
 	}
@@ -233,14 +241,12 @@ func (p *planner) groups(f *file) error {
 
 func (p *planner) whole(ctx context.Context, f *file) error {
 	p.at.Done = true
-	in := piece{}
 	if f.format.mayHaveHeader() {
 		if _, err := p.begin(ctx, f); err != nil {
 			return err
 		}
-		in.Header = p.at.Header
 	}
-	return p.chunk(f, in, f.size)
+	return p.chunk(f, piece{}, f.size)
 }
 
 // checkNames compares the names in a file that names its columns by itself
