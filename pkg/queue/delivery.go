@@ -64,7 +64,7 @@ type Delivery struct {
 	settled bool
 }
 
-func newDelivery(p *Puller, msg *nats.Msg, asked time.Time) (*Delivery, error) {
+func newDelivery(p *Puller, msg *nats.Msg, after time.Time) (*Delivery, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, fmt.Errorf("reply subject: %w", err)
@@ -77,11 +77,8 @@ func newDelivery(p *Puller, msg *nats.Msg, asked time.Time) (*Delivery, error) {
 	if want := "dray.work." + p.id + "." + strconv.FormatUint(d.chunk.Ordinal, 10); d.chunk.Job != p.id || msg.Subject != want {
 		return nil, fmt.Errorf("descriptor of chunk %.140q/%d under subject %s", d.chunk.Job, d.chunk.Ordinal, msg.Subject)
 	}
-	// The server's lease runs from its delivery, a moment before now and not
-	// before it was asked for. Ours ends earlier than the server's in any case.
-	now := time.Now()
-	transit := min(now.Sub(asked), p.lease/10)
-	d.deadline = now.Add(leaseTime(p.lease) - transit)
+	// The server's lease runs from its delivery, which was not before after.
+	d.deadline = after.Add(leaseTime(p.lease))
 	return d, nil
 }
 

@@ -18,6 +18,8 @@ const (
 	followBatch = 256
 	// The server forgets a follower's consumer after this long without a pull.
 	followIdle = time.Minute
+	// One pull of a follower waits at the server for this long.
+	followSlice = 5 * time.Second
 )
 
 // FollowOption changes how Results, Attempts and FollowDead read.
@@ -119,7 +121,7 @@ func (w *following) once(ctx context.Context, first bool) error {
 
 	var last uint64 // the consumer's sequence
 	for n := 1; ; n++ {
-		r := pullRequest{Batch: followBatch, Expires: pullSlice}
+		r := pullRequest{Batch: followBatch, Expires: followSlice}
 		if !w.caught {
 			r = pullRequest{Batch: followBatch, NoWait: true} // its end says that nothing is left
 		}

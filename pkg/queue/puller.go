@@ -17,11 +17,17 @@ import (
 
 const (
 	// One pull waits at the server for at most this long; Next asks again as
-	// long as its caller wants. So a pull that got lost is found soon, without
-	// heartbeats, with which a server drops pulls silently beyond MaxWaiting.
-	pullSlice = 5 * time.Second
-	// How much later than asked the server's "nothing came" may arrive.
-	pullGrace = 2 * time.Second
+	// long as its caller wants. It is short because a pull can not be called
+	// back, only awaited: see pullOnce. And so a pull that got lost is found
+	// soon, without heartbeats, with which a server drops pulls silently beyond
+	// MaxWaiting.
+	pullSlice = time.Second
+	// How much later than asked the server's "nothing came" may arrive, and
+	// how much later when the caller has gone.
+	pullGrace    = 2 * time.Second
+	pullPatience = 250 * time.Millisecond
+	// How long the server may take to answer for the end of a subscription.
+	retractTimeout = 500 * time.Millisecond
 )
 
 // Statuses of a pull, NATS ADR-13 and ADR-37: the Status header of a message
@@ -62,26 +68,37 @@ func (q *Queue) Puller(ctx context.Context, id string) (*Puller, error) {
 
 // Next asks for exactly one chunk and waits for it, at most wait (0: only for
 // what is there now). ErrEmpty when none came, ErrNotFound when the job was
-// closed, ErrUnavailable when NATS was away until wait was over. It returns at
-// once when ctx ends; a chunk that arrives just then is given back. Call it
-// only with a slot free: the chunk's lease runs from now on.
+// closed, ErrUnavailable when NATS was away until wait was over. Call it only
+// with a slot free: the chunk's lease runs from now on.
+//
+// When ctx ends, Next waits for the end of the pull that is at the server: a
+// second at most, or nothing without a connection. A chunk that comes meanwhile
+// is returned although ctx has ended, with a nil error: to give it back unasked
+// would cost the chunk an attempt. Carry it, or settle it as Draining, which is
+// excused. A server that does not answer is waited for a little longer, and a
+// chunk that it then sends comes again when its lease is over.
 //
 // A message that is no chunk of this job is dead-lettered here and skipped.
 func (p *Puller) Next(ctx context.Context, wait time.Duration) (*Delivery, error) {
 	deadline := time.Now().Add(wait)
 	for {
-		asked := time.Now()
-		msg, err := p.q.pullOne(ctx, "pull from job "+p.id, streamWork, consumerJob+p.id, max(0, time.Until(deadline)))
+		msg, err := p.q.pullOne(ctx, "pull from job "+p.id, streamWork, consumerJob+p.id, max(0, time.Until(deadline)), p.lease/10)
 		if err != nil {
 			return nil, err
 		}
-		d, err := newDelivery(p, msg, asked)
-		if err == nil {
+		d, err := newDelivery(p, msg.Msg, msg.after)
+		if err != nil {
+			if err := p.bury(ctx, msg.Msg, err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if time.Until(d.deadline) > 0 {
 			return d, nil
 		}
-		if err := p.bury(ctx, msg, err); err != nil {
-			return nil, err
-		}
+		// This process was stopped while the chunk lay in its socket. It is
+		// somebody else's by now, or will come again: nothing is to be said.
+		p.q.cfg.Log.Warn().Str("job", p.id).Uint64("chunk", d.chunk.Ordinal).Msg("a chunk was received after its lease had ended, left alone")
 	}
 }
 
@@ -124,102 +141,143 @@ func (q *Queue) requestPull(stream, consumer, inbox string, r pullRequest) error
 	return q.nc.PublishRequest(subjectPull+stream+"."+consumer, inbox, body)
 }
 
+// pulled is a message and a moment before the server delivered it.
+type pulled struct {
+	*nats.Msg
+	after time.Time
+}
+
 // pullOne gets one message from a durable consumer. We speak the pull protocol
 // ourselves because nats.go's Fetch and Next drop a message that arrives when
 // their context has ended: it would then be nobody's until its lease is over.
-func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait time.Duration) (*nats.Msg, error) {
+// Ours returns it, whatever has become of ctx. For pulse see pullOnce.
+func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait, pulse time.Duration) (pulled, error) {
 	deadline := time.Now().Add(wait)
 	var last error // of the last try, nil when it was only empty
 	for attempt := 1; ; attempt++ {
 		if ctx.Err() != nil {
-			return nil, ended(ctx, what, nil)
+			return pulled{}, ended(ctx, what, nil)
 		}
 		r := pullRequest{Batch: 1, Expires: min(time.Until(deadline), pullSlice)}
 		if r.Expires < 10*time.Millisecond { // the server refuses very short ones
 			if attempt > 1 {
 				if last != nil {
-					return nil, last
+					return pulled{}, last
 				}
-				return nil, fmt.Errorf("%s: %w", what, ErrEmpty)
+				return pulled{}, fmt.Errorf("%s: %w", what, ErrEmpty)
 			}
 			r = pullRequest{Batch: 1, NoWait: true}
 		}
-		msg, err := q.pullOnce(ctx, stream, consumer, r)
+		msg, err := q.pullOnce(ctx, stream, consumer, r, pulse)
 		switch {
-		case err == nil && msg != nil:
+		case err == nil && msg.Msg != nil:
 			return msg, nil
 		case err == nil:
 			last = nil
 			continue
 		case ctx.Err() != nil:
-			return nil, ended(ctx, what, nil)
+			return pulled{}, ended(ctx, what, nil)
 		}
 		last = explain(what, err)
 		if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrConnectionDraining) {
-			return nil, last
+			return pulled{}, last
 		}
 		// Refused, lost, or nobody there: is the consumer gone, or is it a
 		// moment's trouble? The texts of the statuses are not to be relied on.
-		if gerr := q.consumerThere(ctx, stream, consumer); errors.Is(gerr, ErrNotFound) {
-			return nil, explain(what, gerr)
-		}
-		if time.Until(deadline) <= 0 {
-			return nil, last
-		}
-		if !q.pause(ctx, attempt) {
-			return nil, ended(ctx, what, last)
+		// And nothing is pulled before the consumer has answered: over a
+		// connection that only carries requests, each pull would take a chunk
+		// away from everybody for the length of a lease.
+		for try := attempt; ; try++ {
+			gerr := q.consumerThere(ctx, stream, consumer)
+			if errors.Is(gerr, ErrNotFound) {
+				return pulled{}, explain(what, gerr)
+			}
+			if time.Until(deadline) <= 0 {
+				return pulled{}, last
+			}
+			if !q.pause(ctx, try) {
+				return pulled{}, ended(ctx, what, last)
+			}
+			if gerr == nil {
+				break
+			}
 		}
 	}
 }
 
 // pullOnce does one pull on an inbox of its own. Neither message nor error:
 // nothing came.
-func (q *Queue) pullOnce(ctx context.Context, stream, consumer string, r pullRequest) (*nats.Msg, error) {
+//
+// When ctx ends the pull is awaited all the same. A server forgets a pull when
+// nobody listens to its inbox any more, but what it has chosen for the pull and
+// not sent yet goes nowhere then, and is nobody's until its lease is over: one
+// of ten pulls that were called back while chunks arrived lost one so, on a
+// server that syncs each write, and nothing tells us. The end of a pull's time
+// comes in order after all that was chosen for it.
+//
+// A pulse above 0 is how often to look at the clock while waiting. The message
+// does not say when it was delivered, and a process that was stopped finds it
+// as if it had just come: but then the pulse has missed beats, and the message
+// counts as delivered at one before.
+func (q *Queue) pullOnce(ctx context.Context, stream, consumer string, r pullRequest, pulse time.Duration) (pulled, error) {
 	// One message is asked for; room for a status beside it.
 	ch := make(chan *nats.Msg, 4)
 	inbox := q.nc.NewInbox()
 	epoch := q.epoch()
 	sub, err := q.nc.ChanSubscribe(inbox, ch)
 	if err != nil {
-		return nil, err
+		return pulled{}, err
 	}
+	start := time.Now()
+	after, last := start, start // last is when the clock was looked at
 	if err := q.requestPull(stream, consumer, inbox, r); err != nil {
 		_ = sub.Unsubscribe()
-		return nil, err
+		return pulled{}, err
 	}
 	lost := time.NewTimer(r.Expires + pullGrace)
 	defer lost.Stop()
-	select {
-	case m := <-ch:
-		switch m.Header.Get(statusHeader) {
-		case "":
+	var beat <-chan time.Time
+	if pulse > 0 {
+		ticker := time.NewTicker(pulse)
+		defer ticker.Stop()
+		beat = ticker.C
+	}
+	gone := ctx.Done()
+	for waiting := true; waiting; {
+		select {
+		case m := <-ch:
 			_ = sub.Unsubscribe()
-			return m, nil
-		case statusNotFound, statusTimeout:
-			_ = sub.Unsubscribe()
-			return nil, nil
-		default: // 503 nobody there, 409 consumer deleted, leader changed, too many pulls, …
-			_ = sub.Unsubscribe()
-			return nil, fmt.Errorf("%w: status %s", errRefused, m.Header.Get(statusHeader))
-		}
-	case <-ctx.Done():
-		q.background.Add(1)
-		go func() {
-			defer q.background.Done()
-			if m := q.retract(sub, ch); m != nil {
-				_ = q.nc.Publish(m.Reply, ackNak(0)) // if this is lost, the lease's end gives it back
+			switch m.Header.Get(statusHeader) {
+			case "":
+				return pulled{m, after}, nil
+			case statusNotFound, statusTimeout:
+				return pulled{}, nil
+			default: // 503 nobody there, 409 consumer deleted, leader changed, too many pulls, …
+				return pulled{}, fmt.Errorf("%w: status %s", errRefused, m.Header.Get(statusHeader))
 			}
-		}()
-		return nil, context.Cause(ctx)
-	case <-q.gone:
-		return nil, nats.ErrConnectionClosed
-	case <-epoch: // the server may have forgotten the pull
-	case <-lost.C:
+		case <-beat:
+			now := time.Now()
+			// After a pause the socket has not been read yet: one more beat.
+			if timely := now.Sub(last) < 3*pulse; timely && len(ch) == 0 {
+				after = last
+			}
+			last = now
+		case <-q.gone:
+			return pulled{}, nats.ErrConnectionClosed
+		case <-gone:
+			gone = nil
+			waiting = q.nc.IsConnected()
+			lost.Reset(time.Until(start.Add(r.Expires + pullPatience)))
+		case <-epoch: // the server may have forgotten the pull
+			waiting = false
+		case <-lost.C:
+			waiting = false
+		}
 	}
 	if m := q.retract(sub, ch); m != nil {
-		return m, nil
+		return pulled{m, after}, nil
 	}
-	return nil, errUnanswered
+	return pulled{}, errUnanswered
 }
 
 var (
@@ -227,25 +285,26 @@ var (
 	errUnanswered = fmt.Errorf("%w: a pull was not answered", ErrUnavailable)
 )
 
-// retract takes a pull back and returns the message that was on its way, if
-// any. When the server has answered for the end of the subscription, nothing
-// else can come (from this server: in a cluster another may send into the void
-// for a moment; such a message comes back after its lease).
+// retract takes a pull back that has no end, and returns the message that was
+// on its way, if any.
 func (q *Queue) retract(sub *nats.Subscription, ch chan *nats.Msg) *nats.Msg {
+	// Drain and not Unsubscribe, which would let nats.go drop what comes.
 	if err := sub.Drain(); err != nil {
 		_ = sub.Unsubscribe()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), tryTimeout/2)
-	defer cancel()
-	_ = q.nc.FlushWithContext(ctx) // disconnected: then what is here is all
+	if q.nc.IsConnected() { // else what is here is all
+		ctx, cancel := context.WithTimeout(context.Background(), retractTimeout)
+		defer cancel()
+		_ = q.nc.FlushWithContext(ctx) // a connection that breaks meanwhile ends it too
+	}
 	for {
 		select {
 		case m := <-ch:
-			if m != nil && m.Header.Get(statusHeader) == "" {
-				return m
-			}
 			if m == nil {
 				return nil
+			}
+			if m.Header.Get(statusHeader) == "" {
+				return m
 			}
 		default:
 			return nil

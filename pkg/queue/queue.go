@@ -32,9 +32,6 @@ type Queue struct {
 	js      jetstream.JetStream
 	address string // for messages, without credentials
 
-	// background holds the goroutines that give late messages back.
-	background sync.WaitGroup
-
 	mu          sync.Mutex
 	streams     map[string]jetstream.Stream // bound so far
 	beats       map[string]uint64           // revision of each heartbeat key we wrote
@@ -316,11 +313,10 @@ func (q *Queue) Ping(ctx context.Context) error {
 	return explain("ping NATS "+q.address, q.nc.FlushWithContext(ctx))
 }
 
-// Close gives back what arrived late, sends what is buffered and ends the
-// connection, within a few seconds. End pullers and watches first. Calls
+// Close sends what is buffered and ends the connection, within a few seconds.
+// End pullers and watches first. Calls
 // afterwards fail with ErrUnavailable. It may be called more than once.
 func (q *Queue) Close() {
-	q.background.Wait() // each is bounded by tryTimeout
 	if err := q.nc.Drain(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		q.nc.Close() // disconnected: there is nobody to drain to
 	}

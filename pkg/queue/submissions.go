@@ -67,13 +67,19 @@ type Incoming struct {
 	settled atomic.Bool
 }
 
-// Next waits for a submission, at most wait. ErrEmpty when none came. It
-// returns at once when ctx ends. A message that is not JSON is delivered too,
+// Next waits for a submission, at most wait. ErrEmpty when none came. When ctx
+// ends, it returns within a second; a submission that arrives just then is given
+// back for another coordinator. A message that is not JSON is delivered too,
 // with Err.
 func (in *Intake) Next(ctx context.Context, wait time.Duration) (*Incoming, error) {
-	msg, err := in.q.pullOne(ctx, "take a submission", streamJobs, consumerIntake, wait)
+	msg, err := in.q.pullOne(ctx, "take a submission", streamJobs, consumerIntake, wait, 0)
 	if err != nil {
 		return nil, err
+	}
+	if ctx.Err() != nil {
+		// Nobody counts the deliveries of a submission.
+		_ = in.q.said(ctx, "give submission back", msg.Reply, ackNak(0)) // lost: its lease's end does it
+		return nil, ended(ctx, "take a submission", nil)
 	}
 	s := &Incoming{Raw: msg.Data, Attempt: 1, q: in.q, reply: msg.Reply}
 	if meta, err := msg.Metadata(); err == nil {

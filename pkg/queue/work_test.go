@@ -99,54 +99,121 @@ func TestAPullerWithoutAFreeSlotHoldsNothing(t *testing.T) {
 	})
 }
 
-func TestNextReturnsAtOnceWhenItsContextEnds(t *testing.T) {
+func TestACancelledPullLosesNothingAndBurnsNoAttempt(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bundle) {
-		p := b.open("j", queue.JobQueue{MaxInFlight: 100, Lease: 20 * time.Second})
-		// Many cancelled pulls race with publications: whatever was on its
-		// way is given back and comes to the next one long before its lease.
-		for i := range 20 {
-			c, cancel := context.WithCancel(ctx(t))
-			got := make(chan *queue.Delivery, 1)
-			var at time.Time
-			go func() {
-				d, err := p.Next(c, 10*time.Second)
-				at = time.Now()
-				if err != nil && !errors.Is(err, context.Canceled) {
+		const n = 300
+		p := b.open("j", queue.JobQueue{MaxInFlight: n, Lease: 4 * time.Second})
+		other := b.connect()
+		published := make(chan struct{})
+		go func() {
+			defer close(published)
+			for i := range n {
+				if err := other.PublishChunk(ctx(t), chunk("j", i)); err != nil {
 					t.Error(err)
+					return
 				}
-				got <- d
-			}()
-			go func() {
-				if err := b.q.PublishChunk(ctx(t), chunk("j", i)); err != nil {
-					t.Error(err)
-				}
-			}()
-			if i%2 == 0 {
-				b.backlogAtLeast("j", 1) // the chunk is there, taken or not
 			}
-			cancelled := time.Now()
+		}()
+		// Pulls are cancelled all the time while chunks arrive. Each chunk is
+		// delivered, once: one that got lost would come after its lease with
+		// a second attempt, one that was given back at once.
+		seen := map[uint64]bool{}
+		late := 0
+		for i := 0; len(seen) < n; i++ {
+			c, cancel := context.WithTimeout(ctx(t), time.Duration(i%30)*100*time.Microsecond)
+			d, err := p.Next(c, 10*time.Second)
+			ended := c.Err() != nil
 			cancel()
-			d := <-got
-			if took := at.Sub(cancelled); took > time.Second {
-				t.Errorf("returned %v after the cancellation", took)
+			if err != nil {
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatal(err)
+				}
+				continue
 			}
-			if d == nil {
-				d = b.next(p)
+			if ended {
+				late++
 			}
+			if o := d.Chunk().Ordinal; d.Attempt() != 1 || seen[o] {
+				t.Fatalf("chunk %d took attempt %d, after %d of %d chunks and %d late ones", o, d.Attempt(), len(seen), n, late)
+			}
+			seen[d.Chunk().Ordinal] = true
 			b.settle(d, job.Verdict{Kind: job.VerdictDone})
+		}
+		<-published
+		if late == 0 {
+			t.Error("no chunk arrived at a cancelled pull: nothing was tested")
 		}
 		b.backlog("j", 0, 0)
 	})
 }
 
-func (b *bundle) backlogAtLeast(id string, n uint64) {
-	b.t.Helper()
-	eventually(b.t, func() error {
-		q, f, err := b.q.Backlog(ctx(b.t), id)
-		if err == nil && q+f < n {
-			err = fmt.Errorf("backlog of %d+%d", q, f)
+func TestNextReturnsSoonWhenItsContextEnds(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 100, Lease: 20 * time.Second})
+		cancelled := func(before func()) time.Duration {
+			t.Helper()
+			c, cancel := context.WithCancelCause(ctx(t))
+			got := make(chan error, 1)
+			go func() {
+				_, err := p.Next(c, 10*time.Second)
+				got <- err
+			}()
+			b.pullsWaiting("j", 1)
+			before()
+			start := time.Now()
+			cancel(job.ErrDraining)
+			want(t, <-got, job.ErrDraining)
+			return time.Since(start)
 		}
-		return err
+		// The pull that waits at the server is awaited.
+		if took := cancelled(func() {}); took > 1400*time.Millisecond {
+			t.Errorf("returned after %v", took)
+		}
+		// Nobody is there to answer for it.
+		down := func() {
+			b.server.Stop()
+			eventually(t, func() error {
+				if b.q.ServerVersion() != "" {
+					return errors.New("still connected")
+				}
+				return nil
+			})
+		}
+		if took := cancelled(down); took > 300*time.Millisecond {
+			t.Errorf("returned after %v without a server", took)
+		}
+	})
+}
+
+func TestAChunkThatComesToADrainingWorkerIsExcused(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 100, Lease: 20 * time.Second})
+		c, cancel := context.WithCancel(ctx(t))
+		got := make(chan *queue.Delivery, 1)
+		go func() {
+			d, err := p.Next(c, 10*time.Second)
+			if err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			got <- d
+		}()
+		b.pullsWaiting("j", 1)
+		b.publish("j", 1)
+		cancel()
+		d := <-got
+		if d == nil { // the pull was between two slices
+			if d = b.next(p); d.Attempt() != 1 {
+				t.Errorf("attempt %d", d.Attempt())
+			}
+			return
+		}
+		if err := d.Settle(c, job.Verdict{Kind: job.VerdictDraining}); err != nil {
+			t.Fatal(err)
+		}
+		d = b.next(p)
+		if n, err := d.Excused(ctx(t)); n != 1 || d.Attempt() != 2 || err != nil {
+			t.Errorf("attempt %d, excused %d, %v", d.Attempt(), n, err)
+		}
 	})
 }
 
