@@ -90,6 +90,7 @@ const (
 	codeWrongPassword        = 193
 	codeRequiredPassword     = 194
 	codeNoCommonType         = 386
+	codeAccessDenied         = 497
 	codeAuthenticationFailed = 516
 )
 

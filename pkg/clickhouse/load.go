@@ -82,8 +82,9 @@ var optional = map[string]string{
 	"throw_on_max_partitions_per_insert_block": "0",
 }
 
+// optionalSettings are all whose presence matters.
 func optionalSettings() []string {
-	var names []string
+	names := []string{lightweightMode}
 	for name := range optional {
 		names = append(names, name)
 	}

@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -23,12 +22,23 @@ func (c *Client) Query(ctx context.Context, sql, format string, w io.Writer) err
 	if format == "" {
 		format = "TabSeparated"
 	}
+	err := c.stream(ctx, what, c.end.database, query, format, w)
+	var written *writeError
+	if errors.As(err, &written) {
+		return written
+	}
+	return syntax(what, err, query, 0)
+}
+
+// stream is Query in a database, which may be "".
+func (c *Client) stream(ctx context.Context, what, database, query, format string, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ctx = ch.Context(ctx, ch.WithSettings(ch.Settings{
-		"database": c.end.database,
-		"cancel_http_readonly_queries_on_client_close": 1,
-	}))
+	settings := ch.Settings{"cancel_http_readonly_queries_on_client_close": 1}
+	if database != "" {
+		settings["database"] = database
+	}
+	ctx = ch.Context(ctx, ch.WithSettings(settings))
 	var failed error // of w
 	err := c.call(ctx, what, func() error {
 		stream, err := c.conn.QueryFormat(ctx, format, query)
@@ -42,10 +52,16 @@ func (c *Client) Query(ctx context.Context, sql, format string, w io.Writer) err
 		return errors.Join(err, stream.Close())
 	})
 	if failed != nil {
-		return fmt.Errorf("writing the result: %w", failed)
+		return &writeError{failed}
 	}
-	return syntax(what, err, query, 0)
+	return err
 }
+
+// writeError is the error of the writer that a result goes to.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return "writing the result: " + e.err.Error() }
+func (e *writeError) Unwrap() error { return e.err }
 
 // watched remembers the error of a writer, to tell it from the server's.
 type watched struct {

@@ -160,6 +160,18 @@ func hasWord(sql, word string) bool {
 	return false
 }
 
+// hasProjection reports whether the text of a CREATE TABLE, as the server
+// writes it, declares a projection. Names of columns are quoted there.
+func hasProjection(create string) bool {
+	all := tokens(create)
+	for i, t := range all {
+		if i > 0 && t.depth == 1 && t.is("PROJECTION") && (all[i-1].text == "," || all[i-1].text == "(") {
+			return true
+		}
+	}
+	return false
+}
+
 // engineOf returns the word after ENGINE [=], or "".
 func engineOf(sql string) string {
 	all := tokens(sql)

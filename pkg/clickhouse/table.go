@@ -68,6 +68,11 @@ type TableInfo struct {
 	DedupWindow uint64
 	Replicated  bool   // a Replicated or Shared engine: the window is shared by the replicas
 	UUID        string // changes when the table is dropped and made again
+	// Views are the materialized views that are fed by inserts into the
+	// table, those of its own and not those of the tables they fill.
+	Views []Table
+	// Projections is true when parts of the table have projections.
+	Projections bool
 }
 
 // HasProvenance reports whether rows of the table can say which chunk they
@@ -120,12 +125,12 @@ func (c *Client) Describe(ctx context.Context, t Table) (TableInfo, error) {
 	t = c.qualify(t)
 	what := "describing table " + t.String()
 	info := TableInfo{Table: t}
-	var full string
+	var full, create string
 	found := false
-	err := c.rows(ctx, what, `SELECT engine, engine_full, sorting_key, partition_key, toString(uuid)
+	err := c.rows(ctx, what, `SELECT engine, engine_full, create_table_query, sorting_key, partition_key, toString(uuid)
 FROM system.tables WHERE database = `+quoteString(t.Database)+` AND name = `+quoteString(t.Name), func(scan scanner) error {
 		found = true
-		return scan(&info.Engine, &full, &info.SortingKey, &info.PartitionKey, &info.UUID)
+		return scan(&info.Engine, &full, &create, &info.SortingKey, &info.PartitionKey, &info.UUID)
 	})
 	if err != nil {
 		return TableInfo{}, err
@@ -134,6 +139,10 @@ FROM system.tables WHERE database = `+quoteString(t.Database)+` AND name = `+quo
 		return TableInfo{}, job.WithClass(fmt.Errorf("%s: %w", what, ErrNoTable), job.Permanent)
 	}
 	info.Replicated = replicated(info.Engine)
+	info.Projections = hasProjection(create)
+	if info.Views, _, err = c.views(ctx, what, t); err != nil {
+		return TableInfo{}, err
+	}
 	err = c.rows(ctx, what, `SELECT name, type, default_kind FROM system.columns
 WHERE database = `+quoteString(t.Database)+` AND table = `+quoteString(t.Name)+` ORDER BY position`, func(scan scanner) error {
 		var col Column

@@ -132,19 +132,7 @@ func (c *Client) windowOf(info TableInfo, view Table) error {
 // behindViews checks the tables that materialized views fill from t, and those
 // that views fill from them.
 func (c *Client) behindViews(ctx context.Context, what string, t Table, seen map[Table]bool) (wrong []error, err error) {
-	var views, targets []Table
-	err = c.rows(ctx, what, `SELECT v.database, v.name, toString(v.uuid), v.create_table_query FROM system.tables AS v
-WHERE v.engine = 'MaterializedView' AND (v.database, v.name) IN
-(SELECT d, n FROM system.tables ARRAY JOIN dependencies_database AS d, dependencies_table AS n
- WHERE database = `+quoteString(t.Database)+` AND name = `+quoteString(t.Name)+`)`, func(scan scanner) error {
-		var view Table
-		var uuid, create string
-		if err := scan(&view.Database, &view.Name, &uuid, &create); err != nil {
-			return err
-		}
-		views, targets = append(views, view), append(targets, filledBy(view, uuid, create))
-		return nil
-	})
+	views, targets, err := c.views(ctx, what, t)
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +161,42 @@ WHERE v.engine = 'MaterializedView' AND (v.database, v.name) IN
 		wrong = append(wrong, more...)
 	}
 	return wrong, nil
+}
+
+// views lists the materialized views that an insert into t feeds, and the
+// tables they fill.
+func (c *Client) views(ctx context.Context, what string, t Table) (views, targets []Table, err error) {
+	err = c.rows(ctx, what, `SELECT v.database, v.name, toString(v.uuid), v.create_table_query FROM system.tables AS v
+WHERE v.engine = 'MaterializedView' AND (v.database, v.name) IN
+(SELECT d, n FROM system.tables ARRAY JOIN dependencies_database AS d, dependencies_table AS n
+ WHERE database = `+quoteString(t.Database)+` AND name = `+quoteString(t.Name)+`)
+ORDER BY v.database, v.name`, func(scan scanner) error {
+		var view Table
+		var uuid, create string
+		if err := scan(&view.Database, &view.Name, &uuid, &create); err != nil {
+			return err
+		}
+		if !refreshed(create) {
+			views, targets = append(views, view), append(targets, filledBy(view, uuid, create))
+		}
+		return nil
+	})
+	return views, targets, err
+}
+
+// refreshed reports whether a materialized view is filled by a schedule, and
+// not by inserts.
+func refreshed(create string) bool {
+	for _, tok := range tokens(create) {
+		switch {
+		case tok.depth > 0:
+		case tok.is("AS"):
+			return false // its SELECT
+		case tok.is("REFRESH"):
+			return true
+		}
+	}
+	return false
 }
 
 // filledBy is the table that a materialized view fills: the one after TO, or
