@@ -113,6 +113,7 @@ func (d *Delivery) Hold(ctx context.Context) (context.Context, *Lease) {
 //
 //	Done       +ACK, repeated until the server has answered or ctx ends
 //	Dead       +TERM with the reason, likewise; write the dead letter first
+//	Stale      +TERM with the reason, likewise; a closed job is success
 //	Retry      -NAK with the delay After (1s when it is 0)
 //	SlowDown   likewise, and the attempt is excused, see Excused
 //	Draining   -NAK: delivered to another at once, and the attempt is excused
@@ -138,12 +139,16 @@ func (d *Delivery) Settle(ctx context.Context, v job.Verdict) error {
 	switch v.Kind {
 	case job.VerdictDone:
 		return q.answered(ctx, what, d.reply, wordAck, streamWork, consumer)
-	case job.VerdictDead:
-		reason := "dead"
+	case job.VerdictDead, job.VerdictStale:
+		reason := v.Kind.String()
 		if v.Err != nil {
 			reason = v.Err.Error()
 		}
-		return q.answered(ctx, what, d.reply, ackTerm(reason), streamWork, consumer)
+		err := q.answered(ctx, what, d.reply, ackTerm(reason), streamWork, consumer)
+		if v.Kind == job.VerdictStale && errors.Is(err, ErrNotFound) {
+			return nil // out of the queue is what was wanted
+		}
+		return err
 	case job.VerdictRetry, job.VerdictSlowDown:
 		if v.Kind == job.VerdictSlowDown {
 			d.excuse(ctx)

@@ -210,10 +210,11 @@ func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait
 //
 // When ctx ends the pull is awaited all the same. A server forgets a pull when
 // nobody listens to its inbox any more, but what it has chosen for the pull and
-// not sent yet goes nowhere then, and is nobody's until its lease is over: one
-// of ten pulls that were called back while chunks arrived lost one so, on a
-// server that syncs each write, and nothing tells us. The end of a pull's time
-// comes in order after all that was chosen for it.
+// not sent yet counts as delivered then: it comes again as a second attempt, at
+// once when the server has noticed, else when its lease is over. On a server
+// that syncs each write this happened to one of ten pulls that were called back
+// while chunks arrived. The end of a pull's time comes in order after all that
+// was chosen for it.
 //
 // A pulse above 0 is how often to look at the clock while waiting. The message
 // does not say when it was delivered, and a process that was stopped finds it

@@ -109,6 +109,45 @@ func TestEachVerdictHasItsAcknowledgement(t *testing.T) {
 	})
 }
 
+func TestAStaleChunkIsTakenOut(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: 20 * time.Second})
+		said := b.wire("j")
+		b.publish("j", 4)
+		first, second, third, fourth := b.next(p), b.next(p), b.next(p), b.next(p)
+		b.settle(first, job.Verdict{Kind: job.VerdictStale, Err: job.ErrCancelled})
+		if w := said(); w != "+TERM job was cancelled" {
+			t.Errorf("stale says %q", w)
+		}
+		b.settle(second, job.Verdict{Kind: job.VerdictStale})
+		if w := said(); w != "+TERM stale" {
+			t.Errorf("stale without a reason says %q", w)
+		}
+		b.backlog("j", 0, 2)
+		if n, err := b.q.CountDead(ctx(t), "j"); n != 0 || err != nil {
+			t.Errorf("%d dead letters, %v", n, err)
+		}
+
+		// Repeated until it is answered.
+		b.server.Stop()
+		answer := make(chan error, 1)
+		go func() { answer <- third.Settle(ctx(t), job.Verdict{Kind: job.VerdictStale}) }()
+		if err := b.server.Start(ctx(t)); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-answer; err != nil {
+			t.Fatal(err)
+		}
+		b.backlog("j", 0, 1)
+
+		// The usual end of a cancelled job: its queue is gone already.
+		if err := b.q.CloseJob(ctx(t), "j"); err != nil {
+			t.Fatal(err)
+		}
+		b.settle(fourth, job.Verdict{Kind: job.VerdictStale, Err: job.ErrCancelled})
+	})
+}
+
 func TestSlowDownAndDrainingDoNotCountAsAttempts(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bundle) {
 		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: 10 * time.Second})
