@@ -28,6 +28,7 @@ type format struct {
 	header  int    // lines of header: 1 names, 2 names and types
 	magic   string // what every file of the format begins with
 	columns bool   // the file names its columns, and some may be left out
+	binary  bool   // it is no text
 }
 
 // splits reports whether a plain file of the format is cut into ranges.
@@ -54,17 +55,17 @@ var knownFormats = func() []format {
 		{name: "LineAsString", family: lines},
 		{name: "Regexp", family: lines},
 		{name: "TSKV", family: tsv},
-		{name: "Parquet", family: parquet, magic: "PAR1", columns: true},
-		{name: "Arrow", family: whole, magic: "ARROW1", columns: true},
-		{name: "ArrowStream", family: whole, columns: true},
-		{name: "ORC", family: whole, magic: "ORC", columns: true},
-		{name: "Avro", family: whole, magic: "Obj\x01", columns: true},
-		{name: "Native", family: whole, columns: true},
-		{name: "RowBinary", family: whole},
-		{name: "RowBinaryWithNames", family: whole},
-		{name: "RowBinaryWithNamesAndTypes", family: whole},
-		{name: "BSONEachRow", family: whole},
-		{name: "MsgPack", family: whole},
+		{name: "Parquet", family: parquet, magic: "PAR1", columns: true, binary: true},
+		{name: "Arrow", family: whole, magic: "ARROW1", columns: true, binary: true},
+		{name: "ArrowStream", family: whole, columns: true, binary: true},
+		{name: "ORC", family: whole, magic: "ORC", columns: true, binary: true},
+		{name: "Avro", family: whole, magic: "Obj\x01", columns: true, binary: true},
+		{name: "Native", family: whole, columns: true, binary: true},
+		{name: "RowBinary", family: whole, binary: true},
+		{name: "RowBinaryWithNames", family: whole, binary: true},
+		{name: "RowBinaryWithNamesAndTypes", family: whole, binary: true},
+		{name: "BSONEachRow", family: whole, binary: true},
+		{name: "MsgPack", family: whole, binary: true},
 		{name: "JSON", family: whole},
 		{name: "JSONCompact", family: whole},
 		{name: "JSONColumns", family: whole},
@@ -76,8 +77,8 @@ var knownFormats = func() []format {
 		{name: "CustomSeparatedWithNamesAndTypes", family: whole},
 		{name: "Values", family: whole},
 		{name: "MySQLDump", family: whole},
-		{name: "Npy", family: whole, magic: "\x93NUMPY"},
-		{name: "RawBLOB", family: whole},
+		{name: "Npy", family: whole, magic: "\x93NUMPY", binary: true},
+		{name: "RawBLOB", family: whole, binary: true},
 	}
 	for _, f := range []format{
 		{name: "CSV", family: csv},

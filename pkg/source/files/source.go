@@ -101,12 +101,8 @@ func (s *Source) settle(f *file) error {
 		return fmt.Errorf("looking at %s: %w", f.path, err)
 	}
 	f.info, f.size, f.mtime = info, info.Size(), info.ModTime().UnixNano()
-	f.format, f.comp, err = formatOfPath(f.path, s.cfg.Compression)
-	switch {
-	case s.format != nil:
-		f.format = *s.format
-	case err != nil:
-		return permanent("%s: %w: write format: CSV or another one", f.path, err)
+	if f.format, f.comp, err = s.formatOf(f.path); err != nil {
+		return err
 	}
 	if f.size == 0 {
 		return nil
