@@ -73,13 +73,17 @@ func (b bucket) put(ctx context.Context, what, key string, value []byte, rev Rev
 }
 
 // purge removes the key and leaves a marker for the watchers, which goes too.
-func (b bucket) purge(ctx context.Context, what, key string) error {
+// A rev other than 0 is the revision that the key must have.
+func (b bucket) purge(ctx context.Context, what, key string, rev Revision) error {
 	h := nats.Header{}
 	h.Set(headerOperation, operationPurge)
 	h.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
-	_, err := b.q.write(ctx, what, write{
-		stream: b.stream(), subject: b.subject(key), header: h, ttl: markerTTL,
-	})
+	w := write{stream: b.stream(), subject: b.subject(key), header: h, ttl: markerTTL}
+	if rev != 0 {
+		expect := uint64(rev)
+		w.expect = &expect
+	}
+	_, err := b.q.write(ctx, what, w)
 	return err
 }
 

@@ -23,6 +23,7 @@
 //	write.go        the one way to write when the outcome may stay unknown
 //	follow.go       the one way to read a subject from its start and on
 //	bucket.go       keys and values on streams
+//	lead.go         one coordinator of several does the work
 //
 // # What may be relied on
 //

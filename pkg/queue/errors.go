@@ -42,6 +42,9 @@ var (
 	ErrDenied = errors.New("refused by NATS")
 	// ErrSettled: the delivery had its acknowledgement already.
 	ErrSettled = errors.New("delivery is settled already")
+	// ErrLeadLost: another leads, or NATS could not be told in time that we do.
+	// The cancellation cause of Leadership.Context.
+	ErrLeadLost = errors.New("lead lost")
 	// ErrStop, returned by the function given to Results, Attempts or
 	// FollowDead, ends the reading; the call then returns nil.
 	ErrStop = errors.New("stop following")
@@ -194,7 +197,7 @@ func explain(what string, err error) error {
 func ours(err error) bool {
 	for _, e := range []error{
 		ErrUnavailable, ErrNotFound, ErrExists, ErrConflict, ErrFull, ErrEmpty, ErrTooLarge,
-		ErrInvalid, ErrTopology, ErrDenied, ErrSettled, ErrStop,
+		ErrInvalid, ErrTopology, ErrDenied, ErrSettled, ErrStop, ErrLeadLost,
 	} {
 		if errors.Is(err, e) {
 			return true

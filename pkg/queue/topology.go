@@ -23,7 +23,7 @@ const (
 
 	bucketJobs    = "dray_jobs"    // job records
 	bucketWorkers = "dray_workers" // heartbeats
-	bucketLeases  = "dray_leases"  // source leases and the coordinator's
+	bucketLeases  = "dray_leases"  // who leads what, see Lead
 	bucketState   = "dray_state"   // watermarks, schedules, attempts that do not count
 )
 
@@ -165,7 +165,7 @@ func (c Config) topology() []jetstream.StreamConfig {
 		jobs, work, results, dead, events,
 		bucket(bucketJobs, "Drayage: job records", c.JobsMaxBytes),
 		bucket(bucketWorkers, "Drayage: workers, by heartbeat", 16<<20),
-		bucket(bucketLeases, "Drayage: source leases", 16<<20),
+		bucket(bucketLeases, "Drayage: who leads", 16<<20),
 		bucket(bucketState, "Drayage: watermarks, schedules, excused attempts", 64<<20),
 	}
 }

@@ -74,7 +74,7 @@ func (q *Queue) Farewell(ctx context.Context, workerID string) error {
 	q.mu.Lock()
 	delete(q.beats, key)
 	q.mu.Unlock()
-	return q.bucket(bucketWorkers).purge(ctx, "farewell of worker "+workerID, key)
+	return q.bucket(bucketWorkers).purge(ctx, "farewell of worker "+workerID, key, 0)
 }
 
 // Workers returns the workers that beat within the last Config.WorkerTTL, by id.
