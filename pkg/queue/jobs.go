@@ -25,7 +25,9 @@ func (q *Queue) CreateJob(ctx context.Context, j job.Job) (Revision, error) {
 // UpdateJob replaces the record if it still has the revision rev, the one that
 // Job, WatchJobs, CreateJob or UpdateJob gave. ErrConflict: it has not; read
 // it again and decide again. Repeated until answered or ctx ends, and a
-// conflict with our own earlier try is recognised as success.
+// conflict with our own earlier try is recognised as success, unless another
+// has written on top of it since: the record is then not as this call left it,
+// which is what ErrConflict says.
 //
 // The record of a job in a terminal state goes away Config.JobRetention after
 // its last update.
@@ -34,6 +36,43 @@ func (q *Queue) UpdateJob(ctx context.Context, j job.Job, rev Revision) (Revisio
 		return 0, invalid("update job %.140q without a revision", j.ID)
 	}
 	return q.putJob(ctx, "update job "+j.ID, j, rev)
+}
+
+// maxEdits bounds how often EditJob starts again.
+const maxEdits = 20
+
+// EditJob reads the record of a job, has edit change it, and writes it if
+// nobody else did meanwhile; else all of that again, a bounded number of times
+// until ErrConflict. It returns the record as written. An error of edit ends it
+// and nothing is written. It writes also when edit changes nothing, which is
+// what proves that the record was the last one: reads may be a moment old.
+//
+// So edit may run several times, each time on the record as it is then, and it
+// must decide anew: a record may hold its own change already, when that was
+// written, the answer was lost, and another has written since.
+func (q *Queue) EditJob(ctx context.Context, id string, edit func(*job.Job) error) (job.Job, error) {
+	for attempt := 1; ; attempt++ {
+		j, rev, err := q.Job(ctx, id)
+		if err != nil {
+			return job.Job{}, err
+		}
+		if err := edit(&j); err != nil {
+			return job.Job{}, err
+		}
+		if j.ID != id {
+			return job.Job{}, invalid("edit job %s: renamed to %.140q", id, j.ID)
+		}
+		_, err = q.UpdateJob(ctx, j, rev)
+		if err == nil {
+			return j, nil
+		}
+		if !errors.Is(err, ErrConflict) || attempt == maxEdits {
+			return job.Job{}, err
+		}
+		if !q.pause(ctx, min(attempt, 4)) { // a replica may need a moment
+			return job.Job{}, ended(ctx, "edit job "+id, err)
+		}
+	}
 }
 
 func (q *Queue) putJob(ctx context.Context, what string, j job.Job, rev Revision) (Revision, error) {
@@ -175,5 +214,5 @@ func (q *Queue) DeleteJob(ctx context.Context, id string) error {
 	if err := checkJobID(id); err != nil {
 		return err
 	}
-	return q.bucket(bucketJobs).purge(ctx, "delete job "+id, id)
+	return q.bucket(bucketJobs).purge(ctx, "delete job "+id, id, 0)
 }

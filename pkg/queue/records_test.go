@@ -99,6 +99,58 @@ func TestJobRecordsAreCompareAndSet(t *testing.T) {
 	})
 }
 
+func TestEditJobRepeatsUntilNobodyWasInBetween(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		if _, err := b.q.CreateJob(ctx(t), job.Job{ID: "j", State: job.Running}); err != nil {
+			t.Fatal(err)
+		}
+		const editors, edits = 4, 5
+		var wg sync.WaitGroup
+		for range editors {
+			q := b.connect()
+			wg.Go(func() {
+				for range edits {
+					j, err := q.EditJob(ctx(t), "j", func(j *job.Job) error { j.Repairs++; return nil })
+					if err != nil || j.Repairs == 0 {
+						t.Errorf("%+v, %v", j, err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		j, rev, err := b.q.Job(ctx(t), "j")
+		if err != nil || j.Repairs != editors*edits {
+			t.Errorf("%d edits of %d, %v", j.Repairs, editors*edits, err)
+		}
+
+		// The edit says no: nothing is written.
+		no := errors.New("it has ended")
+		_, err = b.q.EditJob(ctx(t), "j", func(j *job.Job) error { j.State = job.Done; return no })
+		want(t, err, no)
+		if j, now, err := b.q.Job(ctx(t), "j"); err != nil || now != rev || j.State != job.Running {
+			t.Errorf("%+v at %d, %v", j, now, err)
+		}
+		_, err = b.q.EditJob(ctx(t), "nobody", func(*job.Job) error { return nil })
+		want(t, err, queue.ErrNotFound)
+		_, err = b.q.EditJob(ctx(t), "j", func(j *job.Job) error { j.ID = "k"; return nil })
+		want(t, err, queue.ErrInvalid)
+
+		// Somebody is always in between: it gives up.
+		c, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		runs := 0
+		_, err = b.q.EditJob(c, "j", func(*job.Job) error {
+			runs++
+			_, err := b.q.EditJob(c, "j", func(*job.Job) error { return nil })
+			return err
+		})
+		want(t, err, queue.ErrConflict)
+		if runs < 5 || runs > 50 {
+			t.Errorf("gave up after %d", runs)
+		}
+	})
+}
+
 func TestJobsOfAnEmptyBucket(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bundle) {
 		jobs, err := b.q.Jobs(ctx(t))

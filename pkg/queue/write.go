@@ -61,6 +61,7 @@ func (q *Queue) write(ctx context.Context, what string, w write) (uint64, error)
 	}
 
 	unsure := false
+	var refusedAt time.Time // first
 	for attempt := 1; ; attempt++ {
 		if ctx.Err() != nil {
 			return 0, ended(ctx, what, nil)
@@ -79,7 +80,10 @@ func (q *Queue) write(ctx context.Context, what string, w write) (uint64, error)
 		}
 		refused := code == codeStoreFailed || code == codeWrongLastSeq || code == codeWrongLastSeqAtomic
 		if refused {
-			seq, retry, rerr := q.refused(ctx, w, err, id, unsure)
+			if refusedAt.IsZero() {
+				refusedAt = time.Now()
+			}
+			seq, retry, rerr := q.refused(ctx, w, err, id, unsure, time.Since(refusedAt) < tryTimeout)
 			if rerr == nil && !retry {
 				return seq, nil
 			}
@@ -100,8 +104,10 @@ func (q *Queue) write(ctx context.Context, what string, w write) (uint64, error)
 }
 
 // refused looks at the stream to learn why it refused: by what is there, not
-// by the text of the refusal.
-func (q *Queue) refused(ctx context.Context, w write, cause error, id string, unsure bool) (seq uint64, retry bool, err error) {
+// by the text of the refusal. A replica may answer that has not heard of what is
+// in the way: while patient, the write is tried again until what is seen
+// explains the refusal.
+func (q *Queue) refused(ctx context.Context, w write, cause error, id string, unsure, patient bool) (seq uint64, retry bool, err error) {
 	stored, err := q.last(ctx, w.stream, w.subject)
 	switch {
 	case err != nil && !errors.Is(err, ErrNotFound):
@@ -113,6 +119,11 @@ func (q *Queue) refused(ctx context.Context, w write, cause error, id string, un
 	}
 	there := err == nil
 	if codeOf(cause) != codeStoreFailed { // compare-and-set
+		// Else it is as expected, or older: on its way through the replicas,
+		// and it may well be ours.
+		if explained := there && stored.Sequence > *w.expect; !explained && patient {
+			return 0, true, job.WithClass(fmt.Errorf("%w: %w", ErrUnavailable, cause), job.Retry)
+		}
 		if *w.expect == 0 && there {
 			return 0, false, job.WithClass(fmt.Errorf("%w: %w", ErrExists, cause), job.Retry)
 		}
