@@ -1,9 +1,7 @@
 package queue
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -54,6 +52,7 @@ const defaultRetryDelay = time.Second
 type Delivery struct {
 	p        *Puller
 	chunk    job.Chunk
+	hedge    bool
 	attempt  int
 	reply    string // where acknowledgements go
 	deadline time.Time
@@ -69,13 +68,9 @@ func newDelivery(p *Puller, msg *nats.Msg, after time.Time) (*Delivery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reply subject: %w", err)
 	}
-	d := &Delivery{p: p, attempt: int(meta.NumDelivered), reply: msg.Reply}
-	dec := json.NewDecoder(bytes.NewReader(msg.Data))
-	if err := dec.Decode(&d.chunk); err != nil {
-		return nil, fmt.Errorf("descriptor: %w", err)
-	}
-	if want := "dray.work." + p.id + "." + strconv.FormatUint(d.chunk.Ordinal, 10); d.chunk.Job != p.id || msg.Subject != want {
-		return nil, fmt.Errorf("descriptor of chunk %.140q/%d under subject %s", d.chunk.Job, d.chunk.Ordinal, msg.Subject)
+	d := &Delivery{p: p, hedge: strings.HasSuffix(msg.Subject, hedgeSuffix), attempt: int(meta.NumDelivered), reply: msg.Reply}
+	if d.chunk, err = readChunk(msg.Data, msg.Subject, p.id); err != nil {
+		return nil, err
 	}
 	// The server's lease runs from its delivery, which was not before after.
 	d.deadline = after.Add(leaseTime(p.lease))
@@ -85,9 +80,23 @@ func newDelivery(p *Puller, msg *nats.Msg, after time.Time) (*Delivery, error) {
 // Chunk is what to do.
 func (d *Delivery) Chunk() job.Chunk { return d.chunk }
 
-// Attempt is the number of this delivery, from 1. NATS counts every delivery,
-// those too that ended in SlowDown or Draining (see Excused) or with a killed
-// worker.
+func (d *Delivery) name() string {
+	noun := "chunk "
+	if d.hedge {
+		noun = "hedge of chunk "
+	}
+	return noun + d.chunk.Job + "/" + strconv.FormatUint(d.chunk.Ordinal, 10)
+}
+
+// Hedge reports whether this is a second go at a chunk that another worker has,
+// see Queue.Hedge. A hedge has attempts and excuses of its own. The chunk's fate
+// is not the hedge's: a worker whose hedge fails writes no dead letter and
+// reports nothing to be retried, it settles the hedge as Stale.
+func (d *Delivery) Hedge() bool { return d.hedge }
+
+// Attempt is the number of this delivery, from 1. NATS counts every delivery of
+// this message, those too that ended in SlowDown or Draining (see Excused) or
+// with a killed worker.
 func (d *Delivery) Attempt() int { return d.attempt }
 
 // Lease is the length of the lease, the consumer's AckWait.
@@ -128,7 +137,7 @@ func (d *Delivery) Settle(ctx context.Context, v job.Verdict) error {
 	settled, lease := d.settled, d.lease
 	d.settled = true
 	d.mu.Unlock()
-	what := fmt.Sprintf("settle chunk %s/%d as %s", d.chunk.Job, d.chunk.Ordinal, v.Kind)
+	what := fmt.Sprintf("settle %s as %s", d.name(), v.Kind)
 	if settled {
 		return fmt.Errorf("%s: %w", what, ErrSettled)
 	}
@@ -143,6 +152,9 @@ func (d *Delivery) Settle(ctx context.Context, v job.Verdict) error {
 		reason := v.Kind.String()
 		if v.Err != nil {
 			reason = v.Err.Error()
+		}
+		if d.hedge {
+			reason = "hedge: " + reason
 		}
 		err := q.answered(ctx, what, d.reply, ackTerm(reason), streamWork, consumer)
 		if v.Kind == job.VerdictStale && errors.Is(err, ErrNotFound) {

@@ -12,6 +12,7 @@
 //	jobs.go         job records: compare-and-set, list, watch
 //	submissions.go  requests for jobs, a work queue
 //	work.go         chunks and the consumer of each job
+//	hedge.go        a second message of a chunk that takes long
 //	puller.go       one message for one free slot
 //	delivery.go     from a verdict to the one acknowledgement
 //	lease.go        how long a delivery is ours

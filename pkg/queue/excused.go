@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"strconv"
 	"time"
-
-	"drayage/pkg/job"
 )
 
 // NATS counts deliveries and nothing else, so a chunk that met an overloaded
@@ -25,8 +23,13 @@ const (
 	excuseTimeout = 2 * time.Second
 )
 
-func excusedKey(c job.Chunk) string {
-	return "excused." + c.Job + "." + strconv.FormatUint(c.Ordinal, 10) + "." + strconv.FormatUint(uint64(c.Generation), 10)
+func (d *Delivery) excusedKey() string {
+	c := d.chunk
+	key := "excused." + c.Job + "." + strconv.FormatUint(c.Ordinal, 10) + "." + strconv.FormatUint(uint64(c.Generation), 10)
+	if d.hedge { // another message, with deliveries of its own
+		key += hedgeSuffix
+	}
+	return key
 }
 
 // Excused is how many earlier deliveries of this chunk do not count as
@@ -39,13 +42,13 @@ func (d *Delivery) Excused(ctx context.Context) (int, error) {
 	}
 	n, _, err := d.excused(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("excused attempts of chunk %s/%d: %w", d.chunk.Job, d.chunk.Ordinal, err)
+		return 0, fmt.Errorf("excused attempts of %s: %w", d.name(), err)
 	}
 	return min(n, d.attempt-1), nil
 }
 
 func (d *Delivery) excused(ctx context.Context) (int, Revision, error) {
-	data, rev, err := d.p.q.bucket(bucketState).get(ctx, excusedKey(d.chunk))
+	data, rev, err := d.p.q.bucket(bucketState).get(ctx, d.excusedKey())
 	if errors.Is(err, ErrNotFound) {
 		return 0, 0, nil
 	}
@@ -77,7 +80,7 @@ func (d *Delivery) excuse(ctx context.Context) {
 		if n, rev, err = d.excused(ctx); err != nil {
 			break
 		}
-		_, err = q.bucket(bucketState).put(ctx, "excuse an attempt", excusedKey(d.chunk), []byte(strconv.Itoa(n+1)), rev, excusedTTL)
+		_, err = q.bucket(bucketState).put(ctx, "excuse an attempt", d.excusedKey(), []byte(strconv.Itoa(n+1)), rev, excusedTTL)
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrExists) {
 			break
 		}

@@ -69,7 +69,7 @@ func (q *Queue) EditJob(ctx context.Context, id string, edit func(*job.Job) erro
 		if !errors.Is(err, ErrConflict) || attempt == maxEdits {
 			return job.Job{}, err
 		}
-		if !q.pause(ctx, min(attempt, 4)) { // a replica may need a moment
+		if !q.pause(ctx, min(attempt, 3)) { // a replica may need a moment
 			return job.Job{}, ended(ctx, "edit job "+id, err)
 		}
 	}

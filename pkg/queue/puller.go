@@ -106,7 +106,8 @@ func (p *Puller) Next(ctx context.Context, wait time.Duration) (*Delivery, error
 // leaves a dead letter, so that the job still ends and says why.
 func (p *Puller) bury(ctx context.Context, msg *nats.Msg, why error) error {
 	p.q.cfg.Log.Error().Err(why).Str("subject", msg.Subject).Msg("not a chunk, dead-lettered")
-	// The subject is what the register and the count go by.
+	// The subject is what the register and the count go by. A hedge's does not
+	// end in a number: the chunk it is of has its own message, and its own end.
 	token := msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:]
 	if ordinal, err := strconv.ParseUint(token, 10, 64); err == nil {
 		raw, _ := json.Marshal(string(msg.Data[:min(len(msg.Data), 256)])) // a string always encodes

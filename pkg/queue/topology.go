@@ -75,6 +75,13 @@ func workSubject(jobID string, ordinal uint64) string {
 	return "dray.work." + jobID + "." + strconv.FormatUint(ordinal, 10)
 }
 
+// hedgeSuffix makes the subject of a chunk's hedge from that of the chunk.
+const hedgeSuffix = ".hedge"
+
+func hedgeSubject(jobID string, ordinal uint64) string {
+	return workSubject(jobID, ordinal) + hedgeSuffix
+}
+
 func registerSubject(kind, jobID string, ordinal uint64, generation uint32) string {
 	return "dray." + kind + "." + jobID + "." + strconv.FormatUint(ordinal, 10) + "." + strconv.FormatUint(uint64(generation), 10)
 }

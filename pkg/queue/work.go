@@ -1,9 +1,7 @@
 package queue
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -22,24 +20,7 @@ import (
 // A chunk that was done can be queued again: the register frees its subject
 // with the acknowledgement. Workers look for its result first.
 func (q *Queue) PublishChunk(ctx context.Context, c job.Chunk) error {
-	if err := checkJobID(c.Job); err != nil {
-		return err
-	}
-	what := fmt.Sprintf("queue chunk %s/%d", c.Job, c.Ordinal)
-	data, err := json.Marshal(c)
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, invalid("%v", err))
-	}
-	if len(data) > job.MaxDescriptor {
-		return job.WithClass(fmt.Errorf("%s: %w: descriptor of %d bytes, at most %d", what, ErrTooLarge, len(data), job.MaxDescriptor), job.Permanent)
-	}
-	_, err = q.write(ctx, what, write{
-		stream: streamWork, subject: workSubject(c.Job, c.Ordinal), data: data, register: true,
-		// A twin planner writes the same bytes, so only after a try of our
-		// own with an unknown outcome does it count as ours.
-		mine: func(m *jetstream.RawStreamMsg, unsure bool) bool { return unsure && bytes.Equal(m.Data, data) },
-	})
-	return err
+	return q.publishChunk(ctx, "queue", workSubject(c.Job, c.Ordinal), c)
 }
 
 // JobQueue is how the chunks of one job are handed out.
@@ -137,8 +118,8 @@ func (q *Queue) ResumeJob(ctx context.Context, id string) error {
 	})
 }
 
-// CloseJob takes the job's queue away: pullers get ErrNotFound and queued
-// chunks are purged. Chunks being worked on are not interrupted. Stop planning
+// CloseJob takes the job's queue away: pullers get ErrNotFound, and queued
+// chunks and hedges are purged. Chunks being worked on are not interrupted. Stop planning
 // first: a chunk published afterwards stays until the next CloseJob. It is
 // idempotent.
 func (q *Queue) CloseJob(ctx context.Context, id string) error {
@@ -169,7 +150,7 @@ func (q *Queue) purge(ctx context.Context, what, stream, subject string) error {
 }
 
 // Backlog counts the job's chunks that wait for their first delivery, and
-// those delivered and not acknowledged, delayed retries included.
+// those delivered and not acknowledged, delayed retries included. Hedges count.
 // ErrNotFound when the job is not open.
 func (q *Queue) Backlog(ctx context.Context, id string) (queued, inFlight uint64, err error) {
 	if err := checkJobID(id); err != nil {
