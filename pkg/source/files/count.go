@@ -48,7 +48,7 @@ func (s *Source) Count(ctx context.Context, eng source.Querier, input json.RawMe
 		f.Close()
 		return 0, err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }() // it was only read
 	n, err := countInput(ctx, eng, in)
 	// The engine knows nothing of a change: what it says of a changed file,
 	// be it a number or an error, does not count.
