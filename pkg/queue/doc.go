@@ -13,6 +13,7 @@
 //	submissions.go  requests for jobs, a work queue
 //	work.go         chunks and the consumer of each job
 //	hedge.go        a second message of a chunk that takes long
+//	stranded.go     chunks of jobs that have ended
 //	puller.go       one message for one free slot
 //	delivery.go     from a verdict to the one acknowledgement
 //	lease.go        how long a delivery is ours
