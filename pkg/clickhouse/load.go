@@ -18,7 +18,9 @@ type Load struct {
 	// Body holds exactly one Native block; with more, a retry that is cut
 	// differently would add rows. It is read from where it stands, is never
 	// closed, and is not read any more once Load has returned: Load waits for
-	// a Read in progress, which therefore must end when the context does.
+	// a Read in progress, which therefore must end when the context does. What
+	// a Read gives when the context has ended is not sent, so that a load
+	// which was held up until then never ends well.
 	Body io.Reader
 	// Length of Body in bytes, above 0: a body that ends before it is an
 	// error and inserts nothing, and what comes after it is not read.

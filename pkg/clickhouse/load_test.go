@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -296,6 +297,63 @@ func TestLoadHonoursTheContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	wantRows(t, c, table, 0)
+}
+
+// A sender that was held up in the middle, and goes on when its time is over,
+// must not finish what somebody else may be doing by then.
+func TestLoadThatGoesOnTooLate(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{clickhouse.CompressionNone, clickhouse.CompressionLZ4, clickhouse.CompressionZSTD} {
+		c := open(t, shared.URL(), func(cfg *clickhouse.Config) { cfg.Compression = method })
+		table := target(t, c, "t")
+		body := block(t, c, 0, 0, 1000)
+		token := "late " + table.Database
+		for _, name := range []string{"cancelled", "deadline"} {
+			for _, half := range []int{len(body) / 2, len(body) - 1, 0} {
+				parent, cancel := context.WithCancelCause(t.Context())
+				ctx := &late{Context: parent}
+				g := newGate(body)
+				g.first, g.rest = bytes.NewReader(body[:half]), bytes.NewReader(body[half:])
+				l := load(table, body, token)
+				l.Body = g
+				out := make(chan error, 1)
+				go func() { out <- c.Load(ctx, l) }()
+				<-g.reached
+				if name == "cancelled" {
+					cancel(job.ErrLeaseLost)
+				} else {
+					ctx.over.Store(true)
+				}
+				close(g.on) // all the rest is there at once
+				err := <-out
+				wantClass(t, err, job.Retry)
+				if name == "cancelled" && job.Judge(ctx, err, 0).Kind != job.VerdictLeaseLost {
+					t.Errorf("got %v", err)
+				}
+				cancel(nil)
+			}
+		}
+		eventually(t, "the inserts end", func() bool {
+			return query(t, c, "SELECT count() FROM system.processes WHERE Settings['insert_deduplication_token'] = '"+token+"'") == "0"
+		})
+		wantRows(t, c, table, 0)
+		mustLoad(t, c, load(table, body, token))
+		wantRows(t, c, table, 1000)
+	}
+}
+
+// late is a context whose deadline passes without a timer that fires, as in a
+// process that was stopped and goes on.
+type late struct {
+	context.Context //nolint:containedctx // it is one
+	over            atomic.Bool
+}
+
+func (l *late) Deadline() (time.Time, bool) {
+	if l.over.Load() {
+		return time.Now().Add(-time.Second), true
+	}
+	return time.Now().Add(time.Hour), true
 }
 
 // stuck is a reader that waits for a context.

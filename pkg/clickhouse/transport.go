@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
@@ -111,7 +112,7 @@ func (s *insert) send(base *http.Transport, req *http.Request) (*http.Response, 
 // and takes as much CPU as copying (BenchmarkLoad). In return nothing that the
 // caller does to the body after Load can reach the server.
 func (s *insert) attach(req *http.Request) (stop func()) {
-	guard := &guarded{insert: s, left: s.length}
+	guard := &guarded{ctx: req.Context(), insert: s, left: s.length}
 	req.Body, req.ContentLength, req.GetBody = guard, s.length, nil
 	if s.compression == CompressionNone {
 		return guard.wait
@@ -161,40 +162,63 @@ func (s *insert) compress(to io.Writer, body io.Reader) error {
 }
 
 // guarded reads exactly the length of the body, remembers the body's own
-// error, and lets a body that ends early fail.
+// error, and lets a body that ends early fail. It gives out nothing any more
+// once the context has ended: a sender that was stopped in the middle and goes
+// on much later, when somebody else may have its work, must not finish.
 type guarded struct {
+	ctx    context.Context //nolint:containedctx // the request's, which a Read has no other way to
 	insert *insert
 	mu     sync.Mutex // held while the caller's body is read
 	left   int64
-	closed bool
+	closed error // what every further Read gives
 }
 
 func (g *guarded) Read(p []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
-		return 0, io.ErrClosedPipe
-	}
-	if g.left == 0 {
+	switch {
+	case g.closed != nil:
+		return 0, g.closed
+	case g.left == 0:
 		return 0, io.EOF
+	case ended(g.ctx) != nil:
+		return 0, g.fail(ended(g.ctx))
 	}
-	if int64(len(p)) > g.left {
-		p = p[:g.left]
+	n, err := g.insert.body.Read(p[:min(int64(len(p)), g.left)])
+	if over := ended(g.ctx); over != nil { // the Read may have taken long
+		return 0, g.fail(over)
 	}
-	n, err := g.insert.body.Read(p)
 	g.left -= int64(n)
-	if err == io.EOF { //nolint:errorlint // io.Reader's contract is the value itself
-		err = nil
-		if g.left > 0 {
-			err = fmt.Errorf("the body ended %d bytes early: %w", g.left, io.ErrUnexpectedEOF)
-		}
+	switch {
+	case err == nil:
+	case err != io.EOF: //nolint:errorlint // io.Reader's contract is the value itself
+		return n, g.fail(err)
+	case g.left > 0:
+		return n, g.fail(fmt.Errorf("the body ended %d bytes early: %w", g.left, io.ErrUnexpectedEOF))
 	}
-	if err != nil {
-		g.insert.mu.Lock()
-		g.insert.failed = err
-		g.insert.mu.Unlock()
+	return n, nil
+}
+
+// fail remembers the body's error.
+func (g *guarded) fail(err error) error {
+	g.closed = err
+	g.insert.mu.Lock()
+	defer g.insert.mu.Unlock()
+	g.insert.failed = err
+	return err
+}
+
+// ended is why the context has ended, or nil. A deadline that has passed counts
+// before its timer has fired: a process that was stopped runs on before its
+// timers do.
+func ended(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	return n, err
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // Close does not close the caller's body.
@@ -204,7 +228,7 @@ func (g *guarded) Close() error { return nil }
 func (g *guarded) wait() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.closed = true
+	g.closed = io.ErrClosedPipe
 }
 
 func (s *insert) bodyErr() error {
