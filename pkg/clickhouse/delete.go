@@ -33,10 +33,11 @@ const deleteRounds = 3
 // *ProvenanceError, and nothing was done; a deletion that the server can not
 // finish is a *MutationError; of several callers each waits for its own.
 //
-// A row that is inserted afterwards stays: stop the inserts first. The table
-// still knows the tokens of what was deleted, so that a late insert of the same
-// block adds nothing, until parts that have no other rows are merged away; a
-// block that was never inserted has left no token, and would be inserted.
+// A row that is inserted afterwards stays: stop the inserts first, and verify
+// last. The table still knows the tokens of what was deleted, so that a late
+// insert of the same block adds nothing, until a merge or, with projections,
+// the deletion itself leaves a part without any row. A block that was never
+// inserted has left no token: it would be inserted.
 func (c *Client) DeleteChunks(ctx context.Context, t Table, jobID string, chunks []uint64) error {
 	t = c.qualify(t)
 	what := fmt.Sprintf("deleting %d chunks of job %s from %s", len(chunks), jobID, t)

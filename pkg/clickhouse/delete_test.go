@@ -83,6 +83,9 @@ func TestDeleteChunks(t *testing.T) {
 					t.Errorf("the projection has %s rows", got)
 				}
 			}
+			if got := query(t, c, "SELECT countIf(startsWith(command, '(UPDATE _row_exists = 0')) FROM system.mutations WHERE database = currentDatabase() AND table = 't'"); (got == "0") != (name == "projections") {
+				t.Errorf("%s mutations are lightweight", got)
+			}
 			// What late attempts send is known still.
 			chunkOf(t, c, table, id, 1, 11)
 			chunkOf(t, c, table, id, 3, 13)
@@ -123,6 +126,39 @@ func TestDeleteChunks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a late attempt can still do when the rows of its chunk were deleted.
+func TestDeleteThenALateInsert(t *testing.T) {
+	t.Parallel()
+	c, id := jobs(t)
+	table := target(t, c, "t")
+	chunkOf(t, c, table, id, 1, 10)
+	if err := c.DeleteChunks(t.Context(), table, id, []uint64{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	// The token of what was there is known, for its part is still there.
+	if got := query(t, c, "SELECT sum(rows) FROM system.parts WHERE active AND database = currentDatabase() AND table = 't'"); got != "10" {
+		t.Errorf("the parts have %s rows", got)
+	}
+	chunkOf(t, c, table, id, 1, 10)
+	wantRows(t, c, table, 0)
+	// That of a chunk which never came is not: its rows land, are found by
+	// verification, and can be deleted.
+	if err := c.RetireChunks(t.Context(), table, id, "p", []uint64{1, 2}, job.ReplacedTooBig, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	chunkOf(t, c, table, id, 2, 10)
+	wantRows(t, c, table, 10)
+	p, err := c.Verify(t.Context(), table, id, true)
+	if err != nil || len(p.Differ) != 1 || p.Differ[0] != (job.Difference{Chunk: 2, Found: 10}) {
+		t.Errorf("got %+v, %v", p, err)
+	}
+	if err := c.DeleteChunks(t.Context(), table, id, []uint64{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	chunkOf(t, c, table, id, 2, 10)
+	wantRows(t, c, table, 0)
 }
 
 func TestDeleteRefuses(t *testing.T) {

@@ -67,12 +67,11 @@ const killTimeout = 10 * time.Second
 // with inserts. A replica that is away does not hold it up, as it would with
 // mutations_sync = 2.
 //
-// It is a lightweight DELETE, which marks the rows: a part is not written
-// anew, as a mutation of ALTER TABLE … DELETE does with all of its columns,
-// and a part whose rows are all gone is not dropped before a merge, which would
-// make the server forget the tokens of what was in it. With projections the
-// lightweight one is refused by default, and would drop or rebuild them: there
-// it is ALTER TABLE … DELETE.
+// It is a lightweight DELETE, which marks the rows. A part is not written anew
+// with all of its columns, as ALTER TABLE … DELETE does it; and a part whose
+// rows are all gone is not dropped within the minute, which makes the server
+// forget the tokens of what was in it. Tables with projections refuse it, by a
+// setting of the table that is the user's: there it is ALTER TABLE … DELETE.
 //
 // The mutation is started and then watched, since an answer that takes as long
 // as a mutation may outlive every timeout on the way.
@@ -83,8 +82,8 @@ func (c *Client) mutate(ctx context.Context, what string, info TableInfo, where 
 	name := "drayage-" + rand.Text()
 	where = "(" + where + ") AND " + quoteString(name) + " != ''"
 	statement := "DELETE FROM " + t.SQL() + " WHERE " + where + " SETTINGS lightweight_deletes_sync = 0"
-	if c.known[lightweightMode] {
-		statement += ", " + lightweightMode + " = 'alter_update'" // another makes patches, and no mutation to wait for
+	if c.known[deleteMode] {
+		statement += ", " + deleteMode + " = 'alter_update'" // another makes patches, and no mutation to wait for
 	}
 	if info.Projections {
 		statement = "ALTER TABLE " + t.SQL() + " DELETE WHERE " + where + " SETTINGS mutations_sync = 0"
@@ -117,8 +116,8 @@ func (c *Client) mutate(ctx context.Context, what string, info TableInfo, where 
 	}
 }
 
-// lightweightMode is a setting that not every supported version has.
-const lightweightMode = "lightweight_delete_mode"
+// deleteMode is a setting that not every supported version has.
+const deleteMode = "lightweight_delete_mode"
 
 // mutation is one that was started, as the server saw it last.
 type mutation struct {
