@@ -117,6 +117,16 @@ func (d *Delivery) Hold(ctx context.Context) (context.Context, *Lease) {
 	return d.ctx, d.lease
 }
 
+// until is when the delivery stops being ours.
+func (d *Delivery) until() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lease != nil {
+		return d.lease.Deadline()
+	}
+	return d.deadline
+}
+
 // Settle turns the verdict into the one acknowledgement that fits, and is the
 // only place that acknowledges a chunk:
 //
@@ -130,8 +140,10 @@ func (d *Delivery) Hold(ctx context.Context) (context.Context, *Lease) {
 //
 // A Nak is sent even when ctx has ended, and is not repeated after an unknown
 // outcome, because it could then hit somebody else's delivery; if it got lost,
-// the lease's end does the same later, and the error says so. ErrNotFound: the
-// job was closed meanwhile. ErrSettled: it was called before.
+// the lease's end does the same later, and the error says so. For the same
+// reason it is not sent at all when the lease has ended, as after a pause of the
+// process: that is job.ErrLeaseLost. ErrNotFound: the job was closed meanwhile.
+// ErrSettled: it was called before.
 func (d *Delivery) Settle(ctx context.Context, v job.Verdict) error {
 	d.mu.Lock()
 	settled, lease := d.settled, d.lease
@@ -145,6 +157,10 @@ func (d *Delivery) Settle(ctx context.Context, v job.Verdict) error {
 		lease.quiet() // a renewal after a Nak would undo its delay
 	}
 	q, consumer := d.p.q, consumerJob+d.p.id
+	naks := v.Kind == job.VerdictRetry || v.Kind == job.VerdictSlowDown || v.Kind == job.VerdictDraining
+	if naks && !time.Now().Before(d.until()) {
+		return fmt.Errorf("%s: %w", what, job.ErrLeaseLost)
+	}
 	switch v.Kind {
 	case job.VerdictDone:
 		return q.answered(ctx, what, d.reply, wordAck, streamWork, consumer)

@@ -67,13 +67,7 @@ func (d *Delivery) excuse(ctx context.Context) {
 	q := d.p.q
 	// Not past the lease, which is not renewed any more: the Nak must still
 	// find the chunk ours.
-	d.mu.Lock()
-	deadline := d.deadline
-	if d.lease != nil {
-		deadline = d.lease.Deadline()
-	}
-	d.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(excuseTimeout, time.Until(deadline)/2))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(excuseTimeout, time.Until(d.until())/2))
 	defer cancel()
 	n, rev, err := 0, Revision(0), error(nil)
 	for range 3 {

@@ -20,6 +20,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if mode := os.Getenv("DRAY_QUEUE_CHILD"); mode != "" {
+		os.Exit(child(mode))
+	}
 	flag.Parse()
 	// The tests wait for leases and disks, they do not compute: more of them
 	// at once than there are cores, unless the command line says otherwise.

@@ -213,6 +213,31 @@ func TestALostLeaseSaysNothing(t *testing.T) {
 	})
 }
 
+func TestALateNakDoesNotHitTheNextHolder(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: time.Second})
+		other := b.puller(b.connect(), "j")
+		b.publish("j", 3)
+		var late []*queue.Delivery
+		for range 3 {
+			late = append(late, b.next(p))
+		}
+		held, lease := late[0].Hold(ctx(t))
+		defer lease.Stop()
+		<-held.Done()
+		for range 3 {
+			d := b.next(other)
+			_, lease := d.Hold(ctx(t))
+			defer lease.Stop()
+		}
+		for n, kind := range []job.VerdictKind{job.VerdictRetry, job.VerdictSlowDown, job.VerdictDraining} {
+			want(t, late[n].Settle(ctx(t), job.Verdict{Kind: kind, After: time.Millisecond}), job.ErrLeaseLost)
+		}
+		_, err := p.Next(ctx(t), 200*time.Millisecond)
+		want(t, err, queue.ErrEmpty)
+	})
+}
+
 func TestNakIsSaidEvenWhenTheContextHasEnded(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bundle) {
 		p := b.open("j", queue.JobQueue{MaxInFlight: 10, Lease: 20 * time.Second})
