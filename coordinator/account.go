@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"drayage/pkg/clickhouse"
+	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
-	"drayage/pkg/source/kinds"
 )
 
 // account adds up a running job: it folds the results into totals, writes the
@@ -23,9 +23,14 @@ type account struct {
 	job    job.Job
 	rev    queue.Revision
 	window *window
+	limits *pipeline.Pipeline
+	slower throttle
+	hedges hedger
 
 	totals  job.Totals // of the results folded so far
 	present uint64     // results that were there when the account began
+	retired map[uint64]bool
+	parts   []job.Chunk // replacements that are recorded and not published yet
 	ledger  []clickhouse.LedgerRow
 	changed bool     // since the record was written
 	revived uint64   // dead letters whose chunk has a result, when checked
@@ -48,18 +53,33 @@ func (d *driver) process(ctx context.Context, j job.Job, rev queue.Revision) err
 	if err != nil {
 		return err
 	}
-	src, err := kinds.New(p, j.Submission.Dir)
+	src, err := d.source(ctx, j, p)
 	if err != nil {
-		return job.WithClass(fmt.Errorf("making the source: %w", err), job.Permanent)
+		return err
 	}
-	if err := d.open(ctx, p); err != nil {
+	full := d.bound(p)
+	if err := d.open(ctx, full); err != nil {
+		return err
+	}
+	if err := d.c.Queue.ResumeJob(ctx, j.ID); err != nil {
+		return fmt.Errorf("resuming the job's queue: %w", err)
+	}
+	if err := d.replace(ctx, j); err != nil {
 		return err
 	}
 	present, err := d.c.Queue.CountResults(ctx, j.ID)
 	if err != nil {
 		return fmt.Errorf("counting the job's results: %w", err)
 	}
-	a := &account{d: d, job: j, rev: rev, present: present, window: newWindow(d.c.cfg.Window, j.Plan.Chunks)}
+	a := &account{
+		d: d, job: j, rev: rev, present: present, limits: p, retired: map[uint64]bool{},
+		window: newWindow(d.c.cfg.Window, j.Plan.Chunks),
+		slower: throttle{full: full, now: full},
+		hedges: hedger{q: d.c.Queue, job: j.ID, after: d.c.cfg.Hedge, given: map[uint64]bool{}},
+	}
+	for _, r := range j.Plan.Replaced {
+		a.retired[r.Chunk] = true
+	}
 
 	group, ctx := errgroup.WithContext(ctx)
 	results := make(chan job.Result, 256)
@@ -73,7 +93,7 @@ func (d *driver) process(ctx context.Context, j job.Job, rev queue.Revision) err
 	})
 	if !j.Plan.Complete {
 		pl := &planner{
-			q: d.c.Queue, job: j.ID, source: src, columns: j.Frozen.Columns, window: a.window, plan: j.Plan,
+			d: d, source: src, columns: j.Frozen.Columns, window: a.window, plan: j.Plan,
 			moved: func(p job.Plan) { _ = send(ctx, plans, p) },
 		}
 		group.Go(func() error { return pl.run(ctx) })
@@ -81,6 +101,7 @@ func (d *driver) process(ctx context.Context, j job.Job, rev queue.Revision) err
 	group.Go(func() error { return a.run(ctx, results, attempts, plans) })
 	err = group.Wait()
 	if errors.Is(err, errComplete) {
+		a.job.InFlight = 0
 		return d.advance(context.WithoutCancel(ctx), a.job, a.rev, job.Verifying)
 	}
 	return err
@@ -104,22 +125,29 @@ func (a *account) run(ctx context.Context, results <-chan job.Result, attempts <
 	for {
 		select {
 		case r := <-results:
-			a.totals.Add(r)
-			a.ledger = append(a.ledger, a.loaded(r))
-			a.changed = true
+			if err := a.fold(r); err != nil {
+				return err
+			}
 		case t := <-attempts:
 			a.ledger = append(a.ledger, a.failed(t))
+			if t.Verdict == job.VerdictSlowDown.String() {
+				a.slower.slow(t.At, time.Now())
+			}
 		case p := <-plans:
+			p.Replaced = a.job.Plan.Replaced // the planner knows nothing of them
 			a.job.Plan, a.changed = p, true
 		case <-tick.C:
 			if err := a.flush(ctx); err != nil {
+				return err
+			}
+			if err := a.steer(ctx); err != nil {
 				return err
 			}
 			continue
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		a.window.outcomes(a.totals.Chunks + a.totals.Dead)
+		a.progress()
 		if len(a.ledger) >= ledgerBatch || a.finished() {
 			if err := a.flush(ctx); err != nil {
 				return err
@@ -128,13 +156,51 @@ func (a *account) run(ctx context.Context, results <-chan job.Result, attempts <
 	}
 }
 
-// finished reports whether every chunk of a complete plan has an outcome.
-func (a *account) finished() bool {
-	return a.job.Plan.Complete && a.totals.Chunks+a.totals.Dead >= a.job.Plan.Chunks
+// progress makes room for the planner. Replacements are outcomes too, but the
+// planner did not wait to plan them.
+func (a *account) progress() {
+	done, extra := a.totals.Outcomes(), a.job.Plan.Replacements()
+	a.window.outcomes(done - min(done, extra))
 }
 
-// flush writes the ledger, then the record. It returns errComplete when the
-// job has nothing left to wait for, with everything written.
+// fold counts a result.
+func (a *account) fold(r job.Result) error {
+	a.changed = true
+	switch {
+	case a.retired[r.Chunk]:
+		a.totals.Retired++ // its rows are taken out again, whatever it says
+		return nil
+	case !r.Loaded():
+		if len(a.job.Plan.Replaced) >= job.MaxReplaced {
+			return job.WithClass(fmt.Errorf("more than %d chunks were too big and had to be cut; use a smaller source.chunk", job.MaxReplaced), job.Permanent)
+		}
+		by := job.Replaced{
+			Chunk: r.Chunk, First: job.FirstReplacement + a.job.Plan.Replacements(), Count: uint64(len(r.Parts)),
+			Reason: job.ReplacedTooBig,
+		}
+		a.job.Plan.Replaced = append(a.job.Plan.Replaced, by)
+		a.retired[r.Chunk] = true
+		a.totals.Retired++
+		a.parts = append(a.parts, replacements(by, r)...)
+		row := a.loaded(r)
+		row.Outcome, row.Error = clickhouse.OutcomeRetired, fmt.Sprintf("too big for one attempt: cut into %d chunks", len(r.Parts))
+		a.ledger = append(a.ledger, row)
+		return nil
+	}
+	a.totals.Add(r)
+	a.hedges.ended(r)
+	a.ledger = append(a.ledger, a.loaded(r))
+	return nil
+}
+
+// finished reports whether every chunk of a complete plan has an outcome.
+func (a *account) finished() bool {
+	return a.job.Plan.Complete && a.totals.Outcomes() >= a.job.Plan.Total()
+}
+
+// flush writes the ledger, then the record, then publishes the replacements
+// that the record names. It returns errComplete when the job has nothing left
+// to wait for, with everything written.
 func (a *account) flush(ctx context.Context) error {
 	q := a.d.c.Queue
 	if err := a.countDead(ctx); err != nil {
@@ -146,6 +212,9 @@ func (a *account) flush(ctx context.Context) error {
 		}
 		a.ledger = a.ledger[:0]
 	}
+	if err := a.d.c.Faults.At(fault.Ledger); err != nil {
+		return err
+	}
 	_, rev, err := q.Job(ctx, a.job.ID)
 	if err != nil {
 		return fmt.Errorf("reading the job: %w", err)
@@ -155,7 +224,7 @@ func (a *account) flush(ctx context.Context) error {
 	}
 	// Until the results that were there before are folded, the record's
 	// totals are better than ours.
-	if a.totals.Chunks < a.present {
+	if a.totals.Chunks+a.totals.Retired < a.present {
 		return nil
 	}
 	if a.changed {
@@ -165,10 +234,41 @@ func (a *account) flush(ctx context.Context) error {
 		}
 		a.changed = false
 	}
+	for len(a.parts) > 0 {
+		if err := a.d.publish(ctx, a.parts[0]); err != nil {
+			return fmt.Errorf("publishing chunk %d: %w", a.parts[0].Ordinal, err)
+		}
+		a.parts = a.parts[1:]
+	}
 	if a.finished() {
 		return errComplete
 	}
 	return nil
+}
+
+// steer adapts the job's bound to what ClickHouse bears, and hedges.
+func (a *account) steer(ctx context.Context) error {
+	now := time.Now()
+	if a.slower.now < a.slower.full || a.slower.trouble.After(a.slower.moved) {
+		_, busy, err := a.d.c.Queue.Backlog(ctx, a.job.ID)
+		if err != nil {
+			return fmt.Errorf("counting the job's chunks in flight: %w", err)
+		}
+		if a.slower.step(now, int(busy)) { //nolint:gosec // a bound of thousands
+			if err := a.d.open(ctx, a.slower.now); err != nil {
+				return err
+			}
+			a.job.InFlight, a.changed = a.slower.now, true
+			if a.slower.now == a.slower.full {
+				a.job.InFlight = 0
+			}
+			a.d.log.Info().Int("in_flight", a.slower.now).Msg("the bound on chunks in flight was moved")
+		}
+	}
+	if !a.job.Plan.Complete {
+		return nil
+	}
+	return a.hedges.step(ctx, a.job.Plan.Total()-min(a.totals.Outcomes(), a.job.Plan.Total()), now)
 }
 
 // countDead counts the chunks that are dead letters. A chunk that was given up
@@ -181,8 +281,9 @@ func (a *account) countDead(ctx context.Context) error {
 		return fmt.Errorf("counting the dead letters: %w", err)
 	}
 	dead := letters - a.revived
-	seen := outcomes{letters, a.totals.Chunks}
-	if letters > 0 && seen != a.checked && a.job.Plan.Complete && a.totals.Chunks+dead >= a.job.Plan.Chunks {
+	ended := a.totals.Chunks + a.totals.Retired
+	seen := outcomes{letters, ended}
+	if letters > 0 && seen != a.checked && a.job.Plan.Complete && ended+dead >= a.job.Plan.Total() {
 		if a.revived, err = a.countRevived(ctx); err != nil {
 			return fmt.Errorf("comparing the dead letters with the results: %w", err)
 		}
@@ -190,7 +291,7 @@ func (a *account) countDead(ctx context.Context) error {
 	}
 	if dead != a.totals.Dead {
 		a.totals.Dead, a.changed = dead, true
-		a.window.outcomes(a.totals.Chunks + dead)
+		a.progress()
 	}
 	return nil
 }

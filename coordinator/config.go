@@ -14,7 +14,9 @@ type Config struct {
 	Window   int           `envconfig:"DRAY_PLAN_WINDOW" default:"10000" desc:"chunks of a job that are planned and not yet done, at most"`
 	InFlight int           `envconfig:"DRAY_IN_FLIGHT" default:"256" desc:"chunks of a job at the workers at once, at most, where the pipeline names no limits.in_flight"`
 	Account  time.Duration `envconfig:"DRAY_ACCOUNT_EVERY" default:"500ms" desc:"pause between two writes of a job's totals and of the ledger"`
-	Only     string        `ignored:"true"` // see to this job and no other; empty: to all
+	Lead     time.Duration `envconfig:"DRAY_LEAD_TTL" default:"5s" desc:"how long the coordinators wait for the one that leads before another does"`
+	Hedge    time.Duration `envconfig:"DRAY_HEDGE_AFTER" default:"15s" desc:"near the end of a job, a chunk that takes this long and three times the median is given to a second worker too; 0: never"`
+	Only     string        `ignored:"true"` // see to this job and no other, and without asking who leads; empty: to all
 }
 
 // Validate reports the first value that can not work, alone or with another.
@@ -26,6 +28,10 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("DRAY_IN_FLIGHT is %d; it must be 1 to DRAY_PLAN_WINDOW (%d)", c.InFlight, c.Window)
 	case c.Account < 10*time.Millisecond:
 		return fmt.Errorf("DRAY_ACCOUNT_EVERY is %s; it must be at least 10ms", c.Account)
+	case c.Lead < time.Second:
+		return fmt.Errorf("DRAY_LEAD_TTL is %s; it must be at least 1s", c.Lead)
+	case c.Hedge < 0:
+		return fmt.Errorf("DRAY_HEDGE_AFTER is %s; it must not be negative", c.Hedge)
 	}
 	return nil
 }

@@ -2,7 +2,11 @@ package coordinator
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,6 +15,7 @@ import (
 
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
+	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
 )
@@ -24,11 +29,13 @@ type Deps struct {
 	ClickHouse *clickhouse.Client
 	Engine     Engine
 	Log        zerolog.Logger
+	Faults     *fault.Set // nil: none
 }
 
 // Coordinator leads jobs. Make it with New and start it with Run, once.
 type Coordinator struct {
-	cfg Config
+	cfg    Config
+	holder string // its name among coordinators
 	Deps
 
 	mu      sync.Mutex
@@ -40,12 +47,17 @@ func New(cfg Config, deps Deps) (*Coordinator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Coordinator{cfg: cfg, Deps: deps, drivers: map[string]bool{}}, nil
+	host, _ := os.Hostname() // the random part alone is a name too
+	return &Coordinator{
+		cfg: cfg, Deps: deps, drivers: map[string]bool{},
+		holder: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:6])),
+	}, nil
 }
 
-// Run sets up the streams and the ledger, then takes in jobs and leads every
-// live one until ctx ends, when it returns nil. Jobs that were live when a
-// coordinator died are gone on with. It returns an error when it cannot begin.
+// Run sets up the streams and the ledger, then takes in jobs until ctx ends,
+// when it returns nil. Of all coordinators one leads the jobs; when it dies
+// another does within DRAY_LEAD_TTL and a second. Jobs that were live are gone
+// on with. It returns an error when it cannot begin.
 func (c *Coordinator) Run(ctx context.Context) error {
 	if err := c.Queue.Ensure(ctx); err != nil {
 		return fmt.Errorf("setting up the streams: %w", err)
@@ -53,13 +65,41 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	if err := c.ClickHouse.EnsureLedger(ctx); err != nil {
 		return fmt.Errorf("setting up the ledger: %w", err)
 	}
+	c.Log.Info().Msg("coordinator ready")
+	var group errgroup.Group
+	group.Go(func() error { return c.intake(ctx) })
+	group.Go(func() error {
+		for ctx.Err() == nil {
+			if err := c.term(ctx); err != nil && ctx.Err() == nil {
+				c.Log.Warn().Err(err).Msg("leading failed; it is tried again")
+				pause(ctx, retryEvery)
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// term waits until this coordinator leads and leads the jobs until it does not
+// any more. That there is one leader saves work; it is not what keeps the jobs
+// right.
+func (c *Coordinator) term(ctx context.Context) error {
+	if c.cfg.Only == "" && !c.Faults.Skips(fault.Lead) {
+		lead, err := c.Queue.Lead(ctx, queue.LeadConfig{Name: leadName, Holder: c.holder, TTL: c.cfg.Lead})
+		if err != nil {
+			return fmt.Errorf("asking to lead: %w", err)
+		}
+		defer lead.Release()
+		ctx = lead.Context()
+		c.Log.Info().Str("coordinator", c.holder).Msg("coordinator leads")
+		defer func() { c.Log.Info().Str("coordinator", c.holder).Msg("coordinator leads no more") }()
+	}
 	updates, err := c.Queue.WatchJobs(ctx)
 	if err != nil {
 		return fmt.Errorf("watching the jobs: %w", err)
 	}
-	c.Log.Info().Msg("coordinator ready")
 	var group errgroup.Group
-	group.Go(func() error { return c.intake(ctx) })
+	group.Go(func() error { c.sweep(ctx); return nil })
 	for u := range updates {
 		if u.Deleted || u.Job.ID == "" || u.Job.State.Terminal() || c.cfg.Only != "" && u.Job.ID != c.cfg.Only {
 			continue
@@ -67,6 +107,42 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		c.lead(ctx, &group, u.Job.ID)
 	}
 	return group.Wait()
+}
+
+// leadName is the name of what coordinators compete for.
+const leadName = "coordinator"
+
+// sweepEvery is the pause between two looks for stranded chunks.
+const sweepEvery = time.Minute
+
+// sweep takes back chunks of jobs that have ended: a coordinator that was
+// stopped while it planned, and went on later, may have published one more.
+func (c *Coordinator) sweep(ctx context.Context) {
+	var seen uint64 // up to where the queue was looked through
+	for ctx.Err() == nil && c.cfg.Only == "" {
+		var err error
+		if seen, err = c.sweepOnce(ctx, seen); err != nil && ctx.Err() == nil {
+			c.Log.Warn().Err(err).Msg("could not look for stranded chunks")
+		}
+		pause(ctx, sweepEvery)
+	}
+}
+
+func (c *Coordinator) sweepOnce(ctx context.Context, after uint64) (uint64, error) {
+	stranded, seen, err := c.Queue.StrandedJobs(ctx, after, func(id string) bool {
+		j, _, err := c.Queue.Job(ctx, id)
+		return err == nil && !j.State.Terminal() || err != nil && !errors.Is(err, queue.ErrNotFound)
+	})
+	if err != nil {
+		return after, err
+	}
+	for _, id := range stranded {
+		c.Log.Info().Str("job", id).Msg("chunks of an ended job taken back")
+		if err := c.Queue.CloseJob(ctx, id); err != nil {
+			return after, err
+		}
+	}
+	return seen, nil
 }
 
 // lead starts a driver for the job unless it has one.

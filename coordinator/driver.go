@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"drayage/pkg/clickhouse"
+	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
@@ -57,13 +58,9 @@ func (d *driver) step(ctx context.Context) (bool, error) {
 	case job.Verifying:
 		err = d.verify(ctx, j, rev)
 	case job.Cancelling:
-		if err := d.c.Queue.CloseJob(ctx, d.id); err != nil {
-			return false, fmt.Errorf("taking back the job's chunks: %w", err)
-		}
-		return false, d.advance(ctx, j, rev, job.Cancelled)
+		err = d.cancel(ctx, j, rev)
 	case job.Paused:
-		pause(ctx, d.c.cfg.Account)
-		return false, nil
+		err = d.rest(ctx)
 	default:
 		return true, d.c.Queue.CloseJob(ctx, d.id)
 	}
@@ -110,58 +107,98 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) erro
 		return err
 	}
 	// Before the job is seen to run, so that no worker looks for it in vain.
-	if err := d.open(ctx, doc.Pipeline); err != nil {
+	if err := d.open(ctx, d.bound(doc.Pipeline)); err != nil {
+		return err
+	}
+	if err := d.c.Faults.At(fault.Frozen); err != nil {
 		return err
 	}
 	j.Frozen = &frozen.Frozen
 	j.Frozen.At = time.Now().UTC()
 	j.Plan.EstimatedBytes = frozen.Source.Size(ctx)
+	if j.Submission.Replay != nil {
+		j.Plan.EstimatedBytes = 0
+		if err := d.takeOver(ctx, j); err != nil {
+			return err
+		}
+	}
 	return d.advance(ctx, j, rev, job.Running)
 }
 
-// open makes the job's queue, or sets its limits anew.
-func (d *driver) open(ctx context.Context, p *pipeline.Pipeline) error {
-	inFlight := d.c.cfg.InFlight
+// bound is how many chunks may be in flight at once.
+func (d *driver) bound(p *pipeline.Pipeline) int {
 	if p.Limits.InFlight > 0 {
-		inFlight = p.Limits.InFlight
+		return p.Limits.InFlight
 	}
+	return d.c.cfg.InFlight
+}
+
+// open makes the job's queue, or sets its limits anew.
+func (d *driver) open(ctx context.Context, inFlight int) error {
 	if err := d.c.Queue.OpenJob(ctx, d.id, queue.JobQueue{MaxInFlight: inFlight}); err != nil {
 		return fmt.Errorf("opening the job's queue: %w", err)
 	}
 	return nil
 }
 
+// rest holds a paused job's queue shut for a moment.
+func (d *driver) rest(ctx context.Context) error {
+	if err := d.c.Queue.PauseJob(ctx, d.id); err != nil {
+		return fmt.Errorf("pausing the job's queue: %w", err)
+	}
+	pause(ctx, d.c.cfg.Account)
+	return nil
+}
+
+// cancel ends a job whose end was asked for. The workers have seen the same
+// record and let go; one that was cut off loses its lease. Only then, and when
+// no INSERT of the job runs on the server, can no row land any more.
+func (d *driver) cancel(ctx context.Context, j job.Job, rev queue.Revision) error {
+	q := d.c.Queue
+	err := q.PauseJob(ctx, d.id)
+	for deadline := time.Now().Add(q.Lease()); err == nil && time.Now().Before(deadline); {
+		var held uint64
+		if _, held, err = q.Backlog(ctx, d.id); held == 0 {
+			break
+		}
+		pause(ctx, 50*time.Millisecond)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	if err != nil && !errors.Is(err, queue.ErrNotFound) { // it may never have been opened
+		return fmt.Errorf("waiting for the workers to let go: %w", err)
+	}
+	if err := d.stopInserts(ctx); err != nil {
+		return err
+	}
+	if err := q.CloseJob(ctx, d.id); err != nil {
+		return fmt.Errorf("taking back the job's chunks: %w", err)
+	}
+	if err := d.c.Faults.At(fault.Closing); err != nil {
+		return err
+	}
+	return d.advance(ctx, j, rev, job.Cancelled)
+}
+
+// stopWait bounds the wait for INSERTs that were killed: one that waits for its
+// client ends with it, or after the server's own 30 s. Killed it commits
+// nothing, whatever the client may send later.
+const stopWait = 35 * time.Second
+
+// stopInserts ends what INSERTs of the job may still run on the server.
+func (d *driver) stopInserts(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopWait)
+	defer cancel()
+	err := d.c.ClickHouse.StopInserts(ctx, d.id, nil)
+	if err != nil && (job.ClassOf(err) == job.Permanent || errors.Is(err, context.DeadlineExceeded)) {
+		d.log.Warn().Err(err).Msg("INSERTs of lost workers may still run; verification will find what they leave")
+		return nil
+	}
+	return err
+}
+
 // table is the target of a job that was frozen.
 func (d *driver) table(j job.Job) clickhouse.Table {
 	return clickhouse.Table{Database: j.Frozen.Database, Name: j.Frozen.Table}
-}
-
-// verify asks ClickHouse for the job's rows and ends the job.
-func (d *driver) verify(ctx context.Context, j job.Job, rev queue.Revision) error {
-	table := d.table(j)
-	proof, err := d.c.ClickHouse.Verify(ctx, table, j.ID, j.Frozen.Provenance)
-	if err != nil {
-		return fmt.Errorf("verifying the job: %w", err)
-	}
-	j.Proof = &proof
-	to := job.Done
-	switch {
-	case len(proof.Differ) > 0:
-		first := proof.Differ[0]
-		j.Error = fmt.Sprintf("ClickHouse does not hold what was recorded: %d chunks differ, the first is chunk %d with %d rows recorded and %d found in %s",
-			len(proof.Differ), first.Chunk, first.Recorded, first.Found, table)
-		to = job.Failed
-	case proof.Rows != j.Totals.RowsLoaded:
-		j.Error = fmt.Sprintf("ClickHouse vouches for %d rows in %s, %d were recorded", proof.Rows, table, j.Totals.RowsLoaded)
-		to = job.Failed
-	case j.Totals.Dead > 0 && j.Totals.Chunks == 0:
-		j.Error = "no chunk could be loaded"
-		if dead, err := d.c.Queue.DeadLetters(ctx, j.ID, 1); err == nil && len(dead) > 0 {
-			j.Error = fmt.Sprintf("no chunk could be loaded; chunk %d: %s", dead[0].Chunk.Ordinal, dead[0].Error)
-		}
-		to = job.Failed
-	case j.Totals.Dead > 0 || j.Totals.RowsRejected > 0:
-		to = job.DoneWithRejects
-	}
-	return d.advance(ctx, j, rev, to)
 }

@@ -130,6 +130,7 @@ func (f Freezer) target(ctx context.Context, doc *pipeline.Document, p *pipeline
 		out.Output[i] = job.Column{Name: c.Name, Type: types[c.Name]}
 	}
 	out.Provenance = info.HasProvenance() && info.Countable()
+	out.Views = len(info.Views) > 0
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
@@ -13,8 +14,7 @@ import (
 
 // planner publishes a job's chunks, one by one, in the source's order.
 type planner struct {
-	q       *queue.Queue
-	job     string
+	d       *driver
 	source  source.Source
 	columns []job.Column
 	window  *window
@@ -39,9 +39,12 @@ func (p *planner) run(ctx context.Context) error {
 		if err := p.window.enter(ctx); err != nil {
 			return err
 		}
-		c := job.Chunk{Job: p.job, Ordinal: p.plan.Chunks, Bytes: planned.Bytes, Input: planned.Input}
-		if err := p.publish(ctx, c); err != nil {
+		c := job.Chunk{Job: p.d.id, Ordinal: p.plan.Chunks, Bytes: planned.Bytes, Input: planned.Input}
+		if err := p.d.publish(ctx, c); err != nil {
 			return fmt.Errorf("publishing chunk %d: %w", c.Ordinal, err)
+		}
+		if err := p.d.c.Faults.At(fault.Planned); err != nil {
+			return err
 		}
 		p.plan.Chunks++
 		p.plan.Bytes += planned.Bytes
@@ -54,14 +57,15 @@ func (p *planner) run(ctx context.Context) error {
 	return nil
 }
 
-func (p *planner) publish(ctx context.Context, c job.Chunk) error {
+// publish queues a chunk, and waits while the queue is full.
+func (d *driver) publish(ctx context.Context, c job.Chunk) error {
 	if encoded, err := json.Marshal(c); err != nil {
 		return err
 	} else if len(encoded) > job.MaxDescriptor {
 		return job.WithClass(fmt.Errorf("its descriptor has %d bytes, it may have %d", len(encoded), job.MaxDescriptor), job.Permanent)
 	}
 	for {
-		err := p.q.PublishChunk(ctx, c)
+		err := d.c.Queue.PublishChunk(ctx, c)
 		switch {
 		case err == nil, errors.Is(err, queue.ErrExists):
 			return nil

@@ -58,7 +58,7 @@ func TestWindowEndsWithItsContext(t *testing.T) {
 }
 
 func TestConfigValidate(t *testing.T) {
-	good := Config{Window: 100, InFlight: 10, Account: time.Second}
+	good := Config{Window: 100, InFlight: 10, Account: time.Second, Lead: time.Second}
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -66,6 +66,8 @@ func TestConfigValidate(t *testing.T) {
 		"window":    func(c *Config) { c.Window = 0 },
 		"in flight": func(c *Config) { c.InFlight = c.Window + 1 },
 		"account":   func(c *Config) { c.Account = 0 },
+		"lead":      func(c *Config) { c.Lead = 0 },
+		"hedge":     func(c *Config) { c.Hedge = -1 },
 	} {
 		c := good
 		change(&c)

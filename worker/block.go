@@ -7,8 +7,11 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"drayage/pkg/job"
 )
 
 // ErrTooBig means that a chunk's rows exceed the limit of a block in bytes.
@@ -85,16 +88,22 @@ func (b *block) hash() string {
 	return strconv.FormatUint(h.Sum64(), 16)
 }
 
-// reader reads the block once and reports that it is being read: a load that
-// moves keeps its lease.
-func (b *block) reader(progress func()) io.Reader {
-	return &blockReader{block: b, progress: progress}
+// holder is who may send the block, for as long as it does.
+type holder interface {
+	Progress()
+	Deadline() time.Time
 }
 
+// reader reads the block once and reports that it is being read: a load that
+// moves keeps its lease. When the lease is over it reads no further, so that a
+// worker which was stopped in the middle of a load and goes on later does not
+// complete it.
+func (b *block) reader(h holder) io.Reader { return &blockReader{block: b, holder: h} }
+
 type blockReader struct {
-	block    *block
-	at       int64
-	progress func()
+	block  *block
+	at     int64
+	holder holder
 }
 
 func (r *blockReader) Read(p []byte) (int, error) {
@@ -102,10 +111,13 @@ func (r *blockReader) Read(p []byte) (int, error) {
 	if left == 0 {
 		return 0, io.EOF
 	}
+	if time.Now().After(r.holder.Deadline()) {
+		return 0, job.ErrLeaseLost
+	}
 	within := r.at % segment
 	piece := r.block.segments[r.at/segment]
 	n := copy(p, piece[within:min(segment, within+left)])
 	r.at += int64(n)
-	r.progress()
+	r.holder.Progress()
 	return n, nil
 }

@@ -8,8 +8,11 @@ import (
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"drayage/pkg/job"
 )
 
 // A block gives back what was written into it, whatever its size and whatever
@@ -38,7 +41,7 @@ func TestBlock(t *testing.T) {
 		if err := fill(data); err != nil {
 			t.Fatal(err)
 		}
-		got, err := io.ReadAll(b.reader(func() {}))
+		got, err := io.ReadAll(b.reader(until{time.Now().Add(time.Minute)}))
 		if err != nil || !bytes.Equal(got, data) || b.size != int64(size) {
 			t.Fatalf("%d bytes came back as %d: %v", size, len(got), err)
 		}
@@ -49,7 +52,16 @@ func TestBlock(t *testing.T) {
 			t.Errorf("%d bytes have %d rows: %v", size, rows, err)
 		}
 	}
+	if got, err := io.ReadAll(b.reader(until{time.Now().Add(-time.Second)})); len(got) > 0 || !errors.Is(err, job.ErrLeaseLost) {
+		t.Errorf("%d bytes were read after the end of the lease: %v", len(got), err)
+	}
 	if err := fill(make([]byte, b.limit+1)); !errors.Is(err, ErrTooBig) {
 		t.Errorf("a block beyond the limit: %v", err)
 	}
 }
+
+// until is a holder whose lease ends at a time.
+type until struct{ end time.Time }
+
+func (until) Progress()             {}
+func (u until) Deadline() time.Time { return u.end }

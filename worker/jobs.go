@@ -9,8 +9,8 @@ import (
 	"drayage/pkg/queue"
 )
 
-// jobs are the jobs that have chunks to be carried, as the jobs bucket tells.
-// Its size is that of the live jobs.
+// jobs are the jobs that have chunks to be carried, as the jobs bucket tells,
+// and those that are paused. Its size is that of the live jobs.
 type jobs struct {
 	drops sync.WaitGroup // of ended jobs' workspaces
 
@@ -20,17 +20,22 @@ type jobs struct {
 	turn    uint64        // counts picks, so that equals take turns
 }
 
-// liveJob is a running job and what this worker prepared for it.
+// liveJob is a job with chunks and what this worker prepared for it.
 type liveJob struct {
 	record job.Job
+	// ended is over when the job has: cancelled, failed, or verified, with
+	// every chunk done. Its chunks must not be worked on any more.
+	ended context.Context
+	end   context.CancelFunc
 
 	mu       sync.Mutex // guards what is made on first use
 	pull     *queue.Puller
 	prepared *task
 
 	// guarded by jobs.mu
-	slots int    // that carry or wait for its chunks
-	turn  uint64 // of its last pick
+	paused bool
+	slots  int    // that carry or wait for its chunks
+	turn   uint64 // of its last pick
 }
 
 func newJobs() *jobs {
@@ -42,17 +47,28 @@ func (js *jobs) update(u queue.JobUpdate) {
 	js.mu.Lock()
 	defer js.mu.Unlock()
 	id := u.Job.ID
-	old := js.live[id]
-	run := !u.Deleted && u.Job.State == job.Running
-	if run == (old != nil) {
+	j := js.live[id]
+	state := u.Job.State
+	switch {
+	case !u.Deleted && state == job.Running:
+		if j != nil && !j.paused {
+			return
+		}
+		if j == nil {
+			j = &liveJob{record: u.Job}
+			j.ended, j.end = context.WithCancel(context.Background())
+			js.live[id] = j
+		}
+		j.paused = false
+	case j == nil:
 		return
-	}
-	if run {
-		js.live[id] = &liveJob{record: u.Job}
-	} else {
+	case !u.Deleted && state == job.Paused:
+		j.paused = true
+	default:
 		delete(js.live, id)
-		if old.slots == 0 {
-			js.drops.Go(old.drop)
+		j.end()
+		if j.slots == 0 {
+			js.drops.Go(j.drop)
 		}
 	}
 	close(js.changed)
@@ -67,6 +83,9 @@ func (js *jobs) pick() (*liveJob, <-chan struct{}) {
 	defer js.mu.Unlock()
 	var best *liveJob
 	for _, j := range js.live {
+		if j.paused {
+			continue
+		}
 		if best == nil || j.slots < best.slots || j.slots == best.slots && j.turn < best.turn {
 			best = j
 		}
@@ -101,6 +120,7 @@ func (js *jobs) close() {
 	js.mu.Lock()
 	defer js.mu.Unlock()
 	for id, j := range js.live {
+		j.end()
 		j.drop()
 		delete(js.live, id)
 	}
@@ -127,7 +147,7 @@ func (j *liveJob) task(ctx context.Context, w *Worker) (*task, error) {
 	if j.prepared != nil && j.prepared.restarts == w.eng.Restarts() {
 		return j.prepared, nil
 	}
-	t, err := prepare(ctx, j.record, w.eng)
+	t, err := prepare(ctx, j.record, w.eng, w.ch)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"io"
 
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
@@ -9,6 +11,7 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
 	"drayage/pkg/source/kinds"
+	"drayage/pkg/source/replay"
 	"drayage/pkg/transform"
 )
 
@@ -23,7 +26,7 @@ type task struct {
 }
 
 // prepare makes the task of a job from what the job froze.
-func prepare(ctx context.Context, j job.Job, eng Engine) (*task, error) {
+func prepare(ctx context.Context, j job.Job, eng Engine, ch *clickhouse.Client) (*task, error) {
 	restarts := eng.Restarts()
 	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime)
 	if err != nil {
@@ -32,6 +35,13 @@ func prepare(ctx context.Context, j job.Job, eng Engine) (*task, error) {
 	src, err := kinds.New(p, j.Submission.Dir)
 	if err != nil {
 		return nil, job.WithClass(err, job.Permanent)
+	}
+	if r := j.Submission.Replay; r != nil && r.What == job.ReplayRejects {
+		inner, ok := src.(replay.Recorder)
+		if !ok {
+			return nil, job.WithClass(errors.New("rows of this kind of source can not be loaded from quarantine"), job.Permanent)
+		}
+		src = replay.NewRejects(inner, quarantined{ch}, r.Job)
 	}
 	ws, err := transform.Prepare(ctx, eng.Client(), transform.WorkspaceName("work", j.ID), j.Submission.Dir, p.Lookups)
 	if err != nil {
@@ -43,12 +53,30 @@ func prepare(ctx context.Context, j job.Job, eng Engine) (*task, error) {
 	}, nil
 }
 
+// quarantined opens rejects; a worker plans none.
+type quarantined struct{ *clickhouse.Client }
+
+// RawRejects implements replay.Quarantine.
+func (q quarantined) RawRejects(ctx context.Context, jobID string, chunk uint64) (io.ReadCloser, error) {
+	return q.Client.RawRejects(ctx, jobID, chunk)
+}
+
+// Rejected implements replay.Quarantine.
+func (q quarantined) Rejected(context.Context, string, uint64, func(replay.Rejected) error) error {
+	return job.WithClass(errors.New("a worker plans no chunks"), job.Permanent)
+}
+
 // output is what the SQL is to give for chunk c.
 func (t *task) output(c job.Chunk) transform.Output {
 	return transform.Output{
 		Columns: t.job.Frozen.Output, From: t.job.Frozen.Selected,
 		Provenance: t.job.Frozen.Provenance, Job: c.Job, Chunk: c.Ordinal,
 	}
+}
+
+// input is the relation under which the engine reads an open input.
+func (t *task) input(path string, in *source.Input) transform.Input {
+	return transform.File(path, in.Format, in.Compression, in.Structure, t.job.Frozen.Columns)
 }
 
 // Engine is the worker's engine, which may be restarted while it is used.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"drayage/pkg/clickhouse"
+	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
 	"drayage/pkg/version"
@@ -24,6 +25,7 @@ type Deps struct {
 	ClickHouse *clickhouse.Client
 	Engine     Engine
 	Log        zerolog.Logger
+	Faults     *fault.Set // nil: none
 }
 
 // Worker carries chunks. Make it with New and start it with Run, once.
@@ -38,6 +40,10 @@ type Worker struct {
 	started time.Time
 	busy    sync.Map // slot number -> "job/chunk/generation" of the chunk it carries
 	loaded  atomic.Uint64
+	faults  *fault.Set
+	// statements counts those given to the engine, so that each has a
+	// query_id of its own.
+	statements atomic.Uint64
 }
 
 // New checks the configuration and makes a worker that does nothing yet.
@@ -46,7 +52,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, q: deps.Queue, ch: deps.ClickHouse, eng: deps.Engine, started: time.Now()}
+	w := &Worker{cfg: cfg, q: deps.Queue, ch: deps.ClickHouse, eng: deps.Engine, faults: deps.Faults, started: time.Now()}
 	w.log = deps.Log.With().Str("worker", cfg.ID).Logger()
 	w.jobs = newJobs()
 	return w, nil
@@ -222,7 +228,7 @@ func (s *slot) step(ctx, working context.Context, j *liveJob, changed <-chan str
 		s.refuse(working, d, j, err)
 		return nil
 	}
-	s.carry(working, t, d)
+	s.carry(working, j, t, d)
 	s.w.loaded.Add(1)
 	return nil
 }

@@ -142,12 +142,17 @@ func (e *Exception) status() int {
 // class says what the exception means for the chunk that met it.
 func (e *Exception) class() job.Class {
 	switch e.Code {
-	case 202, 241, 252: // TOO_MANY_SIMULTANEOUS_QUERIES, MEMORY_LIMIT_EXCEEDED, TOO_MANY_PARTS
+	case 202, 252: // TOO_MANY_SIMULTANEOUS_QUERIES, TOO_MANY_PARTS
 		return job.SlowDown
+	case 159, 173, 191, 241, 307, 396:
+		// TIMEOUT_EXCEEDED, CANNOT_ALLOCATE_MEMORY, SET_SIZE_LIMIT_EXCEEDED,
+		// MEMORY_LIMIT_EXCEEDED, TOO_MANY_BYTES, TOO_MANY_ROWS_OR_BYTES: of the
+		// engine that computes a chunk, so a smaller one may do.
+		return job.TooBig
 	case 319: // UNKNOWN_STATUS_OF_INSERT
 		return job.Unknown
-	case 33, 32, 159, 160, 164, 209, 210, 216, 236, 242, 243, 394, 425, 439, 473, 999, 1000, 1001, 1002:
-		// Data cut short, timeouts, read only, network, a twin still running,
+	case 33, 32, 160, 164, 209, 210, 216, 236, 242, 243, 394, 425, 439, 473, 999, 1000, 1001, 1002:
+		// Data cut short, too slow, read only, network, a twin still running,
 		// cancelled, no space, system, lock timeout, Keeper, foreign exceptions.
 		return job.Retry
 	default:

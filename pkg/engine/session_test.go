@@ -154,7 +154,7 @@ func TestLimits(t *testing.T) {
 	}
 	_, err := c.Exec(t.Context(), Statement{SQL: "SELECT groupArray(number) FROM numbers(1000000000) FORMAT Null"})
 	var e *Exception
-	if !errors.As(err, &e) || e.Code != 241 || job.ClassOf(err) != job.SlowDown {
+	if !errors.As(err, &e) || e.Code != 241 || job.ClassOf(err) != job.TooBig {
 		t.Errorf("too much memory: %v", err)
 	}
 	_, err = c.Exec(t.Context(), Statement{SQL: "SELECT groupArray(number) FROM numbers(1000000000)", Settings: map[string]string{"max_memory_usage": "100000000"}})

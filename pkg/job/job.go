@@ -162,6 +162,17 @@ func (p Plan) Retired(chunk uint64) bool {
 	return slices.ContainsFunc(p.Replaced, func(r Replaced) bool { return r.Chunk == chunk })
 }
 
+// Generation is that of the chunk: 0 as planned, one more than that of the
+// chunk it replaces.
+func (p Plan) Generation(chunk uint64) uint32 {
+	for _, r := range p.Replaced {
+		if chunk >= r.First && chunk < r.First+r.Count {
+			return p.Generation(r.Chunk) + 1
+		}
+	}
+	return 0
+}
+
 // Totals are sums over the effective results and dead letters of a job.
 type Totals struct {
 	Chunks       uint64 `json:"chunks"` // whose rows are loaded

@@ -13,6 +13,7 @@ import (
 	"drayage/coordinator"
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
+	"drayage/pkg/fault"
 	"drayage/pkg/queue"
 	"drayage/pkg/telemetry"
 	"drayage/worker"
@@ -28,6 +29,7 @@ type Config struct {
 	ClickHouse  clickhouse.Config
 	Coordinator coordinator.Config
 	Worker      worker.Config
+	Faults      *fault.Set // of DRAY_FAULT, for tests; nil: none
 }
 
 // Process is what belongs to this process as a whole.
@@ -62,6 +64,9 @@ func Load() (Config, error) {
 		if err := c.ClickHouse.Validate(); err != nil {
 			return c, err
 		}
+	}
+	if c.Faults, err = fault.FromEnv(); err != nil {
+		return c, err
 	}
 	for _, part := range []any{&c.Process, &c.Engine, &c.Log, &c.Coordinator, &c.Worker} {
 		if err := envconfig.Process("", part); err != nil {

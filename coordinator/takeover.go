@@ -1,0 +1,119 @@
+package coordinator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"drayage/pkg/job"
+	"drayage/pkg/pipeline"
+	"drayage/pkg/queue"
+	"drayage/pkg/source"
+	"drayage/pkg/source/kinds"
+	"drayage/pkg/source/replay"
+)
+
+// takeOver claims what the job replays. Chunks that are loaded again leave
+// nothing of themselves behind in the job they come from.
+func (d *driver) takeOver(ctx context.Context, j job.Job) error {
+	old, err := claim(ctx, d.c.Queue, j)
+	if err != nil {
+		return fmt.Errorf("taking over from job %s: %w", j.Submission.Replay.Job, err)
+	}
+	if j.Submission.Replay.What == job.ReplayRejects || !old.Frozen.Provenance {
+		return nil
+	}
+	if j.Submission.Replay.What == job.ReplayChunks && old.Frozen.Views {
+		return job.WithClass(fmt.Errorf("materialized views hang on %s.%s and would be fed twice: undo job %s and run it again", old.Frozen.Database, old.Frozen.Table, old.ID), job.Permanent)
+	}
+	if err := d.c.ClickHouse.StopInserts(ctx, old.ID, j.Submission.Replay.Chunks); err != nil && job.ClassOf(err) != job.Permanent {
+		return err
+	}
+	return retire(ctx, d.c.ClickHouse, old, j.Submission.Replay.Chunks, "taken over by job "+j.ID)
+}
+
+// source makes the source of a job: that of its pipeline, or what it replays.
+func (d *driver) source(ctx context.Context, j job.Job, p *pipeline.Pipeline) (source.Source, error) {
+	src, err := kinds.New(p, j.Submission.Dir)
+	if err != nil {
+		return nil, job.WithClass(fmt.Errorf("making the source: %w", err), job.Permanent)
+	}
+	r := j.Submission.Replay
+	if r == nil {
+		return src, nil
+	}
+	old, _, err := d.c.Queue.Job(ctx, r.Job)
+	if err != nil {
+		return nil, fmt.Errorf("reading the job that is replayed: %w", err)
+	}
+	if r.What == job.ReplayRejects {
+		inner, ok := src.(replay.Recorder)
+		if !ok {
+			return nil, job.WithClass(errors.New("rows of this kind of source can not be loaded from quarantine"), job.Permanent)
+		}
+		return replay.NewRejects(inner, &quarantined{d, old, r.Chunks}, old.ID), nil
+	}
+	return replay.New(src, func(ctx context.Context, from uint64, fn func(uint64, json.RawMessage, int64) error) error {
+		for _, chunk := range r.Chunks {
+			if chunk < from {
+				continue
+			}
+			part, err := d.input(ctx, old, r.What, chunk)
+			if err != nil {
+				return fmt.Errorf("reading chunk %d of job %s: %w", chunk, old.ID, err)
+			}
+			if err := fn(chunk, part.Input, part.Bytes); err != nil {
+				return err
+			}
+		}
+		return nil
+	}), nil
+}
+
+// quarantined are the rejects of some chunks of an ended job.
+type quarantined struct {
+	d      *driver
+	old    job.Job
+	chunks []uint64 // ascending
+}
+
+// Rejected implements replay.Quarantine.
+func (q *quarantined) Rejected(ctx context.Context, _ string, from uint64, fn func(replay.Rejected) error) error {
+	return q.d.c.ClickHouse.RejectedChunks(ctx, q.old.ID, func(chunk, rows, bytes uint64) error {
+		if _, claimed := slices.BinarySearch(q.chunks, chunk); !claimed || chunk < from || rows == 0 {
+			return nil
+		}
+		part, err := q.d.input(ctx, q.old, job.ReplayChunks, chunk)
+		if err != nil {
+			return fmt.Errorf("reading chunk %d of job %s: %w", chunk, q.old.ID, err)
+		}
+		return fn(replay.Rejected{Chunk: chunk, Input: part.Input, Rows: rows, Bytes: int64(bytes)}) //nolint:gosec // far below
+	})
+}
+
+// RawRejects implements replay.Quarantine.
+func (q *quarantined) RawRejects(ctx context.Context, jobID string, chunk uint64) (io.ReadCloser, error) {
+	return q.d.c.ClickHouse.RawRejects(ctx, jobID, chunk)
+}
+
+// input finds what a chunk of an earlier job read.
+func (d *driver) input(ctx context.Context, old job.Job, what string, chunk uint64) (job.Part, error) {
+	generation := old.Plan.Generation(chunk)
+	if what == job.ReplayDead {
+		dead, err := d.c.Queue.DeadLetter(ctx, old.ID, chunk, generation)
+		return job.Part{Input: dead.Chunk.Input, Bytes: dead.Chunk.Bytes}, gone(err)
+	}
+	r, err := d.c.Queue.Result(ctx, old.ID, chunk, generation)
+	return job.Part{Input: r.Input, Bytes: r.Bytes}, gone(err)
+}
+
+// gone makes an absence permanent: records expire, and do not come back.
+func gone(err error) error {
+	if errors.Is(err, queue.ErrNotFound) {
+		return job.WithClass(err, job.Permanent)
+	}
+	return err
+}

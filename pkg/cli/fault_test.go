@@ -1,0 +1,244 @@
+package cli_test
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"drayage/coordinator"
+	"drayage/pkg/fault"
+	"drayage/pkg/job"
+)
+
+// Each place where a process can be stopped between two steps has its own
+// test: the process dies, or stops for longer than its lease, exactly there,
+// and the job ends right.
+
+// faulty is the environment of a process with faults.
+func (f *fleet) faulty(faults string) []string {
+	return append(append([]string{}, f.env...), fault.Env+"="+faults)
+}
+
+// job is the record of a job.
+func (f *fleet) job(t *testing.T, id string) job.Job {
+	t.Helper()
+	j, _, err := f.queue.Job(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// died waits until a process was ended by SIGKILL.
+func (p *process) died() {
+	p.t.Helper()
+	p.wait()
+	if s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() || s.Signal() != syscall.SIGKILL {
+		p.t.Fatalf("%s ended with %v and not by its fault", p.name, p.cmd.ProcessState)
+	}
+}
+
+// stopped waits until a process has stopped itself.
+func (p *process) stopped() {
+	p.t.Helper()
+	eventually(p.t, p.name+" stops", func() bool { return processState(p.cmd.Process.Pid) == 'T' })
+}
+
+// right checks that every row is there once.
+func (f *fleet) right(t *testing.T, table string, lines int) {
+	t.Helper()
+	want := fmt.Sprintf("%d\t%d\t0", lines*9/10, lines*9/10)
+	if got := f.sql(t, "SELECT count(), uniqExact(id), countIf(square != id * id % 1000003 OR id % 10 = 3) FROM "+table); got != want {
+		t.Errorf("%s has %q rows, distinct ids and wrong rows, want %q", table, got, want)
+	}
+}
+
+func TestWorkerFaults(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	start(t, f.env, "coordinator")
+	const lines = 4000
+	for n, point := range []fault.Point{fault.Pulled, fault.Transformed, fault.Loaded, fault.Recorded, fault.Settled} {
+		for _, action := range []string{"kill", "stop"} {
+			name := fmt.Sprintf("w%d%s", n, action)
+			t.Run(string(point)+" "+action, func(t *testing.T) {
+				file := numbers(t, f.dir, name, lines, "4096")
+				faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@2", point, action)), "worker")
+				submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
+				if action == "kill" {
+					faulty.died()
+				} else {
+					faulty.stopped()
+				}
+				good := start(t, f.env, "worker")
+				if code := submit.wait(); code != 0 {
+					t.Fatalf("submit exited with %d", code)
+				}
+				f.right(t, name, lines)
+				// What was stopped goes on where it was, long after its chunk
+				// was somebody else's.
+				faulty.signal(syscall.SIGCONT)
+				for _, p := range []*process{faulty, good} {
+					p.signal(syscall.SIGTERM)
+					p.wait()
+				}
+				f.right(t, name, lines)
+				if got := f.sql(t, "SELECT max(attempt) FROM drayage.ledger WHERE job = '"+name+"-1'"); got == "1" && point != fault.Settled && point != fault.Recorded {
+					t.Error("no chunk was redelivered: the fault was in nobody's way")
+				}
+			})
+		}
+	}
+}
+
+// lateProcess starts a second coordinator beside one with a fault, so that the
+// takeover is what is tested and not a restart.
+func TestCoordinatorFaults(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.env = append(f.env, "DRAY_LEAD_TTL=1s")
+	start(t, f.env, "worker")
+	const lines = 4000
+	for n, point := range []fault.Point{fault.Frozen, fault.Planned, fault.Ledger, fault.Verify, fault.Verified} {
+		for _, action := range []string{"kill", "stop"} {
+			name := fmt.Sprintf("c%d%s", n, action)
+			t.Run(string(point)+" "+action, func(t *testing.T) {
+				file := numbers(t, f.dir, name, lines, "4096")
+				pass := 1
+				if point == fault.Planned || point == fault.Ledger {
+					pass = 3
+				}
+				faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@%d", point, action, pass)), "coordinator")
+				submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
+				if action == "kill" {
+					faulty.died()
+				} else {
+					faulty.stopped()
+				}
+				begin := time.Now()
+				good := start(t, f.env, "coordinator")
+				if code := submit.wait(); code != 0 {
+					t.Fatalf("submit exited with %d", code)
+				}
+				t.Logf("the job ended %s after the takeover began", time.Since(begin).Round(time.Millisecond))
+				f.right(t, name, lines)
+				faulty.signal(syscall.SIGCONT)
+				for _, p := range []*process{faulty, good} {
+					p.signal(syscall.SIGTERM)
+					p.wait()
+				}
+				f.right(t, name, lines)
+				if j := f.job(t, name+"-1"); j.State != job.Done {
+					t.Errorf("the job is %s", j.State)
+				}
+				if queued, _, err := f.queue.Backlog(t.Context(), name+"-1"); err == nil {
+					t.Errorf("the ended job has a queue, with %d chunks", queued)
+				}
+			})
+		}
+	}
+}
+
+// Rows of a loaded chunk disappear, and others come twice, before the job is
+// verified: it is repaired, also when the coordinator dies in the middle.
+func TestRepairFaults(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.env = append(f.env, "DRAY_LEAD_TTL=1s")
+	start(t, f.env, "worker")
+	const lines = 4000
+	for n, point := range []fault.Point{"", fault.Retired, fault.Deleted} {
+		name := fmt.Sprintf("r%d", n)
+		t.Run("at "+string(point), func(t *testing.T) {
+			file := numbers(t, f.dir, name, lines, "4096")
+			faults := string(fault.Verify) + "=stop"
+			if point != "" {
+				faults += fmt.Sprintf(";%s=kill", point)
+			}
+			faulty := start(t, f.faulty(faults), "coordinator")
+			submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
+			faulty.stopped()
+			f.sql(t, "ALTER TABLE "+name+" DELETE WHERE _chunk = 2 AND id % 3 = 1 SETTINGS mutations_sync = 2")
+			f.sql(t, "INSERT INTO "+name+" SELECT * FROM "+name+" WHERE _chunk = 5 LIMIT 7")
+			faulty.signal(syscall.SIGCONT)
+			good := start(t, f.env, "coordinator")
+			if point != "" {
+				faulty.died()
+			}
+			if code := submit.wait(); code != 0 {
+				t.Fatalf("submit exited with %d", code)
+			}
+			f.right(t, name, lines)
+			j := f.job(t, name+"-1")
+			if j.State != job.Done || j.Repairs == 0 || len(j.Plan.Replaced) != 2 || j.Totals.Retired != 2 {
+				t.Errorf("the job is %s with %d repairs, %d replaced, totals %+v", j.State, j.Repairs, len(j.Plan.Replaced), j.Totals)
+			}
+			if got := f.sql(t, "SELECT count() FROM "+name+" WHERE _chunk IN (2, 5)"); got != "0" {
+				t.Errorf("%s rows of retired chunks are left", got)
+			}
+			for _, p := range []*process{faulty, good} {
+				p.signal(syscall.SIGTERM)
+				p.wait()
+			}
+		})
+	}
+}
+
+// A job is cancelled in the middle, and the coordinator dies while it does.
+func TestCancelFaults(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.env = append(f.env, "DRAY_LEAD_TTL=1s")
+	const lines = 40_000
+	file := numbers(t, f.dir, "c", lines, "4096")
+	faulty := start(t, f.faulty(string(fault.Closing)+"=kill"), "coordinator")
+	worker := start(t, f.env, "worker")
+	submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
+	eventually(t, "some chunks are done", func() bool {
+		n, err := f.queue.CountResults(t.Context(), "c-1")
+		return err == nil && n >= 5
+	})
+	if _, err := coordinator.Cancel(t.Context(), f.queue, "c-1"); err != nil {
+		t.Fatal(err)
+	}
+	faulty.died()
+	start(t, f.env, "coordinator")
+	if code := submit.wait(); code != 1 {
+		t.Errorf("submit exited with %d", code)
+	}
+	if j := f.job(t, "c-1"); j.State != job.Cancelled {
+		t.Errorf("the job is %s", j.State)
+	}
+	before := f.sql(t, "SELECT count() FROM c")
+	worker.signal(syscall.SIGTERM)
+	worker.wait()
+	if after := f.sql(t, "SELECT count() FROM c"); after != before {
+		t.Errorf("there were %s rows when the job was CANCELLED, and are %s now", before, after)
+	}
+}
+
+// Two coordinators both believe that they lead, all the time.
+func TestTwoLeaders(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	const lines = 4000
+	for range 2 {
+		start(t, f.faulty(string(fault.Lead)+"=skip"), "coordinator")
+	}
+	start(t, f.env, "worker")
+	var waits []*process
+	for n := range 4 {
+		file := numbers(t, f.dir, fmt.Sprintf("l%d", n), lines, "4096")
+		waits = append(waits, start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1"))
+	}
+	for n, w := range waits {
+		if code := w.wait(); code != 0 {
+			t.Errorf("job %d: submit exited with %d", n, code)
+		}
+		f.right(t, fmt.Sprintf("l%d", n), lines)
+		if got := f.sql(t, fmt.Sprintf("SELECT sum(rows_loaded) FROM drayage.jobs WHERE job = 'l%d-1'", n)); got != fmt.Sprint(lines*9/10) {
+			t.Errorf("job %d: the ledger has %s rows", n, got)
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"drayage/pkg/engine"
+	"drayage/pkg/job"
+	"drayage/pkg/queue"
+	"drayage/pkg/transform"
+)
+
+// spill computes the rows of a chunk into a table on the engine's disk and
+// loads them from there, in blocks that are always the same for the same rows.
+func (s *slot) spill(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result) error {
+	c := d.Chunk()
+	begin := time.Now()
+	in, err := s.open(ctx, lease, t, c)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }() // it was only read
+	table := fmt.Sprintf("%s.%s", transform.Identifier(t.workspace.Database), transform.Identifier(fmt.Sprintf("spill_%d", s.number)))
+	if err := s.exec(ctx, d, "DROP TABLE IF EXISTS "+table+" SYNC", nil); err != nil {
+		return fmt.Errorf("making room to spill: %w", err)
+	}
+	defer func() { _ = s.exec(context.WithoutCancel(ctx), d, "DROP TABLE IF EXISTS "+table+" SYNC", nil) }() // or the next one does, or the job's end
+	path, fed, err := s.inlet(in, lease.Progress)
+	if err != nil {
+		return err
+	}
+	settings := s.settings(in)
+	maps.Copy(settings, spillSettings())
+	sum, err := s.w.eng.Client().Exec(ctx, engine.Statement{
+		SQL: fmt.Sprintf("CREATE TABLE %s ENGINE = MergeTree ORDER BY %s AS SELECT *, rowNumberInAllBlocks() AS %s FROM (%s)",
+			table, spillRow, spillRow, transform.Select(t.pipeline.SQL(), t.input(path, in), t.output(c))),
+		Database: t.workspace.Database, QueryID: s.queryID(d), Settings: settings,
+	})
+	if err := ended(err, fed(), nil); err != nil {
+		return fmt.Errorf("computing the rows of a chunk of several blocks: %w", err)
+	}
+	if in.Check != nil {
+		if err := in.Check(); err != nil {
+			return err
+		}
+	}
+	size, err := s.spilled(ctx, t, c, table)
+	if err != nil {
+		return fmt.Errorf("measuring the rows of a chunk of several blocks: %w", err)
+	}
+	res.RowsRead = sum.ReadRows - min(sum.ReadRows, t.job.Frozen.Baseline)
+	res.RowsLoaded, res.BytesRead, res.BytesLoaded = size.Rows, in.Bytes, 0
+	res.TransformMS = time.Since(begin).Milliseconds()
+	begin = time.Now()
+	there, err := s.there(ctx, t, d, size.Rows)
+	if err != nil {
+		return err
+	}
+	res.Recovered = there
+	each := size.block(s.block.limit)
+	whole := xxhash.New()
+	for n := 0; uint64(n)*each < size.Rows; n++ {
+		if err := s.slice(ctx, lease, t, d, table, uint64(n)*each, each); err != nil {
+			return fmt.Errorf("taking block %d from the spilled rows: %w", n, err)
+		}
+		_, _ = whole.WriteString(s.block.hash()) // it can not fail
+		res.BytesLoaded += s.block.size
+		if there {
+			continue
+		}
+		if err := s.insert(ctx, lease, t, d, n, min(each, size.Rows-uint64(n)*each)); err != nil {
+			return fmt.Errorf("loading block %d of the chunk: %w", n, err)
+		}
+	}
+	res.Hash = fmt.Sprintf("%x", whole.Sum64())
+	res.LoadMS = time.Since(begin).Milliseconds()
+	return nil
+}
+
+// spillRow is the column that numbers the rows of a spilled chunk.
+const spillRow = "`_dray_row`"
+
+// spillSize is what a spilled chunk holds.
+type spillSize struct {
+	Rows     uint64 `json:"rows"`
+	Bytes    uint64 `json:"bytes"`
+	Numbered uint64 `json:"numbered"` // the highest number and one: Rows, or some have the same
+}
+
+// block is the number of rows of a block: a power of two, so that it does not
+// hang on the last byte, and a quarter of what may fit, for rows differ.
+func (z spillSize) block(limit int64) uint64 {
+	fit := uint64(limit) / 4 / max(1, z.Bytes/max(1, z.Rows))
+	each := uint64(1)
+	for each*2 <= fit {
+		each *= 2
+	}
+	return each
+}
+
+func (s *slot) spilled(ctx context.Context, t *task, c job.Chunk, table string) (spillSize, error) {
+	var names []string
+	for _, name := range t.output(c).Names() {
+		names = append(names, transform.Identifier(name))
+	}
+	var rows []spillSize
+	err := s.w.eng.Client().Rows(ctx, engine.Statement{
+		SQL: "SELECT count() AS rows, sum(byteSize(" + strings.Join(names, ", ") + ")) AS bytes, if(count() = 0, 0, max(" + spillRow + ") + 1) AS numbered FROM " + table,
+	}, &rows)
+	switch {
+	case err != nil:
+	case len(rows) != 1:
+		err = errors.New("the engine gave no answer")
+	case rows[0].Numbered != rows[0].Rows:
+		err = job.WithClass(fmt.Errorf("the engine numbered %d rows up to %d", rows[0].Rows, rows[0].Numbered), job.Permanent)
+	}
+	if err != nil {
+		return spillSize{}, err
+	}
+	return rows[0], nil
+}
+
+// slice makes the block of some spilled rows.
+func (s *slot) slice(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, table string, from, rows uint64) error {
+	out, err := s.outlet(lease.Progress)
+	if err != nil {
+		return err
+	}
+	_, err = s.w.eng.Client().Exec(ctx, engine.Statement{
+		SQL: transform.Into(out.path, fmt.Sprintf("SELECT * EXCEPT %s FROM %s WHERE %s >= %d AND %s < %d ORDER BY %s",
+			spillRow, table, spillRow, from, spillRow, from+rows, spillRow)),
+		QueryID: s.queryID(d), Settings: transform.OneBlock(),
+	})
+	if err := ended(err, nil, out.end()); err != nil {
+		return err
+	}
+	got, err := s.block.rows()
+	if err == nil && got == 0 {
+		err = job.WithClass(errors.New("the engine gave an empty block"), job.Retry)
+	}
+	return err
+}
+
+// exec runs a small statement in the engine.
+func (s *slot) exec(ctx context.Context, d *queue.Delivery, sql string, settings map[string]string) error {
+	_, err := s.w.eng.Client().Exec(ctx, engine.Statement{SQL: sql, QueryID: s.queryID(d), Settings: settings})
+	return err
+}
+
+// spillSettings let the rows of a spilled chunk go to the disk piece by piece;
+// one thread keeps them in order.
+func spillSettings() map[string]string {
+	return map[string]string{
+		"max_block_size": "65536", "max_insert_block_size": "1000000",
+		"min_insert_block_size_rows": "1000000", "min_insert_block_size_bytes": "67108864",
+		// Or rows would be numbered before they are multiplied, or sorted.
+		"query_plan_lift_up_array_join": "0", "query_plan_execute_functions_after_sorting": "0",
+	}
+}
