@@ -115,3 +115,96 @@ func newCutProxy(t *testing.T, server string) *cutProxy {
 	})
 	return p
 }
+
+// A partition stands between a client and a server and can hold back what goes
+// in one direction, or both, as a network does that loses every packet: when it
+// heals, what was held back arrives after all, unless the connection was cut.
+type partition struct {
+	address string
+	mu      sync.Mutex
+	gates   [2]chan struct{} // closed: open
+	conns   []net.Conn
+}
+
+const (
+	toServer = iota
+	toClient
+)
+
+func newPartition(t *testing.T, server string) *partition {
+	open := make(chan struct{})
+	close(open)
+	p := &partition{gates: [2]chan struct{}{open, open}}
+	over := make(chan struct{})
+	carry := func(direction int, to, from net.Conn) {
+		defer to.Close()
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := from.Read(buf)
+			if err != nil {
+				return
+			}
+			select {
+			case <-p.gate(direction):
+			case <-over:
+				return
+			}
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}
+	p.address = listen(t, func(client net.Conn) {
+		up, err := net.Dial("tcp", server)
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		p.conns = append(p.conns, client, up)
+		p.mu.Unlock()
+		var wg sync.WaitGroup
+		wg.Go(func() { carry(toServer, up, client) })
+		carry(toClient, client, up)
+		wg.Wait()
+	})
+	t.Cleanup(func() { close(over); p.cut() })
+	return p
+}
+
+func (p *partition) gate(direction int) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gates[direction]
+}
+
+// drop holds back what goes in these directions from now on.
+func (p *partition) drop(directions ...int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range directions {
+		p.gates[d] = make(chan struct{})
+	}
+}
+
+// heal lets everything through, what was held back first.
+func (p *partition) heal() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, g := range p.gates {
+		select {
+		case <-g:
+		default:
+			close(g)
+		}
+	}
+}
+
+// cut ends the connections and what was held back in them.
+func (p *partition) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		c.Close()
+	}
+	p.conns = nil
+}
