@@ -26,9 +26,11 @@ func (s *slot) load(ctx context.Context, lease *queue.Lease, t *task, d *queue.D
 
 // there reports whether an attempt before has loaded all rows of the chunk. If
 // there are some, it died between the partitions of a block, or between two
-// blocks: the same blocks under the same tokens complete them.
+// blocks: the same blocks under the same tokens complete them. So it is with
+// views: an attempt may have died when the table had its rows and the view had
+// none, and only the same block, sent again, feeds the view.
 func (s *slot) there(ctx context.Context, t *task, d *queue.Delivery, rows uint64) (bool, error) {
-	if d.Attempt() == 1 && !d.Hedge() || !t.job.Frozen.Provenance || s.w.faults.Skips(fault.Found) {
+	if d.Attempt() == 1 && !d.Hedge() || !t.job.Frozen.Provenance || t.job.Frozen.Views || s.w.faults.Skips(fault.Found) {
 		return false, nil
 	}
 	c := d.Chunk()

@@ -36,7 +36,7 @@ type bench struct {
 	table string
 }
 
-func newBench(t *testing.T, lines int, transform string) *bench {
+func newBench(t *testing.T, lines int, transform string, before ...string) *bench {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("DRAY_DATA_DIR", filepath.Join(dir, "data"))
@@ -56,6 +56,11 @@ func newBench(t *testing.T, lines int, transform string) *bench {
 	})
 	if err := errors.Join(b.Queue.Ensure(t.Context()), b.ClickHouse.EnsureLedger(t.Context())); err != nil {
 		t.Fatal(err)
+	}
+	for _, sql := range before {
+		if err := b.ClickHouse.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var csv strings.Builder
 	for i := range lines {
@@ -128,11 +133,42 @@ func (b *bench) result(t *testing.T) (job.Result, bool) {
 
 func (b *bench) count(t *testing.T) string {
 	t.Helper()
+	return b.sql(t, "SELECT count(), uniqExact(id) FROM bench")
+}
+
+func (b *bench) sql(t *testing.T, query string) string {
+	t.Helper()
 	var out strings.Builder
-	if err := b.ClickHouse.Query(t.Context(), "SELECT count(), uniqExact(id) FROM bench", "TabSeparated", &out); err != nil {
+	if err := b.ClickHouse.Query(t.Context(), query, "TabSeparated", &out); err != nil {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(out.String())
+}
+
+// again hands the chunk out as if its worker had died between the insert and
+// the record; redelivered: as its second delivery.
+func (b *bench) again(t *testing.T, redelivered bool) {
+	t.Helper()
+	if err := b.Queue.PurgeResults(t.Context(), b.chunk.Job); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Queue.PublishChunk(t.Context(), b.chunk); err != nil {
+		t.Fatal(err)
+	}
+	if !redelivered {
+		return
+	}
+	p, err := b.Queue.Puller(t.Context(), b.chunk.Job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := p.Next(t.Context(), 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Settle(t.Context(), job.Verdict{Kind: job.VerdictRetry, After: time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A chunk whose rows are in ClickHouse and whose worker died before it could
@@ -146,26 +182,7 @@ func TestRedeliveredChunkAddsNoRow(t *testing.T) {
 		t.Fatalf("table has %q, result %+v", got, first)
 	}
 	for _, redelivered := range []bool{false, true} {
-		// As if the worker had been killed between the insert and the record.
-		if err := b.Queue.PurgeResults(t.Context(), b.chunk.Job); err != nil {
-			t.Fatal(err)
-		}
-		if err := b.Queue.PublishChunk(t.Context(), b.chunk); err != nil {
-			t.Fatal(err)
-		}
-		if redelivered {
-			p, err := b.Queue.Puller(t.Context(), b.chunk.Job)
-			if err != nil {
-				t.Fatal(err)
-			}
-			d, err := p.Next(t.Context(), 5*time.Second)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := d.Settle(t.Context(), job.Verdict{Kind: job.VerdictRetry, After: time.Millisecond}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		b.again(t, redelivered)
 		b.work(t, recorded)
 		again, _ := b.result(t)
 		if got := b.count(t); got != "1000\t1000" {
@@ -174,6 +191,26 @@ func TestRedeliveredChunkAddsNoRow(t *testing.T) {
 		if again.Recovered != redelivered || again.RowsLoaded != 1000 || again.Hash != first.Hash {
 			t.Errorf("redelivered %t: result %+v after %+v", redelivered, again, first)
 		}
+	}
+}
+
+// ClickHouse is killed when the table has the rows of a chunk and the view has
+// none of them yet: the redelivered chunk feeds the view, and the table not.
+func TestRedeliveredChunkFeedsTheView(t *testing.T) {
+	b := newBench(t, 1000, "SELECT id, s FROM chunk",
+		"CREATE TABLE bench (id UInt64, s String, _job LowCardinality(String), _chunk UInt32) ENGINE = MergeTree PARTITION BY id % 3 ORDER BY id SETTINGS non_replicated_deduplication_window = 10000",
+		"CREATE TABLE sums (s String, n UInt64) ENGINE = SummingMergeTree ORDER BY s SETTINGS non_replicated_deduplication_window = 10000",
+		"CREATE MATERIALIZED VIEW feed TO sums AS SELECT s, count() AS n FROM bench GROUP BY s")
+	recorded := func() bool { _, ok := b.result(t); return ok }
+	for _, lost := range []bool{false, true} {
+		b.work(t, recorded)
+		if got := b.sql(t, "SELECT sum(n) FROM sums"); got != "1000" || b.count(t) != "1000\t1000" {
+			t.Fatalf("lost %t: the view has %s rows, the table %q", lost, got, b.count(t))
+		}
+		if !lost {
+			b.sql(t, "TRUNCATE TABLE sums") // forgets the token too
+		}
+		b.again(t, true)
 	}
 }
 
