@@ -9,14 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/fatih/color"
 	"github.com/joho/godotenv"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
@@ -123,7 +121,7 @@ func (a *app) printError(err error, code int) {
 		}
 		return
 	}
-	fmt.Fprintf(a.Err, "%s %s\n", a.paint(color.FgRed, "dray:"), err)
+	fmt.Fprintf(a.Err, "%s %s\n", paint(a.Err, color.FgRed, "dray:"), err)
 }
 
 // usageError is a mistake on the command line.
@@ -133,6 +131,11 @@ func (e *usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// hinted is an error with what to do about it.
+func hinted(err error, format string, args ...any) error {
+	return fmt.Errorf("%w\n  hint: %s", err, fmt.Sprintf(format, args...))
 }
 
 func (a *app) root() *cobra.Command {
@@ -148,30 +151,41 @@ func (a *app) root() *cobra.Command {
 
 Exit codes: 0 done, 1 failed, 2 bad usage or pipeline, 3 NATS, ClickHouse or the
 engine is missing, 4 done with rejects or dead letters, 130 interrupted.`,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			hint := "dray --help lists the verbs"
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = "did you mean " + strings.Join(near, " or ") + "?"
-			}
-			return usagef("unknown command %q\n  hint: %s", args[0], hint)
-		},
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
 	}
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "write JSON to standard output")
 	root.PersistentFlags().StringVar(&a.envFile, "env-file", "", "read DRAY_… variables from this file, where the environment does not set them")
-	root.SuggestionsMinimumDistance = 2
+	chooses(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w\n  hint: %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(a.run(), a.validate(), a.submit(), a.jobs(), a.show(), a.sql(), a.doctor(),
-		a.coordinator(), a.worker(), a.engine(), a.health(), a.version())
-	for _, cmd := range root.Commands() {
+	for _, g := range []struct {
+		id, title string
+		verbs     []*cobra.Command
+	}{
+		{"run", "Run and fleet:", []*cobra.Command{a.run(), a.submit(), a.coordinator(), a.worker(), a.workers(), a.engine()}},
+		{"jobs", "Jobs:", []*cobra.Command{a.jobs(), a.show(), a.pause(), a.resume(), a.cancel(), a.retry()}},
+		{"data", "What became of the data:", []*cobra.Command{a.verify(), a.rejects(), a.dead(), a.undo(), a.sql()}},
+		{"setup", "Setup:", []*cobra.Command{a.validate(), a.doctor(), a.health(), a.version()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, verb := range g.verbs {
+			verb.GroupID = g.id
+		}
+		root.AddCommand(g.verbs...)
+	}
+	root.SetHelpCommandGroupID("setup")
+	root.SetCompletionCommandGroupID("setup")
+	checkUsage(root)
+	return root
+}
+
+// checkUsage makes arguments that a verb does not take bad usage.
+func checkUsage(parent *cobra.Command) {
+	for _, cmd := range parent.Commands() {
+		checkUsage(cmd)
 		if check := cmd.Args; check != nil {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {
 				if err := check(cmd, args); err != nil {
@@ -181,7 +195,22 @@ engine is missing, 4 done with rejects or dead letters, 130 interrupted.`,
 			}
 		}
 	}
-	return root
+}
+
+// chooses makes a command that only has verbs below it say so.
+func chooses(cmd *cobra.Command) {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := cmd.CommandPath() + " --help lists the verbs"
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return usagef("unknown command %q\n  hint: %s", args[0], hint)
+	}
 }
 
 // prepare loads the configuration before any verb runs.
@@ -208,26 +237,18 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// terminal reports whether w is a terminal.
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// paint colours s for a terminal. NO_COLOR turns it off.
-func (a *app) paint(attr color.Attribute, s string) string {
-	if os.Getenv("NO_COLOR") != "" || !terminal(a.Err) {
-		return s
-	}
-	c := color.New(attr, color.Bold)
-	c.EnableColor()
-	return c.Sprint(s)
-}
-
 // printJSON writes v to standard output.
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.Out)
+	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printLine writes v to standard output as one line of JSON.
+func (a *app) printLine(v any) error {
+	enc := json.NewEncoder(a.Out)
+	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
 

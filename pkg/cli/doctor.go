@@ -50,9 +50,9 @@ about what is missing. The exit code is 3 when something is.`,
 				}
 			} else {
 				for _, f := range findings {
-					mark := a.paint(color.FgGreen, "ok  ")
+					mark := paint(a.Out, color.FgGreen, "ok  ")
 					if !f.OK {
-						mark = a.paint(color.FgRed, "FAIL")
+						mark = paint(a.Out, color.FgRed, "FAIL")
 					}
 					fmt.Fprintf(a.Out, "%s  %-11s %s\n", mark, f.Name, f.Detail)
 					if f.Do != "" {

@@ -84,9 +84,13 @@ func (a *app) newBar() *bar {
 			decor.Percentage(),
 			shown(func(j job.Job) string {
 				t := j.Totals
-				return fmt.Sprintf("  %s rows  %s  %s rows/s  %d/%s chunks  ETA %s",
+				slow := ""
+				if j.InFlight > 0 {
+					slow = "  (slowed down by ClickHouse)"
+				}
+				return fmt.Sprintf("  %s rows  %s  %s rows/s  %d/%s chunks  ETA %s%s",
 					humanize.Comma(int64(t.RowsLoaded)), humanize.IBytes(uint64(t.BytesRead)), humanize.Comma(int64(rate(j))),
-					t.Chunks+t.Dead, planned(j), eta(j))
+					t.Outcomes(), planned(j), eta(j), slow)
 			}),
 		))
 	return b
@@ -118,19 +122,24 @@ func (l *lines) update(j job.Job) {
 	}
 	l.state, l.last = j.State, time.Now()
 	t := j.Totals
-	fmt.Fprintf(l.a.Err, "%s  %-10s %s rows  %s  %s rows/s  %d/%s chunks  ETA %s\n", j.ID, strings.ToLower(string(j.State)),
+	slow := throttled(j)
+	if slow != "" {
+		slow = "  " + slow
+	}
+	fmt.Fprintf(l.a.Err, "%s  %-10s %s rows  %s  %s rows/s  %d/%s chunks  ETA %s%s\n", j.ID, strings.ToLower(string(j.State)),
 		humanize.Comma(int64(t.RowsLoaded)), humanize.IBytes(uint64(t.BytesRead)), humanize.Comma(int64(rate(j))),
-		t.Chunks+t.Dead, planned(j), eta(j))
+		t.Outcomes(), planned(j), eta(j), slow)
 }
 
 func (l *lines) end() {}
 
-// planned is the number of chunks, with a + while it may grow.
+// planned is the number of chunks that must have an outcome, with a + while it
+// may grow.
 func planned(j job.Job) string {
 	if j.Plan.Complete {
-		return fmt.Sprint(j.Plan.Chunks)
+		return fmt.Sprint(j.Plan.Total())
 	}
-	return fmt.Sprintf("%d+", j.Plan.Chunks)
+	return fmt.Sprintf("%d+", j.Plan.Total())
 }
 
 // wholeBytes is what the whole input holds, as well as that is known.
@@ -192,14 +201,14 @@ func (a *app) report(j job.Job, wall time.Duration, usage *local.Usage) error {
 
 func (a *app) printSummary(j job.Job, wall time.Duration) {
 	t := j.Totals
-	mark := a.paint(color.FgGreen, "done")
+	mark := paint(a.Err, color.FgGreen, "done")
 	switch j.State {
 	case job.DoneWithRejects:
-		mark = a.paint(color.FgYellow, "done with rejects")
+		mark = paint(a.Err, color.FgYellow, "done with rejects")
 	case job.Failed:
-		mark = a.paint(color.FgRed, "failed")
+		mark = paint(a.Err, color.FgRed, "failed")
 	case job.Cancelled:
-		mark = a.paint(color.FgYellow, "cancelled")
+		mark = paint(a.Err, color.FgYellow, "cancelled")
 	}
 	w := a.Err
 	fmt.Fprintf(w, "%s: %s in %s\n", j.ID, mark, wall.Round(10*time.Millisecond))
@@ -211,13 +220,19 @@ func (a *app) printSummary(j job.Job, wall time.Duration) {
 	}
 	fmt.Fprintf(w, "  rows read      %s\n", humanize.Comma(int64(t.RowsRead)))
 	fmt.Fprintf(w, "  rows loaded    %s\n", humanize.Comma(int64(t.RowsLoaded)))
-	fmt.Fprintf(w, "  rows rejected  %s\n", humanize.Comma(int64(t.RowsRejected)))
+	fmt.Fprintf(w, "  rows rejected  %s\n", rejected(j))
 	if t.Dead > 0 {
-		fmt.Fprintf(w, "  dead letters   %d of %d chunks: dray show %s\n", t.Dead, j.Plan.Chunks, j.ID)
+		fmt.Fprintf(w, "  dead letters   %d of %d chunks: dray dead list %s\n", t.Dead, j.Plan.Total(), j.ID)
+	}
+	if t.Retired > 0 {
+		fmt.Fprintf(w, "  replaced       %d chunks by %d others\n", t.Retired, j.Plan.Replacements())
+	}
+	if j.Repairs > 0 {
+		fmt.Fprintf(w, "  repaired       %d times: ClickHouse did not hold what was recorded, now it does\n", j.Repairs)
 	}
 	seconds := max(wall.Seconds(), 0.001)
 	fmt.Fprintf(w, "  rate           %s rows/s, %s/s, %d chunks\n", humanize.Comma(int64(float64(t.RowsLoaded)/seconds)),
-		humanize.IBytes(uint64(float64(t.BytesRead)/seconds)), j.Plan.Chunks)
+		humanize.IBytes(uint64(float64(t.BytesRead)/seconds)), j.Plan.Total())
 	if p := j.Proof; p != nil && len(p.Differ) == 0 {
 		how := "counted by chunk in the table"
 		if p.Kind == "ledger" {
@@ -231,6 +246,23 @@ func (a *app) printSummary(j job.Job, wall time.Duration) {
 	} else {
 		fmt.Fprintf(w, "  look           dray sql '%s'\n", look)
 	}
+}
+
+// rejected is the number of rows in quarantine, with where to look at them.
+func rejected(j job.Job) string {
+	n := humanize.Comma(int64(j.Totals.RowsRejected))
+	if j.Totals.RowsRejected > 0 {
+		n += ": dray rejects " + j.ID
+	}
+	return n
+}
+
+// throttled says that a job goes slower than it might; "" when it does not.
+func throttled(j job.Job) string {
+	if j.InFlight == 0 || j.State.Terminal() {
+		return ""
+	}
+	return fmt.Sprintf("slowed down to %d chunks in flight because ClickHouse asked for it", j.InFlight)
 }
 
 // jobSummary is what --json says of an ended job.

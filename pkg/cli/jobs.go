@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -10,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"drayage/pkg/job"
-	"drayage/pkg/local"
 )
 
 func (a *app) jobs() *cobra.Command {
@@ -31,7 +31,7 @@ of dray run in DRAY_DATA_DIR.`,
 		if state != "" && !want.Known() {
 			return usagef("--state %s: there is no such state", state)
 		}
-		all, err := a.listJobs(cmd)
+		all, err := a.listJobs(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ of dray run in DRAY_DATA_DIR.`,
 		w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
 		fmt.Fprintln(w, "JOB\tSTATE\tCHUNKS\tROWS\tREJECTED\tRATE\tTOOK\tCREATED")
 		for _, j := range list {
-			fmt.Fprintf(w, "%s\t%s\t%d/%s\t%s\t%d\t%s/s\t%s\t%s\n", j.ID, j.State, j.Totals.Chunks+j.Totals.Dead, planned(j),
+			fmt.Fprintf(w, "%s\t%s\t%d/%s\t%s\t%d\t%s/s\t%s\t%s\n", j.ID, j.State, j.Totals.Outcomes(), planned(j),
 				humanize.Comma(int64(j.Totals.RowsLoaded)), j.Totals.RowsRejected, humanize.SIWithDigits(rate(j), 1, ""),
 				elapsed(j).Round(10*time.Millisecond), humanize.Time(j.CreatedAt))
 		}
@@ -59,18 +59,13 @@ of dray run in DRAY_DATA_DIR.`,
 	return cmd
 }
 
-func (a *app) listJobs(cmd *cobra.Command) ([]job.Job, error) {
-	q, end, err := local.OpenQueue(cmd.Context(), a.cfg, a.log)
+func (a *app) listJobs(ctx context.Context) ([]job.Job, error) {
+	q, end, err := a.openQueue(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	if !a.cfg.Remote() {
-		if err := q.Ensure(cmd.Context()); err != nil {
-			return nil, fmt.Errorf("setting up the streams: %w", err)
-		}
-	}
-	list, err := q.Jobs(cmd.Context())
+	list, err := q.Jobs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing the jobs: %w", err)
 	}

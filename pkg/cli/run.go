@@ -77,32 +77,14 @@ func (a *app) runDocument(ctx context.Context, doc *pipeline.Document, params ma
 	if err != nil {
 		return err
 	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	ended := make(chan error, 1)
-	go func() { ended <- stack.Run(running, id) }()
-
-	watching, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		err := <-ended
-		ended <- err
-		cancel(err)
-	}()
-	j, watchErr := a.follow(watching, stack.Queue, id, quiet)
-	stop()
-	runErr := <-ended
-	usage, closeErr := stack.Close()
+	j, err := a.runHere(ctx, stack, id, "the same run again goes on with job "+id, quiet)
+	if err != nil {
+		return err
+	}
 	closed = true
-	switch {
-	case runErr != nil:
-		return runErr
-	case ctx.Err() != nil:
-		return &exitError{ExitInterrupted, fmt.Errorf("interrupted; the same run again goes on with job %s", id)}
-	case watchErr != nil:
-		return watchErr
-	case closeErr != nil:
-		return closeErr
+	usage, err := stack.Close()
+	if err != nil {
+		return err
 	}
 	return a.report(j, time.Since(begin), &usage)
 }
@@ -116,7 +98,12 @@ func (a *app) findOrCreate(ctx context.Context, q *queue.Queue, name string, s j
 			return "", fmt.Errorf("looking for an interrupted job: %w", err)
 		}
 		for _, j := range jobs {
-			if !j.State.Terminal() && sameSubmission(j.Submission, s) {
+			if !j.State.Terminal() && j.State != job.Cancelling && sameSubmission(j.Submission, s) {
+				if j.State == job.Paused {
+					if _, err := coordinator.Resume(ctx, q, j.ID); err != nil {
+						return "", err
+					}
+				}
 				if !a.json {
 					fmt.Fprintf(a.Err, "going on with job %s: %d of its chunks are done (--new begins another)\n", j.ID, j.Totals.Chunks)
 				}
@@ -132,7 +119,7 @@ func (a *app) findOrCreate(ctx context.Context, q *queue.Queue, name string, s j
 }
 
 func sameSubmission(a, b job.Submission) bool {
-	if a.Pipeline != b.Pipeline || a.Dir != b.Dir || len(a.Params) != len(b.Params) {
+	if a.Replay != nil || b.Replay != nil || a.Pipeline != b.Pipeline || a.Dir != b.Dir || len(a.Params) != len(b.Params) {
 		return false
 	}
 	for k, v := range a.Params {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -11,9 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"drayage/pkg/job"
-	"drayage/pkg/local"
 	"drayage/pkg/pipeline"
-	"drayage/pkg/queue"
 )
 
 // shownDead bounds the dead letters that show lists.
@@ -27,35 +24,14 @@ func (a *app) show() *cobra.Command {
 		Example: "  dray show last\n  dray show flights-20261123 --json",
 		Args:    cobra.ExactArgs(1),
 	}
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 || a.prepare(cmd, nil) != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
-		defer cancel()
-		cmd.SetContext(ctx)
-		list, err := a.listJobs(cmd)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		names := []string{"last"}
-		for _, j := range list {
-			names = append(names, j.ID+"\t"+string(j.State))
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
+	cmd.ValidArgsFunction = a.completeJobs(1, nil)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
+		q, end, err := a.openQueue(ctx)
 		if err != nil {
 			return err
 		}
 		defer end()
-		if !a.cfg.Remote() {
-			if err := q.Ensure(ctx); err != nil {
-				return fmt.Errorf("setting up the streams: %w", err)
-			}
-		}
 		j, err := findJob(ctx, q, args[0])
 		if err != nil {
 			return err
@@ -77,63 +53,103 @@ func (a *app) show() *cobra.Command {
 	return cmd
 }
 
-// findJob finds a job by its name, a beginning of it, or "last".
-func findJob(ctx context.Context, q *queue.Queue, name string) (job.Job, error) {
-	list, err := q.Jobs(ctx)
-	if err != nil {
-		return job.Job{}, fmt.Errorf("listing the jobs: %w", err)
-	}
-	var found []job.Job
-	for _, j := range list {
-		switch {
-		case j.ID == name, name == "last":
-			return j, nil
-		case strings.HasPrefix(j.ID, name):
-			found = append(found, j)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return job.Job{}, usagef("there is no job %s; dray jobs lists them", name)
-	case 1:
-		return found[0], nil
-	}
-	return job.Job{}, usagef("%s begins the names of %d jobs, such as %s and %s", name, len(found), found[0].ID, found[1].ID)
-}
-
 func (a *app) printJob(j job.Job, dead []job.Dead) error {
 	w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	t := j.Totals
+	place := places(j)
 	row("job", "%s", j.ID)
 	row("pipeline", "%s (%s)", j.Name, j.Submission.File)
 	row("state", "%s", j.State)
 	if j.Error != "" {
 		row("error", "%s", strings.ReplaceAll(j.Error, "\n", "\n\t"))
 	}
+	if slow := throttled(j); slow != "" {
+		row("", "%s", slow)
+	}
+	if !j.UndoneAt.IsZero() {
+		row("undone", "%s (%s): its rows were taken out again", j.UndoneAt.Format(time.RFC3339), humanize.Time(j.UndoneAt))
+	}
 	row("created", "%s (%s)", j.CreatedAt.Format(time.RFC3339), humanize.Time(j.CreatedAt))
 	row("took", "%s", elapsed(j).Round(time.Millisecond))
+	if r := j.Submission.Replay; r != nil {
+		row("takes over", "%s of %d chunks of job %s", replayed(r.What), len(r.Chunks), r.Job)
+	}
 	if f := j.Frozen; f != nil {
 		row("target", "%s.%s", f.Database, f.Table)
 		row("input", "%s in %d inputs, %s chunks", pipeline.Size(wholeBytes(j)), j.Plan.Inputs, planned(j))
 		row("chunks", "%d loaded, %d dead, %d redelivered", t.Chunks, t.Dead, t.Redelivered)
+		if t.Retired > 0 {
+			row("", "%d retired, replaced by %d others%s", t.Retired, j.Plan.Replacements(), reasons(j.Plan.Replaced))
+		}
 		row("rows read", "%s", humanize.Comma(int64(t.RowsRead)))
 		row("rows loaded", "%s (%s/s)", humanize.Comma(int64(t.RowsLoaded)), humanize.SIWithDigits(rate(j), 1, ""))
-		row("rows rejected", "%s", humanize.Comma(int64(t.RowsRejected)))
+		row("rows rejected", "%s", rejected(j))
 		row("worker time", "%s transforming, %s loading", time.Duration(t.TransformMS)*time.Millisecond, time.Duration(t.LoadMS)*time.Millisecond)
+	}
+	if j.Repairs > 0 {
+		row("repairs", "%d: ClickHouse did not hold what was recorded", j.Repairs)
 	}
 	if p := j.Proof; p != nil {
 		row("proof", "%s: %s rows at %s", p.Kind, humanize.Comma(int64(p.Rows)), p.At.Format(time.RFC3339))
 		for _, d := range p.Differ {
-			row("", "chunk %d: %d rows recorded, %d found", d.Chunk, d.Recorded, d.Found)
+			row("", "%s", differs(d))
 		}
 	}
+	for _, c := range j.Claims {
+		row("taken over", "%s of %d chunks by job %s", replayed(c.What), len(c.Chunks), c.Job)
+	}
 	for _, d := range dead {
-		row("dead letter", "chunk %d after %d attempts (%s): %s", d.Chunk.Ordinal, d.Attempts, d.Reason, d.Error)
-		row("", "input %s", d.Chunk.Input)
+		row("dead letter", "chunk %d after %d attempts (%s): %s", d.Chunk.Ordinal, d.Attempts, d.Reason, oneLine(d.Error, shownError))
+		row("", "input %s", place(d.Chunk.Input))
 	}
 	if more := int(t.Dead) - len(dead); more > 0 {
 		row("", "and %d more", more)
 	}
+	if len(dead) > 0 {
+		row("", "dray dead list %s lists them, dray retry %[1]s loads them again", j.ID)
+	}
 	return w.Flush()
+}
+
+// shownError bounds an error of which the whole is elsewhere, in characters.
+const shownError = 400
+
+// replayed says for a person what a replay takes over.
+func replayed(what string) string {
+	switch what {
+	case job.ReplayDead:
+		return "the dead letters"
+	case job.ReplayRejects:
+		return "the rejected rows"
+	}
+	return "the whole"
+}
+
+// reasons says why chunks were replaced.
+func reasons(replaced []job.Replaced) string {
+	n := map[string]int{}
+	for _, r := range replaced {
+		n[r.Reason]++
+	}
+	var parts []string
+	if big := n[job.ReplacedTooBig]; big > 0 {
+		parts = append(parts, fmt.Sprintf("%d were too big", big))
+	}
+	if wrong := n[job.ReplacedRepair]; wrong > 0 {
+		parts = append(parts, fmt.Sprintf("%d repaired", wrong))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// differs says for a person how a chunk differs.
+func differs(d job.Difference) string {
+	s := fmt.Sprintf("chunk %d: %d rows recorded, %d found", d.Chunk, d.Recorded, d.Found)
+	if d.RejectedRecorded != d.RejectedFound {
+		s += fmt.Sprintf("; %d rejected rows recorded, %d found in quarantine", d.RejectedRecorded, d.RejectedFound)
+	}
+	return s
 }

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"drayage/pkg/clickhouse"
+	"drayage/pkg/job"
+	"drayage/pkg/local"
+	"drayage/pkg/queue"
+)
+
+// openQueue opens the fleet's queue or, where no fleet is named, that of the
+// data folder.
+func (a *app) openQueue(ctx context.Context) (*queue.Queue, func(), error) {
+	q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !a.cfg.Remote() {
+		if err := q.Ensure(ctx); err != nil {
+			end()
+			return nil, nil, fmt.Errorf("setting up the streams: %w", err)
+		}
+	}
+	return q, end, nil
+}
+
+// site is where jobs run: a fleet, or the data folder of dray run.
+type site struct {
+	queue      *queue.Queue
+	clickhouse *clickhouse.Client // nil in a fleet unless it was asked for
+	stack      *local.Stack       // nil in a fleet; what runs jobs here
+	close      func()
+}
+
+// openSite opens the fleet or, where none is named, everything that is needed
+// to look at jobs in the data folder and to run them.
+func (a *app) openSite(ctx context.Context, withClickHouse bool) (*site, error) {
+	if !a.cfg.Remote() {
+		return a.openHere(ctx)
+	}
+	if withClickHouse && a.cfg.ClickHouse.URL == "" {
+		return nil, usagef("DRAY_CLICKHOUSE_URL is not set; name the fleet's destination, such as http://clickhouse:8123")
+	}
+	q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{queue: q, close: end}
+	if !withClickHouse {
+		return s, nil
+	}
+	if s.clickhouse, err = clickhouse.Open(ctx, a.cfg.ClickHouse); err != nil {
+		end()
+		return nil, err
+	}
+	s.close = func() {
+		s.clickhouse.Close()
+		end()
+	}
+	return s, nil
+}
+
+func (a *app) openHere(ctx context.Context) (*site, error) {
+	stack, err := local.Start(ctx, a.cfg, a.log)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{queue: stack.Queue, clickhouse: stack.ClickHouse, stack: stack, close: func() {
+		if _, err := stack.Close(); err != nil {
+			a.log.Warn().Err(err).Msg("what was started here did not end well")
+		}
+	}}
+	if err := s.queue.Ensure(ctx); err != nil {
+		s.close()
+		return nil, fmt.Errorf("setting up the streams: %w", err)
+	}
+	if err := s.clickhouse.EnsureLedger(ctx); err != nil {
+		s.close()
+		return nil, fmt.Errorf("setting up the ledger: %w", err)
+	}
+	return s, nil
+}
+
+// runHere runs a job on the stack until it has ended, or until ctx ends, and
+// then says how to go on.
+func (a *app) runHere(ctx context.Context, stack *local.Stack, id, again string, quiet bool) (job.Job, error) {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ended := make(chan error, 1)
+	watching, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		err := stack.Run(running, id)
+		cancel(err)
+		ended <- err
+	}()
+	j, watchErr := a.follow(watching, stack.Queue, id, quiet)
+	stop()
+	runErr := <-ended
+	switch {
+	case runErr != nil && !errors.Is(runErr, context.Canceled):
+		return j, runErr
+	case ctx.Err() != nil:
+		return j, &exitError{ExitInterrupted, fmt.Errorf("interrupted; %s", again)}
+	}
+	return j, watchErr
+}
+
+// table is the target of a job that was frozen.
+func table(j job.Job) clickhouse.Table {
+	return clickhouse.Table{Database: j.Frozen.Database, Name: j.Frozen.Table}
+}

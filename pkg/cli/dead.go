@@ -1,0 +1,258 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"drayage/pkg/job"
+	"drayage/pkg/queue"
+)
+
+func (a *app) dead() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dead",
+		Short: "Dead letters: chunks that were given up. List, show, replay, drop",
+		Long: `Dead letters are chunks that were given up, with the reason. The other chunks of
+their job are loaded. Mend what was wrong, the input or the pipeline, and replay
+them; or drop them.`,
+		Example: `  dray dead list last
+  dray dead show last 17
+  dray dead replay last --pipeline mended.yaml --wait`,
+	}
+	chooses(cmd)
+	cmd.AddCommand(a.deadList(), a.deadShow(), a.deadReplay(), a.deadDrop())
+	return cmd
+}
+
+// listedDead bounds the dead letters of a table, unless -n says otherwise.
+const listedDead = 100
+
+func (a *app) deadList() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "list [JOB]",
+		Short: "List dead letters, of one job or of all",
+		Long: `List dead letters, the oldest of each job first. Those that another job has taken
+over, and those whose chunk was loaded after all, are left out unless --all.
+With --json each is an object on a line of its own.`,
+		Example: `  dray dead list
+  dray dead list last --error 'Cannot parse'
+  dray dead list last --json | jq -r .place`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	cmd.ValidArgsFunction = a.completeJobs(1, hasDead)
+	c := choiceFlags(cmd)
+	cmd.Flags().BoolVar(&c.all, "all", false, "also those that were taken over or loaded after all")
+	cmd.Flags().IntVarP(&limit, "limit", "n", listedDead, "at most so many in the table; 0: all. With --json all, unless it is given")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		if err := c.validate(); err != nil {
+			return err
+		}
+		if limit < 0 {
+			return usagef("--limit %d: it is 0 or more", limit)
+		}
+		if a.json && !cmd.Flags().Changed("limit") {
+			limit = 0
+		}
+		q, end, err := a.openQueue(ctx)
+		if err != nil {
+			return err
+		}
+		defer end()
+		jobs, err := withDead(ctx, q, args)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
+		listed, cut := 0, false
+		for _, j := range jobs {
+			if cut {
+				break
+			}
+			err := eachLetter(ctx, q, j, c, func(l letter) error {
+				if limit > 0 && listed == limit {
+					cut = true
+					return queue.ErrStop
+				}
+				listed++
+				if a.json {
+					return a.printLine(l)
+				}
+				if listed == 1 {
+					fmt.Fprintln(w, "JOB\tCHUNK\tATTEMPTS\tREASON\tERROR\tINPUT\tAT")
+				}
+				fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", j.ID, l.Chunk.Ordinal, l.Attempts, l.Reason+l.fate(),
+					oneLine(firstLine(l.Error), a.width()/2), oneLine(l.Place, a.width()/2), l.At.Format(time.RFC3339))
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		if err := w.Flush(); err != nil || a.json {
+			return err
+		}
+		switch {
+		case cut:
+			fmt.Fprintf(a.Err, "and more; -n 0 lists all\n")
+		case listed == 0:
+			fmt.Fprintln(a.Err, "there are no such dead letters")
+		}
+		return nil
+	}
+	return cmd
+}
+
+// withDead returns the job that args names, or all that may have dead letters.
+func withDead(ctx context.Context, q *queue.Queue, args []string) ([]job.Job, error) {
+	if len(args) > 0 {
+		j, err := findJob(ctx, q, args[0])
+		return []job.Job{j}, err
+	}
+	all, err := q.Jobs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing the jobs: %w", err)
+	}
+	var jobs []job.Job
+	for _, j := range all {
+		if hasDead(j) || isLive(j) { // whose totals may be behind
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs, nil
+}
+
+// fate says what has become of the chunk since, "" when nothing has.
+func (l letter) fate() string {
+	switch {
+	case l.TakenOverBy != "":
+		return ", taken over by " + l.TakenOverBy
+	case l.Loaded:
+		return ", loaded after all"
+	}
+	return ""
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return line
+}
+
+// shownAttempts bounds the failed attempts that dead show tells, the last ones.
+const shownAttempts = 20
+
+func (a *app) deadShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show JOB CHUNK",
+		Short: "Show one dead letter: the whole error, its input, its attempts",
+		Long: `Show one dead letter: the whole error, where its input is, the failed attempts as
+far as they are still known, and which job took it over.`,
+		Example: "  dray dead show last 17\n  dray dead show flights-20261123 17 --json",
+		Args:    cobra.ExactArgs(2),
+	}
+	cmd.ValidArgsFunction = a.completeJobs(1, hasDead)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		chunk, err := parseChunk(args[1])
+		if err != nil {
+			return err
+		}
+		q, end, err := a.openQueue(ctx)
+		if err != nil {
+			return err
+		}
+		defer end()
+		j, err := findJob(ctx, q, args[0])
+		if err != nil {
+			return err
+		}
+		l, err := findLetter(ctx, q, j, chunk)
+		if err != nil {
+			return err
+		}
+		attempts, err := failedAttempts(ctx, q, j.ID, chunk)
+		if err != nil {
+			return err
+		}
+		if a.json {
+			return a.printJSON(struct {
+				letter
+				Failed []job.Attempt `json:"failed_attempts"`
+			}{l, attempts})
+		}
+		w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
+		row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+		row("job", "%s", j.ID)
+		row("chunk", "%d, generation %d", l.Chunk.Ordinal, l.Chunk.Generation)
+		row("input", "%s", l.Place)
+		row("", "%s", l.Chunk.Input)
+		row("given up", "%s (%s) by %s", l.At.Format(time.RFC3339), humanize.Time(l.At), l.Worker)
+		row("attempts", "%d", l.Attempts)
+		row("reason", "%s", l.Reason)
+		row("error", "%s", strings.ReplaceAll(l.Error, "\n", "\n\t"))
+		for _, t := range attempts {
+			row(fmt.Sprintf("attempt %d", t.Attempt), "%s on %s after %s: %s: %s", t.At.Format(time.RFC3339), t.Worker,
+				time.Duration(t.TookMS)*time.Millisecond, t.Verdict, oneLine(t.Error, shownError))
+		}
+		switch {
+		case l.TakenOverBy != "":
+			row("taken over", "by job %s: dray show %[1]s", l.TakenOverBy)
+		case l.Loaded:
+			row("loaded", "after all, by a worker that was thought lost")
+		default:
+			row("next", "dray dead replay %s --chunk %d, or dray dead drop", j.ID, chunk)
+		}
+		return w.Flush()
+	}
+	return cmd
+}
+
+// findLetter reads the dead letter of a chunk, or says what became of the chunk
+// instead.
+func findLetter(ctx context.Context, q *queue.Queue, j job.Job, chunk uint64) (letter, error) {
+	generation := j.Plan.Generation(chunk)
+	d, err := q.DeadLetter(ctx, j.ID, chunk, generation)
+	if err == nil {
+		return look(ctx, q, d, places(j), takers(j, job.ReplayDead))
+	}
+	if !errors.Is(err, queue.ErrNotFound) {
+		return letter{}, fmt.Errorf("reading the dead letter: %w", err)
+	}
+	what := "there is no dead letter of chunk %d of job %s: it is not done yet, never was planned, or the letter was dropped"
+	if r, err := q.Result(ctx, j.ID, chunk, generation); err == nil {
+		what = "chunk %d of job %s is no dead letter: it is loaded"
+		if !r.Loaded() {
+			what = "chunk %d of job %s is no dead letter: it was too big and others replace it"
+		}
+	}
+	return letter{}, hinted(fmt.Errorf(what, chunk, j.ID), "dray dead list %s", j.ID)
+}
+
+// failedAttempts reads what is still known of a chunk's failed attempts, the
+// last ones.
+func failedAttempts(ctx context.Context, q *queue.Queue, id string, chunk uint64) ([]job.Attempt, error) {
+	last := []job.Attempt{}
+	reading, present := context.WithCancel(ctx)
+	defer present()
+	err := q.Attempts(reading, id, func(t job.Attempt) error {
+		if t.Chunk == chunk {
+			if len(last) == shownAttempts {
+				last = last[1:]
+			}
+			last = append(last, t)
+		}
+		return nil
+	}, queue.WhenCaughtUp(present))
+	if err != nil && (ctx.Err() != nil || !errors.Is(err, context.Canceled)) {
+		return nil, fmt.Errorf("reading the failed attempts of job %s: %w", id, err)
+	}
+	return last, nil
+}

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"drayage/pkg/job"
+	"drayage/pkg/queue"
+)
+
+// completeWait bounds what a press of the tab key may take.
+const completeWait = 2 * time.Second
+
+// completeJobs completes the names of the jobs that keep lets through (nil:
+// all), for the first most arguments of a verb.
+func (a *app) completeJobs(most int, keep func(job.Job) bool) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) >= most || a.prepare(cmd, nil) != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeWait)
+		defer cancel()
+		list, err := a.listJobs(ctx)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var names []string
+		if len(args) == 0 {
+			names = append(names, "last\tthe newest job")
+		}
+		for _, j := range list {
+			if (keep == nil || keep(j)) && !slices.Contains(args, j.ID) {
+				names = append(names, j.ID+"\t"+string(j.State))
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// What a verb can be done to, for completeJobs.
+func isLive(j job.Job) bool     { return !j.State.Terminal() }
+func isEnded(j job.Job) bool    { return j.State.Terminal() }
+func isPaused(j job.Job) bool   { return j.State == job.Paused }
+func isRunning(j job.Job) bool  { return j.State == job.Running }
+func hasDead(j job.Job) bool    { return j.Totals.Dead > 0 }
+func hasRejects(j job.Job) bool { return j.Totals.RowsRejected > 0 }
+func hasLeft(j job.Job) bool    { return isEnded(j) && (hasDead(j) || hasRejects(j)) }
+
+// findJob finds a job by its name, a beginning of it, or "last".
+func findJob(ctx context.Context, q *queue.Queue, name string) (job.Job, error) {
+	found, err := findJobs(ctx, q, []string{name})
+	if err != nil {
+		return job.Job{}, err
+	}
+	return found[0], nil
+}
+
+// findJobs finds each job once, in the order of the names. It finds all of them
+// or says which is not there.
+func findJobs(ctx context.Context, q *queue.Queue, names []string) ([]job.Job, error) {
+	list, err := q.Jobs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing the jobs: %w", err)
+	}
+	var found []job.Job
+	for _, name := range names {
+		j, err := named(list, name)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(found, func(f job.Job) bool { return f.ID == j.ID }) {
+			found = append(found, j)
+		}
+	}
+	return found, nil
+}
+
+func named(list []job.Job, name string) (job.Job, error) {
+	var found []job.Job
+	for _, j := range list {
+		switch {
+		case j.ID == name, name == "last":
+			return j, nil
+		case strings.HasPrefix(j.ID, name):
+			found = append(found, j)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return job.Job{}, usagef("there is no job %s; dray jobs lists them", name)
+	case 1:
+		return found[0], nil
+	}
+	return job.Job{}, usagef("%s begins the names of %d jobs, such as %s and %s", name, len(found), found[0].ID, found[1].ID)
+}

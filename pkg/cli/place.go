@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"encoding/json"
+
+	"drayage/pkg/job"
+	"drayage/pkg/pipeline"
+	"drayage/pkg/source"
+	"drayage/pkg/source/kinds"
+)
+
+// places returns what says for a person where the input of a chunk of the job
+// is. Where the job's source can not be made here, because a variable of the
+// workers is not set, it is the input's description as it stands.
+func places(j job.Job) func(json.RawMessage) string {
+	plain := func(input json.RawMessage) string { return string(input) }
+	if j.Frozen == nil {
+		return plain
+	}
+	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime)
+	if err != nil {
+		return plain
+	}
+	s, err := kinds.New(p, j.Submission.Dir)
+	if err != nil {
+		return plain
+	}
+	return func(input json.RawMessage) string { return source.Place(s, input) }
+}
