@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -240,5 +241,35 @@ func TestTwoLeaders(t *testing.T) {
 		if got := f.sql(t, fmt.Sprintf("SELECT sum(rows_loaded) FROM drayage.jobs WHERE job = 'l%d-1'", n)); got != fmt.Sprint(lines*9/10) {
 			t.Errorf("job %d: the ledger has %s rows", n, got)
 		}
+	}
+}
+
+// A table with views is not repaired by loading chunks again, because the views
+// would be fed twice: the job fails and says so.
+func TestRepairLeavesViewsAlone(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	start(t, f.env, "worker")
+	file := numbers(t, f.dir, "v", 4000, "4096")
+	for _, sql := range []string{
+		"CREATE TABLE v (id UInt64, square UInt64, _job LowCardinality(String), _chunk UInt32) ENGINE = MergeTree PARTITION BY id % 2 ORDER BY id SETTINGS non_replicated_deduplication_window = 10000",
+		"CREATE TABLE v_sums (k UInt64, n UInt64) ENGINE = SummingMergeTree ORDER BY k SETTINGS non_replicated_deduplication_window = 10000",
+		"CREATE MATERIALIZED VIEW v_feed TO v_sums AS SELECT id % 7 AS k, count() AS n FROM v GROUP BY k",
+	} {
+		f.sql(t, sql)
+	}
+	coordinator := start(t, f.faulty(string(fault.Verify)+"=stop"), "coordinator")
+	submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
+	coordinator.stopped()
+	f.sql(t, "ALTER TABLE v DELETE WHERE _chunk = 1 SETTINGS mutations_sync = 2")
+	coordinator.signal(syscall.SIGCONT)
+	if code := submit.wait(); code != 1 {
+		t.Errorf("submit exited with %d", code)
+	}
+	if j := f.job(t, "v-1"); j.State != job.Failed || !strings.Contains(j.Error, "fed twice") {
+		t.Errorf("the job is %s: %s", j.State, j.Error)
+	}
+	if got := f.sql(t, "SELECT sum(n) FROM v_sums"); got != "3600" {
+		t.Errorf("the view counts %s rows", got)
 	}
 }
