@@ -122,10 +122,10 @@ func (w Workspace) deterministic(ctx context.Context, functions []string, sel st
 // harmless are functions that the engine calls not deterministic and that give
 // the same value at every attempt of a chunk all the same: they depend on the
 // configuration of an engine that is ours, or on the contents of lookups that
-// are loaded before.
+// are loaded before. arrayJoin gives many rows for one, always the same.
 var harmless = map[string]bool{
 	"joinGet": true, "joinGetOrNull": true, "version": true, "timezone": true,
-	"getSetting": true, "getSettingOrDefault": true,
+	"getSetting": true, "getSettingOrDefault": true, "arrayJoin": true,
 }
 
 var (
