@@ -29,6 +29,9 @@ func (q *Queue) CreateJob(ctx context.Context, j job.Job) (Revision, error) {
 // has written on top of it since: the record is then not as this call left it,
 // which is what ErrConflict says.
 //
+// ErrFull: the record has grown and the bucket has no room for that; deleting
+// records of other jobs makes some.
+//
 // The record of a job in a terminal state goes away Config.JobRetention after
 // its last update.
 func (q *Queue) UpdateJob(ctx context.Context, j job.Job, rev Revision) (Revision, error) {
