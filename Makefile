@@ -5,12 +5,15 @@ BIN     := bin/dray
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 ROWS    ?= 10000000
 ROUNDS  ?= 5
+SEED    ?= 1
+FAULTS  ?= 200
+JOBS    ?= 20
 
 # Where the demo and the benchmark keep their data: within the clone.
 export DRAY_DATA_DIR ?= $(CURDIR)/.dray
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine demo test lint bench compose-smoke clean
+.PHONY: help build engine demo test lint bench chaos compose-smoke clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +35,9 @@ lint: ## gofmt, go vet and golangci-lint
 
 bench: build engine ## compare dray run with ClickHouse's own INSERT SELECT FROM file (ROWS=, ROUNDS=)
 	@$(BIN) version && $(GO) run ./scripts/bench -dray $(BIN) -rows $(ROWS) -rounds $(ROUNDS)
+
+chaos: build engine ## break a fleet of real processes while jobs run, and check every promise (SEED=, FAULTS=, JOBS=, ARGS=)
+	@$(GO) run ./scripts/chaos -dray $(BIN) -seed $(SEED) -faults $(FAULTS) -jobs $(JOBS) $(ARGS)
 
 compose-smoke: ## prove docker-compose.yml on a local Docker engine (root, Debian)
 	@sh scripts/compose-smoke.sh

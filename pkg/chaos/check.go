@@ -1,0 +1,331 @@
+package chaos
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"drayage/pkg/clickhouse"
+	"drayage/pkg/job"
+)
+
+// check compares everything that there is with what the oracle knows.
+type check struct {
+	f      *fleet
+	report *Report
+	// What the view's source holds: group -> rows, sum.
+	source map[uint8][2]int64
+}
+
+// jobs checks one job after the other.
+func (c *check) jobs(ctx context.Context, all []watched) error {
+	c.source = map[uint8][2]int64{}
+	var most, bound uint64
+	for _, j := range all {
+		if err := c.job(ctx, j); err != nil {
+			return fmt.Errorf("checking job %s: %w", j.id, err)
+		}
+		if limit := uint64(j.flight); bound == 0 || j.inFlight*bound > most*limit { //nolint:gosec // small
+			most, bound = j.inFlight, limit
+		}
+	}
+	c.report.InFlight = fmt.Sprintf("at most %d of %d", most, bound)
+	return c.views(ctx)
+}
+
+func (c *check) job(ctx context.Context, j watched) error {
+	r, state := c.report, j.record.State
+	if state == "" {
+		state = "never recorded"
+	}
+	r.Jobs[string(state)]++
+	switch {
+	case !state.Terminal():
+		r.complain(Ends, "job %s is %s; submitted %s", j.id, state, j.submitted.UTC().Format("15:04:05"))
+	case state == job.Failed:
+		r.complain(Ends, "job %s FAILED: %s", j.id, j.record.Error)
+	case state == job.Cancelled && !j.askedFor:
+		r.complain(Ends, "job %s is CANCELLED and nobody asked for it", j.id)
+	}
+	t, err := j.count(ctx, c.f.sql)
+	if err != nil {
+		return err
+	}
+	if j.view {
+		for group, sums := range t.sums {
+			have := c.source[group]
+			c.source[group] = [2]int64{have[0] + sums[0], have[1] + sums[1]}
+		}
+	}
+	if slack := max(2, j.flight/2); j.inFlight > uint64(j.flight+slack) { //nolint:gosec // small
+		r.complain(InFlight, "job %s had %d chunks in flight, %d are allowed", j.id, j.inFlight, j.flight)
+	}
+	r.Found += uint64(t.rows) //nolint:gosec // a count
+	r.Chunks += j.record.Totals.Chunks
+	r.Replaced += j.record.Plan.Replacements()
+	r.Redeliver += j.record.Totals.Redelivered
+	r.Repairs += j.record.Repairs
+	for _, wrong := range t.wrong {
+		r.complain(Rows, "job %s, table %s: %s", j.id, j.table, wrong)
+	}
+	c.then(j, t)
+	if state != job.Done && state != job.DoneWithRejects {
+		c.once(j, t)
+		return nil
+	}
+	dead, err := c.outcomes(ctx, j, t)
+	if err != nil {
+		return err
+	}
+	rejected, err := c.rejected(ctx, j)
+	if err != nil {
+		return err
+	}
+	c.everyRow(j, t, dead, rejected)
+	return nil
+}
+
+// then compares the target with what it was when the job was seen to end.
+func (c *check) then(j watched, now *tally) {
+	if !j.record.State.Terminal() || j.record.State == job.Failed {
+		return
+	}
+	i, state := NotEarly, j.record.State
+	if state == job.Cancelled {
+		i = NoneLater
+	}
+	if j.atEnd == nil {
+		c.report.complain(i, "job %s: its rows could not be read when it was %s", j.id, state)
+		return
+	}
+	later, gone := 0, 0
+	for at := range now.seen {
+		d := int(now.seen[at]) - int(j.atEnd.seen[at])
+		later, gone = later+max(d, 0), gone+max(-d, 0)
+	}
+	if later > 0 || gone > 0 {
+		c.report.complain(i, "job %s had %d rows when it was seen to be %s; since then %d landed and %d went", j.id, j.atEnd.rows, state, later, gone)
+	}
+}
+
+// once checks that no row is there twice, of a job that was not finished.
+func (c *check) once(j watched, t *tally) {
+	twice := 0
+	for _, n := range t.seen {
+		if n > 1 {
+			twice++
+		}
+	}
+	if twice > 0 {
+		c.report.Twice += uint64(twice) //nolint:gosec // a count
+		c.report.complain(Rows, "job %s is %s and has %d rows more than once", j.id, j.record.State, twice)
+	}
+}
+
+// outcomes checks that every chunk ended in exactly one way, and returns the
+// dead letters of those that have no result.
+func (c *check) outcomes(ctx context.Context, j watched, t *tally) ([]job.Dead, error) {
+	r := c.report
+	results, err := c.f.results(ctx, j.id)
+	if err != nil {
+		return nil, err
+	}
+	letters, err := c.f.queue.DeadLetters(ctx, j.id, 0)
+	if err != nil {
+		return nil, err
+	}
+	loaded := map[uint64]int{}
+	var rows uint64
+	for _, res := range results {
+		if !res.Loaded() || j.record.Plan.Retired(res.Chunk) {
+			continue
+		}
+		loaded[res.Chunk]++
+		rows += res.RowsLoaded
+		if res.Recovered {
+			r.Recovered++
+		}
+	}
+	var dead []job.Dead
+	isDead := map[uint64]bool{}
+	for _, d := range letters {
+		if loaded[d.Chunk.Ordinal] == 0 && !j.record.Plan.Retired(d.Chunk.Ordinal) {
+			dead = append(dead, d)
+			isDead[d.Chunk.Ordinal] = true
+		}
+	}
+	r.Dead += len(dead)
+	ends := func(chunk uint64) {
+		n := loaded[chunk]
+		if isDead[chunk] || j.record.Plan.Retired(chunk) {
+			n++
+		}
+		if n != 1 {
+			r.complain(OneResult, "chunk %d of job %s ended %d times: %d results, dead %v", chunk, j.id, n, loaded[chunk], isDead[chunk])
+		}
+	}
+	for chunk := range j.record.Plan.Chunks {
+		ends(chunk)
+	}
+	for chunk := range j.record.Plan.Replacements() {
+		ends(job.FirstReplacement + chunk)
+	}
+	if extra := uint64(len(loaded)); extra > j.record.Plan.Total() {
+		r.complain(OneResult, "job %s has results of %d chunks and planned %d", j.id, extra, j.record.Plan.Total())
+	}
+	found := uint64(t.rows) //nolint:gosec // a count
+	if rows != found || j.record.Totals.RowsLoaded != found {
+		r.complain(OneResult, "job %s: the results say %d rows, the record %d, and there are %d", j.id, rows, j.record.Totals.RowsLoaded, found)
+	}
+	if (j.record.State == job.Done) != (len(dead) == 0 && j.record.Totals.RowsRejected == 0) {
+		r.complain(OneResult, "job %s is %s with %d dead letters and %d rejects", j.id, j.record.State, len(dead), j.record.Totals.RowsRejected)
+	}
+	return dead, nil
+}
+
+// rejected are the rows of the job in quarantine, each once however many of
+// its values did not fit.
+func (c *check) rejected(ctx context.Context, j watched) (map[uint64]int, error) {
+	if j.bad == 0 {
+		return nil, nil
+	}
+	out := &buffer{}
+	err := c.f.sql.Query(ctx, "SELECT chunk, any(raw) AS raw FROM "+clickhouse.RejectsTable.SQL()+
+		" WHERE job = '"+j.id+"' GROUP BY chunk, record", "JSONEachRow", out)
+	if err != nil {
+		return nil, err
+	}
+	found := map[uint64]int{}
+	for line := range strings.Lines(string(*out)) {
+		var record struct {
+			Chunk json.Number `json:"chunk"`
+			Raw   string      `json:"raw"`
+		}
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			return nil, err
+		}
+		chunk, err := record.Chunk.Int64()
+		if err != nil {
+			return nil, err
+		}
+		if j.record.Plan.Retired(uint64(chunk)) { //nolint:gosec // an ordinal
+			continue
+		}
+		id, err := j.rawID(record.Raw)
+		if err != nil {
+			c.report.complain(Rows, "job %s: a record in quarantine can not be read: %q", j.id, record.Raw)
+			continue
+		}
+		found[id]++
+	}
+	return found, nil
+}
+
+// rawID is the id of a record in quarantine.
+func (s spec) rawID(raw string) (uint64, error) {
+	if s.format == lineJSON {
+		var r struct {
+			ID uint64 `json:"id"`
+		}
+		return r.ID, json.Unmarshal([]byte(raw), &r)
+	}
+	fields, err := csv.NewReader(strings.NewReader(raw)).Read()
+	if err != nil {
+		return 0, err
+	}
+	var id uint64
+	_, err = fmt.Sscan(fields[0], &id)
+	return id, err
+}
+
+// everyRow checks that each row of the sources is in exactly one place.
+func (c *check) everyRow(j watched, t *tally, dead []job.Dead, rejected map[uint64]int) {
+	r := c.report
+	lost := map[uint64]int{}
+	for _, d := range dead {
+		ids, err := j.idsIn(d.Chunk.Input)
+		if err != nil {
+			r.complain(Rows, "job %s: what dead chunk %d was can not be told: %v", j.id, d.Chunk.Ordinal, err)
+		}
+		for _, id := range ids {
+			lost[id]++
+		}
+	}
+	var missing, twice []uint64
+	for at, n := range t.seen {
+		id := j.first() + uint64(at) //nolint:gosec // an index
+		places := int(n) + lost[id] + rejected[id]
+		r.Rejected += uint64(rejected[id]) //nolint:gosec // a count
+		if filtered(id) {
+			// Left out, unless it could not even be read.
+			if rejected[id] > 1 || rejected[id] > 0 && !j.isBad(id) {
+				twice = append(twice, id)
+			}
+			continue
+		}
+		r.Expected++
+		r.Lost += uint64(lost[id]) //nolint:gosec // a count
+		switch {
+		case places == 0:
+			missing = append(missing, id)
+		case places > 1:
+			twice = append(twice, id)
+		}
+		if rejected[id] > 0 && !j.isBad(id) {
+			r.complain(Rows, "job %s: row %d is in quarantine and there is nothing wrong with it", j.id, id)
+		}
+	}
+	r.Missing += uint64(len(missing))
+	r.Twice += uint64(len(twice))
+	if len(missing) > 0 {
+		r.complain(Rows, "job %s (%s, %s): %d rows are nowhere: %s", j.id, j.record.State, j.format, len(missing), some(missing))
+	}
+	if len(twice) > 0 {
+		r.complain(Rows, "job %s (%s, %s): %d rows are there more than once: %s", j.id, j.record.State, j.format, len(twice), some(twice))
+	}
+}
+
+func some(ids []uint64) string {
+	text := fmt.Sprint(ids[:min(len(ids), maxTold)])
+	if len(ids) > maxTold {
+		text += " …"
+	}
+	return text
+}
+
+// views compares the view with the rows that are in its source.
+func (c *check) views(ctx context.Context) error {
+	out := &buffer{}
+	if err := c.f.sql.Query(ctx, "SELECT grp, sum(n), sum(total) FROM "+database+".sums GROUP BY grp", "TabSeparated", out); err != nil {
+		return fmt.Errorf("reading the view: %w", err)
+	}
+	view := map[uint8][2]int64{}
+	for line := range strings.Lines(string(*out)) {
+		var group uint8
+		var n, total int64
+		if _, err := fmt.Sscan(line, &group, &n, &total); err != nil {
+			return fmt.Errorf("reading the view: %w", err)
+		}
+		view[group] = [2]int64{n, total}
+	}
+	groups := map[uint8]bool{}
+	for group := range c.source {
+		groups[group] = true
+	}
+	for group := range view {
+		groups[group] = true
+	}
+	for _, group := range slices.Sorted(maps.Keys(groups)) {
+		if view[group] != c.source[group] {
+			c.report.complain(Views, "group %d: the view has %d rows with sum %d, its source %d rows with sum %d",
+				group, view[group][0], view[group][1], c.source[group][0], c.source[group][1])
+		}
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

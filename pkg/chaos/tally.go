@@ -1,0 +1,108 @@
+package chaos
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"drayage/pkg/clickhouse"
+)
+
+// tally is what was found in a target, of one job's rows.
+type tally struct {
+	rows  int
+	seen  []uint8            // how often each row is there, at most 255
+	wrong []string           // rows that are there and should not be as they are; at most a few
+	sums  map[uint8][2]int64 // group -> rows, sum of doubled
+}
+
+// unknownTable is ClickHouse's code for a table that is not there.
+const unknownTable = 60
+
+// maxTold bounds the examples in a complaint.
+const maxTold = 5
+
+func newTally(s spec) *tally {
+	return &tally{seen: make([]uint8, s.rows), sums: map[uint8][2]int64{}}
+}
+
+// count reads every row of the job from its target.
+func (s spec) count(ctx context.Context, sql *clickhouse.Client) (*tally, error) {
+	t := newTally(s)
+	pr, pw := io.Pipe()
+	go func() {
+		query := fmt.Sprintf("SELECT id, grp, doubled, note FROM %s.%s WHERE id >= %d AND id < %d",
+			database, s.table, s.first(), s.first()+idsPerJob)
+		pw.CloseWithError(sql.Query(ctx, query, "RowBinary", pw))
+	}()
+	defer func() { _ = pr.Close() }()
+	in := bufio.NewReaderSize(pr, 1<<16)
+	for {
+		r, err := readRow(in)
+		if errors.Is(err, io.EOF) {
+			return t, nil
+		}
+		var x *clickhouse.Exception
+		if errors.As(err, &x) && x.Code == unknownTable {
+			return t, nil // its job never came so far
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the rows of %s: %w", s.id, err)
+		}
+		t.add(s, r)
+	}
+}
+
+func (t *tally) add(s spec, r row) {
+	t.rows++
+	group := t.sums[r.Grp]
+	t.sums[r.Grp] = [2]int64{group[0] + 1, group[1] + r.Amount}
+	want := rowOf(r.ID)
+	want.Amount *= 2
+	at := r.ID - s.first()
+	bad := ""
+	switch {
+	case at >= uint64(len(t.seen)):
+		bad = "is in no source"
+	case filtered(r.ID):
+		bad = "should have been left out"
+	case s.isBad(r.ID):
+		bad = "does not fit its columns"
+	case r != want:
+		bad = fmt.Sprintf("should be %+v", want)
+	}
+	if bad != "" && len(t.wrong) < maxTold {
+		t.wrong = append(t.wrong, fmt.Sprintf("row %+v %s", r, bad))
+	}
+	if at < uint64(len(t.seen)) && t.seen[at] < 255 {
+		t.seen[at]++
+	}
+}
+
+// readRow reads a row in RowBinary. io.EOF only before a row.
+func readRow(in *bufio.Reader) (row, error) {
+	var fixed [17]byte
+	if _, err := io.ReadFull(in, fixed[:]); err != nil {
+		return row{}, err
+	}
+	r := row{
+		ID: binary.LittleEndian.Uint64(fixed[:8]), Grp: fixed[8],
+		Amount: int64(binary.LittleEndian.Uint64(fixed[9:])), //nolint:gosec // two's complement
+	}
+	n, err := binary.ReadUvarint(in)
+	if err == nil && n > 1<<20 {
+		err = fmt.Errorf("a note of %d bytes", n)
+	}
+	if err == nil {
+		note := make([]byte, n)
+		_, err = io.ReadFull(in, note)
+		r.Note = string(note)
+	}
+	if err != nil {
+		return row{}, fmt.Errorf("in the middle of a row: %v", err) //nolint:errorlint // it must not pass for the end
+	}
+	return r, nil
+}
