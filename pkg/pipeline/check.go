@@ -11,6 +11,7 @@ const (
 	MaxChunk    = Size(1 << 30)
 	MaxAttempts = 100
 	MaxInFlight = 10_000
+	MaxRejects  = 1_000_000 // rows of one chunk
 )
 
 // check finds what is wrong with the values, beyond their types.
@@ -51,6 +52,11 @@ func (d *Document) check() Errors {
 	}
 	if c := strings.TrimSpace(p.Load.Create); c != "" && !strings.HasPrefix(strings.ToUpper(c), "ENGINE") {
 		bad("load.create", "an engine clause is expected", `write "ENGINE = MergeTree ORDER BY …"; the columns come from the SELECT`)
+	}
+	if m := p.Reject.Limit(); m.Percent < 0 || m.Percent > 100 {
+		bad("reject.max", fmt.Sprintf("%s is outside 0%% to 100%%", m), "")
+	} else if m.Rows > MaxRejects {
+		bad("reject.max", fmt.Sprintf("%s rows are outside 0 to %d", m, MaxRejects), "write a part of the chunk, such as 10%")
 	}
 	if p.Retry.Attempts < 1 || p.Retry.Attempts > MaxAttempts {
 		bad("retry.attempts", fmt.Sprintf("%d is outside 1 to %d", p.Retry.Attempts, MaxAttempts), "")

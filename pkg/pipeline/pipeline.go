@@ -21,6 +21,7 @@ type Pipeline struct {
 	Transform string            `yaml:"transform" json:"transform,omitempty"` // empty: SELECT * FROM chunk
 	Lookups   map[string]Lookup `yaml:"lookups" json:"lookups,omitempty"`
 	Load      Load              `yaml:"load" json:"load"`
+	Reject    Reject            `yaml:"reject" json:"reject"`
 	Retry     Retry             `yaml:"retry" json:"retry"`
 	Limits    Limits            `yaml:"limits" json:"limits"`
 }
@@ -62,6 +63,21 @@ type Load struct {
 	Create string `yaml:"create" json:"create,omitempty"`
 }
 
+// Reject says how many rows may go to quarantine.
+type Reject struct {
+	// Max is the most rows of one chunk that may be rejected; above it the
+	// chunk fails. Default DefaultRejects.
+	Max *RowLimit `yaml:"max" json:"max"`
+}
+
+// Limit is the bound on the rejected rows of a chunk.
+func (r Reject) Limit() RowLimit {
+	if r.Max == nil {
+		return DefaultRejects
+	}
+	return *r.Max
+}
+
 // Retry says how often a chunk is tried.
 type Retry struct {
 	Attempts int     `yaml:"attempts" json:"attempts"` // deliveries before the dead letter, 1 to 100, default 5
@@ -87,6 +103,10 @@ func (p *Pipeline) setDefaults() {
 	p.Transform = strings.TrimRight(p.Transform, "; \n\t")
 	if p.Source.Chunk == 0 {
 		p.Source.Chunk = DefaultChunk
+	}
+	if p.Reject.Max == nil {
+		limit := DefaultRejects
+		p.Reject.Max = &limit
 	}
 	if p.Retry.Attempts == 0 {
 		p.Retry.Attempts = DefaultAttempts

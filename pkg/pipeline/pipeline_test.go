@@ -29,6 +29,7 @@ load:
   create: ENGINE = MergeTree ORDER BY date
 retry: {attempts: 7, backoff: 2s..1m}
 limits: {in_flight: 8}
+reject: {max: 0.1%}
 `
 
 func TestParse(t *testing.T) {
@@ -47,6 +48,9 @@ func TestParse(t *testing.T) {
 	}
 	if p.Source.Chunk != 16<<20 || p.Retry.Attempts != 7 || p.Retry.Backoff != (Backoff{2 * time.Second, time.Minute}) {
 		t.Errorf("chunk %d, attempts %d, backoff %s", p.Source.Chunk, p.Retry.Attempts, p.Retry.Backoff)
+	}
+	if got := p.Reject.Limit(); got != (RowLimit{Percent: 0.1, Relative: true}) {
+		t.Errorf("reject.max is %s", got)
 	}
 	var back Pipeline
 	if err := json.Unmarshal(mustJSON(t, p), &back); err != nil {
@@ -74,6 +78,11 @@ func TestParseErrors(t *testing.T) {
 		{name: "chunk too large", text: "pipeline: a\nload: {table: t}\nsource:\n  files: {path: x}\n  chunk: 20GiB\n", line: 5, col: 10, key: "source.chunk", expect: "outside"},
 		{name: "size is a map", text: "pipeline: a\nload: {table: t}\nsource:\n  files: {path: x}\n  chunk: {a: 1}\n", expect: "one value"},
 		{name: "bad backoff", text: "pipeline: a\n" + rest + "retry: {backoff: 9s..1s}\n", expect: "not a backoff"},
+		{name: "bad limit", text: "pipeline: a\n" + rest + "reject: {max: some}\n", expect: "is not a number of rows"},
+		{name: "negative limit", text: "pipeline: a\n" + rest + "reject: {max: -1}\n", expect: "is not a number of rows"},
+		{name: "limit above all", text: "pipeline: a\n" + rest + "reject: {max: 101%}\n", line: 4, col: 15, key: "reject.max", expect: "outside 0% to 100%"},
+		{name: "limit of too many rows", text: "pipeline: a\n" + rest + "reject: {max: 1000001}\n", line: 4, col: 15, key: "reject.max", expect: "outside 0 to 1000000"},
+		{name: "unknown key of reject", text: "pipeline: a\n" + rest + "reject: {maxx: 1}\n", line: 4, col: 10, expect: "did you mean max"},
 		{name: "no name", text: rest, line: 1, col: 1, key: "pipeline", expect: "no name"},
 		{name: "bad name", text: "pipeline: Flights 2\n" + rest, line: 1, col: 11, key: "pipeline", expect: "can not be a name"},
 		{name: "no source", text: "pipeline: a\nload: {table: t}\n", key: "source", expect: "no kind"},
@@ -205,4 +214,35 @@ func mustJSON(t *testing.T, v any) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// A job that was frozen keeps its limit; one frozen before there was any has
+// the default.
+func TestRejectLimit(t *testing.T) {
+	for text, want := range map[string]map[uint64]uint64{
+		"reject: {max: 100}\n":   {0: 100, 1_000_000: 100},
+		"reject: {max: 0}\n":     {1_000_000: 0},
+		"reject: {max: 0.1%}\n":  {999: 0, 1000: 1, 1_000_000: 1000},
+		"reject: {max: 100 %}\n": {7: 7, 1 << 40: MaxRejects},
+		"reject: {}\n":           {9: 0, 10: 1},
+		"":                       {1000: 100},
+	} {
+		d, err := Parse("pipeline: a\nsource: {files: {path: x}}\nload: {table: t}\n"+text, "p.yaml", "/x", nil)
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		thawed, err := Thaw(mustJSON(t, d.Pipeline), time.Time{})
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		for records, rows := range want {
+			if got := thawed.Reject.Limit().Of(records); got != rows {
+				t.Errorf("%q of %d records is %d, want %d", text, records, got, rows)
+			}
+		}
+	}
+	old, err := Thaw([]byte(`{"pipeline":"a"}`), time.Time{})
+	if err != nil || old.Reject.Limit() != DefaultRejects {
+		t.Errorf("%v, %v", old, err)
+	}
 }

@@ -57,6 +57,12 @@ func Literal(s string) string {
 type Input struct {
 	Relation string       // a table function
 	Columns  []job.Column // in the job's order, which may differ from that of the bytes
+	// Settings are those that the statement needs beside the source's, which
+	// they outrank.
+	Settings map[string]string
+
+	strict *carried // nil: the relation has the columns as they are
+	dates  string   // date_time_input_format of the source
 }
 
 // Nothing is an input of the given columns without rows.
@@ -82,6 +88,9 @@ func (in Input) with() string {
 	names := make([]string, len(in.Columns))
 	for i, c := range in.Columns {
 		names[i] = Identifier(c.Name)
+	}
+	if in.strict != nil {
+		return fmt.Sprintf("WITH %s AS (%s)", Chunk, in.strict.query(names, in.Relation, in.dates))
 	}
 	return fmt.Sprintf("WITH %s AS (SELECT %s FROM %s)", Chunk, strings.Join(names, ", "), in.Relation)
 }

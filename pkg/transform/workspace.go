@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"drayage/pkg/engine"
+	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 )
 
@@ -72,4 +73,24 @@ func (w Workspace) load(ctx context.Context, name, dir string, l pipeline.Lookup
 // error is of no consequence.
 func (w Workspace) Drop(ctx context.Context) {
 	_, _ = w.eng.Exec(ctx, engine.Statement{SQL: "DROP DATABASE IF EXISTS " + Identifier(w.Database)})
+}
+
+// Canonical returns cols with their types as the engine writes them: BIGINT is
+// Int64. Strict knows types under these names only.
+func (w Workspace) Canonical(ctx context.Context, cols []job.Column) ([]job.Column, error) {
+	flat, err := w.describe(ctx, Nothing(cols).Relation)
+	if err != nil {
+		return nil, fmt.Errorf("asking the engine for the types of the columns: %w", err)
+	}
+	types := make(map[string]string, len(flat))
+	for _, c := range flat {
+		types[c.Name] = c.Type
+	}
+	out := slices.Clone(cols)
+	for i, c := range out {
+		if typ, ok := types[c.Name]; ok { // a Nested is described as its parts
+			out[i].Type = typ
+		}
+	}
+	return out, nil
 }

@@ -1,0 +1,102 @@
+package transform_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"drayage/pkg/engine"
+	"drayage/pkg/job"
+	"drayage/pkg/testkit"
+	"drayage/pkg/transform"
+)
+
+// eng is the real engine that all tests of the package share.
+var eng *engine.Client
+
+func TestMain(m *testing.M) {
+	testkit.Engine()
+	p, err := engine.Start(context.Background(), engine.Config{Name: "transform-test"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	eng = p.Client()
+	code := m.Run()
+	if _, err := p.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// base are the settings that the files source sends.
+var base = map[string]string{
+	"input_format_null_as_default":                                   "0",
+	"input_format_csv_detect_header":                                 "0",
+	"input_format_tsv_detect_header":                                 "0",
+	"input_format_tsv_crlf_end_of_line":                              "1",
+	"input_format_tsv_empty_as_default":                              "1",
+	"input_format_skip_unknown_fields":                               "0",
+	"input_format_force_null_for_omitted_fields":                     "1",
+	"input_format_json_ignore_unnecessary_fields":                    "0",
+	"input_format_json_ignore_unknown_keys_in_named_tuple":           "0",
+	"input_format_json_defaults_for_missing_elements_in_named_tuple": "0",
+}
+
+// bytesOf writes data to a file.
+func bytesOf(t testing.TB, format, data string, cols []job.Column, more map[string]string) transform.Bytes {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "data")
+	if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	settings := maps.Clone(base)
+	maps.Copy(settings, more)
+	return transform.Bytes{Path: path, Format: format, Structure: cols, Columns: cols, Settings: settings}
+}
+
+// read reads data strictly, as a worker does, and returns the rows as TSV.
+func read(t testing.TB, format, data string, cols []job.Column, more map[string]string) (string, error) {
+	t.Helper()
+	b := bytesOf(t, format, data, cols, more)
+	settings := b.StrictSettings()
+	maps.Copy(settings, transform.OneBlock())
+	return query(transform.Select("SELECT * FROM chunk", transform.Strict(b), transform.Output{Columns: cols, From: cols})+" FORMAT TSV", settings)
+}
+
+// judgement is the answer of transform.Judge.
+type judgement struct {
+	N     uint64  `json:"n"`
+	Bad   uint64  `json:"bad"`
+	Found [][]any `json:"found"`
+}
+
+func judge(t testing.TB, format, data string, cols []job.Column, more map[string]string) (judgement, error) {
+	t.Helper()
+	b := bytesOf(t, format, data, cols, more)
+	settings := b.StrictSettings()
+	maps.Copy(settings, transform.OneBlock())
+	settings["output_format_json_named_tuples_as_objects"] = "0"
+	var rows []judgement
+	err := eng.Rows(t.Context(), engine.Statement{SQL: transform.Judge(b, 1000), Settings: settings}, &rows)
+	if err != nil {
+		return judgement{}, err
+	}
+	return rows[0], nil
+}
+
+func query(sql string, settings map[string]string) (string, error) {
+	out, err := eng.Query(context.Background(), engine.Statement{SQL: sql, Settings: settings})
+	if err != nil {
+		return "", err
+	}
+	defer out.Close()
+	text, err := io.ReadAll(out)
+	return strings.TrimSuffix(string(text), "\n"), err
+}
