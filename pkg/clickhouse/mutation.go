@@ -37,11 +37,10 @@ func (e *MutationError) Error() string {
 		text += fmt.Sprintf(" was not finished, %d parts were left to do", e.Parts)
 	}
 	if e.ID != "" {
-		text += " (mutation " + e.ID
-		if !e.Killed {
-			text += ", which goes on: KILL MUTATION did not reach it"
-		}
-		text += ")"
+		text += " (mutation " + e.ID + ")"
+	}
+	if !e.Killed {
+		text += "; it may go on: KILL MUTATION did not reach it"
 	}
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
@@ -57,6 +56,10 @@ const (
 	mutationPauseMin = 5 * time.Millisecond
 	mutationPauseMax = time.Second
 )
+
+// mutationAppears is how long a mutation is awaited in system.mutations: a
+// replica learns of it a moment after it was taken on.
+const mutationAppears = 30 * time.Second
 
 // killTimeout bounds the attempt to take a mutation back when the context is
 // over already.
@@ -88,7 +91,7 @@ func (c *Client) mutate(ctx context.Context, what string, info TableInfo, where 
 	if info.Projections {
 		statement = "ALTER TABLE " + t.SQL() + " DELETE WHERE " + where + " SETTINGS mutations_sync = 0"
 	}
-	m := &mutation{c: c, what: what, table: t, name: name}
+	m := &mutation{c: c, what: what, table: t, name: name, replicated: info.Replicated}
 	if err := c.exec(ctx, what, "", statement); err != nil {
 		var x *Exception
 		if errors.As(err, &x) {
@@ -96,13 +99,14 @@ func (c *Client) mutate(ctx context.Context, what string, info TableInfo, where 
 		}
 		return m.giveUp(ctx, err)
 	}
+	appears := time.Now().Add(mutationAppears)
 	for pause := mutationPauseMin; ; pause = min(2*pause, mutationPauseMax) {
 		if err := m.look(ctx); err != nil {
 			return m.giveUp(ctx, err)
 		}
 		switch {
-		case m.id == "" || m.done: // finished mutations are forgotten some day
-			return nil
+		case m.done, m.gone, m.id == "" && time.Now().After(appears):
+			return nil // how many rows are left is counted in any case
 		case m.reason != "":
 			return m.giveUp(ctx, nil)
 		}
@@ -126,9 +130,12 @@ type mutation struct {
 	table Table
 	name  string // in its condition
 
+	replicated bool
+
 	id, reason string
 	parts      int64
 	done       bool
+	gone       bool // it was listed, and is not any more: killed, or long finished
 }
 
 // mine is the condition for the mutation in system.mutations.
@@ -138,21 +145,23 @@ func (m *mutation) mine() string {
 }
 
 func (m *mutation) look(ctx context.Context) error {
-	return m.c.rows(ctx, m.what, "SELECT mutation_id, is_done = 1, parts_to_do, latest_fail_reason FROM system.mutations WHERE "+m.mine(), func(scan scanner) error {
+	listed := false
+	err := m.c.rows(ctx, m.what, "SELECT mutation_id, is_done = 1, parts_to_do, latest_fail_reason FROM system.mutations WHERE "+m.mine(), func(scan scanner) error {
+		listed = true
 		return scan(&m.id, &m.done, &m.parts, &m.reason)
 	})
+	m.gone = err == nil && !listed && m.id != ""
+	return err
 }
 
 // giveUp takes the mutation back, whatever became of the context.
 func (m *mutation) giveUp(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
 	defer cancel()
-	e := &MutationError{Table: m.table, Err: cause}
-	if m.look(ctx) == nil && m.id == "" {
-		e.Killed = true // there is none
-		return job.WithClass(fmt.Errorf("%s: %w", m.what, e), job.Retry)
-	}
-	e.ID, e.Reason, e.Parts = m.id, m.reason, m.parts
-	e.Killed = m.c.exec(ctx, m.what, "", "KILL MUTATION WHERE "+m.mine()) == nil
+	looked := m.look(ctx)
+	e := &MutationError{Table: m.table, ID: m.id, Reason: m.reason, Parts: m.parts, Err: cause}
+	killed := m.c.exec(ctx, m.what, "", "KILL MUTATION WHERE "+m.mine())
+	// One that is not listed is not there, but on a replica it may yet come.
+	e.Killed = killed == nil && looked == nil && (m.id != "" || !m.replicated)
 	return job.WithClass(fmt.Errorf("%s: %w", m.what, e), job.Retry)
 }

@@ -26,7 +26,7 @@ type RejectFilter struct {
 type RejectRow struct {
 	job.Reject
 	Job        string    `json:"job"`
-	Table      Table     `json:"-"`
+	Table      Table     `json:"table"` // the target
 	Pipeline   string    `json:"pipeline"`
 	Chunk      uint64    `json:"chunk"`
 	Generation uint32    `json:"generation"`

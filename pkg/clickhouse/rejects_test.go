@@ -1,6 +1,7 @@
 package clickhouse_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,6 +70,12 @@ func TestRejectsKeepEveryField(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got[0], want) {
 		t.Errorf("got  %+v\nwant %+v", got[0], want)
+	}
+	got[0].Raw = "r" // JSON is UTF-8
+	text, err := json.Marshal(got[0])
+	var back clickhouse.RejectRow
+	if err != nil || json.Unmarshal(text, &back) != nil || !reflect.DeepEqual(back, got[0]) {
+		t.Errorf("%s, %v", text, err)
 	}
 }
 

@@ -78,8 +78,8 @@ func (c *Client) stop(ctx context.Context, jobID, condition string) error {
 	what := "stopping the inserts of job " + jobID
 	// Not the statements of this very search, which have no token.
 	count := "SELECT count() FROM system.processes WHERE " + condition
+	var n uint64 // as counted last
 	for pause := stopPauseMin; ; pause = min(2*pause, stopPauseMax) {
-		var n uint64
 		if err := c.rows(ctx, what, count, func(scan scanner) error { return scan(&n) }); err != nil {
 			return stopError(jobID, n, err, "GRANT SELECT ON system.processes")
 		}

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/job"
@@ -75,22 +74,28 @@ func TestStopInserts(t *testing.T) {
 		}
 	}
 	// An insert whose client is silent stays, but it is killed already.
-	over, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
+	killed := func(which int) {
+		t.Helper()
+		eventually(t, "the insert is killed", func() bool {
+			return query(t, c, "SELECT is_cancelled FROM system.processes WHERE Settings['insert_deduplication_token'] = '"+chunks[which].Token(0)+"'") == "1"
+		})
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.StopInserts(ctx, id, []uint64{12, 13}) }()
+	killed(1)
+	cancel(job.ErrDraining)
+	err := <-done
 	var stop *clickhouse.StopError
-	err := c.StopInserts(over, id, []uint64{12, 13})
-	if !errors.As(err, &stop) || stop.Running != 1 || stop.Grant != "" || !errors.Is(err, context.DeadlineExceeded) {
+	if !errors.As(err, &stop) || stop.Running != 1 || stop.Grant != "" || !errors.Is(err, job.ErrDraining) && !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	wantClass(t, err, job.Retry)
 	close(gates[1].on)
 	wantKilled(t, <-outs[1])
 
-	done := make(chan error, 1)
 	go func() { done <- c.StopInserts(t.Context(), id, nil) }()
-	eventually(t, "the insert is killed", func() bool {
-		return query(t, c, "SELECT is_cancelled FROM system.processes WHERE Settings['insert_deduplication_token'] = '"+chunks[0].Token(0)+"'") == "1"
-	})
+	killed(0)
 	close(gates[0].on)
 	wantKilled(t, <-outs[0])
 	if err := <-done; err != nil {

@@ -37,6 +37,18 @@ func (t Table) String() string {
 	return plainOrQuoted(t.Database) + "." + plainOrQuoted(t.Name)
 }
 
+// MarshalText writes the name as String does, for JSON.
+func (t Table) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (t *Table) UnmarshalText(text []byte) error {
+	parsed, err := ParseTable(string(text), "")
+	if err == nil {
+		*t = parsed
+	}
+	return err
+}
+
 // SQL returns the name quoted for a statement.
 func (t Table) SQL() string {
 	if t.Database == "" {
