@@ -200,9 +200,10 @@ func (d *Delivery) Settle(ctx context.Context, v job.Verdict) error {
 // has answered for it, or ctx ends.
 func (q *Queue) answered(ctx context.Context, what, reply string, word []byte, stream, consumer string) error {
 	missing := 0
+	var last error // of the last try
 	for attempt := 1; ; attempt++ {
 		if ctx.Err() != nil {
-			return ended(ctx, what, nil)
+			return ended(ctx, what, last)
 		}
 		err := q.try(ctx, func(ctx context.Context) error {
 			_, err := q.nc.RequestWithContext(ctx, reply, word)
@@ -224,8 +225,9 @@ func (q *Queue) answered(ctx context.Context, what, reply string, word []byte, s
 				return fmt.Errorf("%s: consumer %s: %w", what, consumer, ErrNotFound)
 			}
 		}
+		last = explain("NATS", err)
 		if !q.pause(ctx, attempt) {
-			return ended(ctx, what, explain("NATS", err))
+			return ended(ctx, what, last)
 		}
 	}
 }

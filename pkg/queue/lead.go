@@ -261,10 +261,10 @@ func (l *Leadership) remove(ctx context.Context) error {
 			return err
 		}
 		var there lead
-		if json.Unmarshal(value, &there) != nil || there.Claim != l.claim {
-			return nil
+		l.rev = 0
+		if json.Unmarshal(value, &there) == nil && there.Claim == l.claim {
+			l.rev = rev
 		}
-		l.rev = rev
 	}
 	return nil
 }

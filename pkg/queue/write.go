@@ -61,10 +61,11 @@ func (q *Queue) write(ctx context.Context, what string, w write) (uint64, error)
 	}
 
 	unsure := false
+	var last error          // of the last try
 	var refusedAt time.Time // first
 	for attempt := 1; ; attempt++ {
 		if ctx.Err() != nil {
-			return 0, ended(ctx, what, nil)
+			return 0, ended(ctx, what, last)
 		}
 		var ack *jetstream.PubAck
 		err := q.try(ctx, func(ctx context.Context) (err error) {
@@ -97,8 +98,9 @@ func (q *Queue) write(ctx context.Context, what string, w write) (uint64, error)
 			}
 			unsure = unsure || !wasNotSent(err)
 		}
+		last = explain("NATS", err)
 		if !q.pause(ctx, attempt) {
-			return 0, ended(ctx, what, explain("NATS", err))
+			return 0, ended(ctx, what, last)
 		}
 	}
 }
