@@ -76,6 +76,12 @@ func (d *driver) advance(ctx context.Context, j job.Job, rev queue.Revision, to 
 	if err := move(&j, to); err != nil {
 		return err
 	}
+	if to.Terminal() {
+		// Before anybody sees that it has ended: nothing of it is queued then.
+		if err := d.c.Queue.CloseJob(ctx, d.id); err != nil {
+			return fmt.Errorf("taking the job's queue away: %w", err)
+		}
+	}
 	if _, err := d.c.Queue.UpdateJob(ctx, j, rev); err != nil {
 		return fmt.Errorf("moving the job from %s to %s: %w", from, to, err)
 	}

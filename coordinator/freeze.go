@@ -70,6 +70,9 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	}
 	defer ws.Drop(context.WithoutCancel(ctx))
 
+	if out.Columns, err = ws.Canonical(ctx, out.Columns); err != nil {
+		return nil, sqlError(doc, err)
+	}
 	sel := p.SQL()
 	checked, err := transform.Check(ctx, ws, sel, out.Columns)
 	if err != nil {

@@ -8,7 +8,9 @@ import (
 
 	"drayage/pkg/fault"
 	"drayage/pkg/job"
+	"drayage/pkg/quarantine"
 	"drayage/pkg/queue"
+	"drayage/pkg/source"
 )
 
 var (
@@ -120,7 +122,7 @@ func (s *slot) attempt(ctx context.Context, lease *queue.Lease, t *task, d *queu
 // compute makes the chunk's block and loads it.
 func (s *slot) compute(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result) error {
 	begin := time.Now()
-	err := s.transform(ctx, lease, t, d, res)
+	err := s.transform(ctx, lease, t, d, res, func(in *source.Input) error { return s.statement(ctx, lease, t, d, in, res) })
 	res.TransformMS = time.Since(begin).Milliseconds()
 	if err != nil {
 		return fmt.Errorf("transforming the chunk: %w", err)
@@ -154,8 +156,14 @@ func (s *slot) counted(ctx context.Context, d *queue.Delivery) int {
 // bury records a dead letter.
 func (s *slot) bury(ctx context.Context, d *queue.Delivery, why error) error {
 	reason := job.ReasonPermanent
-	if errors.Is(why, errAttempts) {
+	var tooMany *quarantine.TooManyError
+	switch {
+	case errors.Is(why, errAttempts):
 		reason = job.ReasonAttempts
+	case errors.Is(why, errFloor):
+		reason = job.ReasonTooBig
+	case errors.As(why, &tooMany):
+		reason = job.ReasonRejects
 	}
 	err := s.w.q.PublishDead(ctx, job.Dead{
 		Chunk: d.Chunk(), Worker: s.w.cfg.ID, Attempts: d.Attempt(),

@@ -19,6 +19,7 @@ type Config struct {
 	MaxBlock int64         `envconfig:"DRAY_MAX_BLOCK_BYTES" default:"1073741824" desc:"most bytes of a chunk's rows; each slot may hold that many"`
 	// A chunk that moves keeps its lease for ever; this bounds it all the same.
 	ChunkTimeout time.Duration `envconfig:"DRAY_CHUNK_TIMEOUT" default:"1h" desc:"time that an attempt may take; a chunk that takes longer twice is cut into smaller ones"`
+	Strict       bool          `envconfig:"DRAY_STRICT" default:"true" desc:"check every value against the type of its column; false: for measuring only, values are then wrapped, cut and defaulted in silence"`
 	WorkDir      string        `envconfig:"DRAY_WORK_DIR" desc:"folder for the pipes to the engine; default: a temporary one"`
 	Only         string        `ignored:"true"` // see to this job and no other; empty: to all
 }

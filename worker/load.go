@@ -11,8 +11,12 @@ import (
 	"drayage/pkg/queue"
 )
 
-// load puts the block into ClickHouse, unless an attempt before has done it.
+// load puts the rejects into quarantine and the block into the target, unless an
+// attempt before has done it.
 func (s *slot) load(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result) error {
+	if err := s.keepRejects(ctx, t, d); err != nil {
+		return err
+	}
 	if res.RowsLoaded == 0 {
 		return nil
 	}
@@ -22,6 +26,19 @@ func (s *slot) load(ctx context.Context, lease *queue.Lease, t *task, d *queue.D
 		return err
 	}
 	return s.insert(ctx, lease, t, d, 0, res.RowsLoaded)
+}
+
+// keepRejects puts the chunk's rejects into quarantine, once: they have a token
+// like the rows.
+func (s *slot) keepRejects(ctx context.Context, t *task, d *queue.Delivery) error {
+	c := d.Chunk()
+	err := s.w.ch.AppendRejects(ctx, clickhouse.RejectBatch{
+		Chunk: c, Table: t.table, Pipeline: t.pipeline.Name, Input: t.place(c), Worker: s.w.cfg.ID, Rows: s.rejects,
+	})
+	if err != nil {
+		return err
+	}
+	return s.w.faults.At(fault.Rejected)
 }
 
 // there reports whether an attempt before has loaded all rows of the chunk. If

@@ -13,6 +13,7 @@ import (
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
+	"drayage/pkg/source"
 	"drayage/pkg/transform"
 )
 
@@ -21,43 +22,30 @@ import (
 func (s *slot) spill(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result) error {
 	c := d.Chunk()
 	begin := time.Now()
-	in, err := s.open(ctx, lease, t, c)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = in.Close() }() // it was only read
 	table := fmt.Sprintf("%s.%s", transform.Identifier(t.workspace.Database), transform.Identifier(fmt.Sprintf("spill_%d", s.number)))
-	if err := s.exec(ctx, d, "DROP TABLE IF EXISTS "+table+" SYNC", nil); err != nil {
-		return fmt.Errorf("making room to spill: %w", err)
+	drop := func() error {
+		return s.exec(context.WithoutCancel(ctx), d, "DROP TABLE IF EXISTS "+table+" SYNC", nil)
 	}
-	defer func() { _ = s.exec(context.WithoutCancel(ctx), d, "DROP TABLE IF EXISTS "+table+" SYNC", nil) }() // or the next one does, or the job's end
-	path, fed, err := s.inlet(in, lease.Progress)
-	if err != nil {
-		return err
-	}
-	settings := s.settings(in)
-	maps.Copy(settings, spillSettings())
-	sum, err := s.w.eng.Client().Exec(ctx, engine.Statement{
-		SQL: fmt.Sprintf("CREATE TABLE %s ENGINE = MergeTree ORDER BY %s AS SELECT *, rowNumberInAllBlocks() AS %s FROM (%s)",
-			table, spillRow, spillRow, transform.Select(t.pipeline.SQL(), t.input(path, in), t.output(c))),
-		Database: t.workspace.Database, QueryID: s.queryID(d), Settings: settings,
-	})
-	if err := ended(err, fed(), nil); err != nil {
-		return fmt.Errorf("computing the rows of a chunk of several blocks: %w", err)
-	}
-	if in.Check != nil {
-		if err := in.Check(); err != nil {
-			return err
+	defer func() { _ = drop() }() // or the next one does, or the job's end
+	err := s.transform(ctx, lease, t, d, res, func(in *source.Input) error {
+		if err := drop(); err != nil {
+			return fmt.Errorf("making room to spill: %w", err)
 		}
+		return s.spillInto(ctx, lease, t, d, table, in, res)
+	})
+	if err != nil {
+		return fmt.Errorf("computing the rows of a chunk of several blocks: %w", err)
 	}
 	size, err := s.spilled(ctx, t, c, table)
 	if err != nil {
 		return fmt.Errorf("measuring the rows of a chunk of several blocks: %w", err)
 	}
-	res.RowsRead = sum.ReadRows - min(sum.ReadRows, t.job.Frozen.Baseline)
-	res.RowsLoaded, res.BytesRead, res.BytesLoaded = size.Rows, in.Bytes, 0
+	res.RowsLoaded, res.BytesLoaded = size.Rows, 0
 	res.TransformMS = time.Since(begin).Milliseconds()
 	begin = time.Now()
+	if err := s.keepRejects(ctx, t, d); err != nil {
+		return err
+	}
 	there, err := s.there(ctx, t, d, size.Rows)
 	if err != nil {
 		return err
@@ -80,6 +68,27 @@ func (s *slot) spill(ctx context.Context, lease *queue.Lease, t *task, d *queue.
 	}
 	res.Hash = fmt.Sprintf("%x", whole.Sum64())
 	res.LoadMS = time.Since(begin).Milliseconds()
+	return nil
+}
+
+// spillInto computes the rows of an open input into the table.
+func (s *slot) spillInto(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, table string, in *source.Input, res *job.Result) error {
+	path, fed, err := s.inlet(in, lease.Progress)
+	if err != nil {
+		return err
+	}
+	rel := s.w.input(t, path, in)
+	settings := settings(in, rel)
+	maps.Copy(settings, spillSettings())
+	sum, err := s.w.eng.Client().Exec(ctx, engine.Statement{
+		SQL: fmt.Sprintf("CREATE TABLE %s ENGINE = MergeTree ORDER BY %s AS SELECT *, rowNumberInAllBlocks() AS %s FROM (%s)",
+			table, spillRow, spillRow, transform.Select(t.pipeline.SQL(), rel, t.output(d.Chunk()))),
+		Database: t.workspace.Database, QueryID: s.queryID(d), Settings: settings,
+	})
+	if err := ended(err, fed(), nil); err != nil {
+		return err
+	}
+	res.RowsRead = sum.ReadRows - min(sum.ReadRows, t.job.Frozen.Baseline)
 	return nil
 }
 

@@ -74,9 +74,17 @@ func (t *task) output(c job.Chunk) transform.Output {
 	}
 }
 
-// input is the relation under which the engine reads an open input.
-func (t *task) input(path string, in *source.Input) transform.Input {
-	return transform.File(path, in.Format, in.Compression, in.Structure, t.job.Frozen.Columns)
+// place says where the chunk's input is, for people.
+func (t *task) place(c job.Chunk) string { return source.Place(t.source, c.Input) }
+
+// offset is where the chunk's first byte is in its file, -1 when it has none.
+func (t *task) offset(c job.Chunk) int64 {
+	if l, ok := t.source.(source.Locator); ok {
+		if at, err := l.Locate(c.Input); err == nil {
+			return at.Offset
+		}
+	}
+	return -1
 }
 
 // Engine is the worker's engine, which may be restarted while it is used.

@@ -11,30 +11,66 @@ import (
 
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
+	"drayage/pkg/quarantine"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
 	"drayage/pkg/transform"
 )
 
-// transform opens the chunk's input and runs its SQL in the engine. The rows
-// are then in the slot's block.
-func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result) error {
+// transform makes the chunk's rows of its input by run, which is called with an
+// open input and sets what it read in res. When rows are at fault that it
+// fails, they are separated, and run is called once more with the good ones.
+func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result, run func(*source.Input) error) error {
 	c := d.Chunk()
+	s.rejects = nil
+	err := s.reading(ctx, lease, t, c, func(in *source.Input) error {
+		res.BytesRead = in.Bytes
+		return run(in)
+	})
+	if !quarantine.Suspicious(err) || !s.w.cfg.Strict {
+		return err
+	}
+	cause := err
+	var separated *quarantine.Separated
+	err = s.reading(ctx, lease, t, c, func(in *source.Input) error {
+		separated, err = quarantine.Separate(ctx, quarantine.Request{
+			Engine: s.w.eng.Client(), Database: t.workspace.Database, Input: in, Columns: t.job.Frozen.Columns,
+			SQL: t.pipeline.SQL(), Output: t.output(c), Limit: t.pipeline.Reject.Limit(), Offset: t.offset(c),
+			Dir: s.w.fifos.dir, Progress: lease.Progress, Cause: cause,
+		})
+		return err
+	})
+	if separated != nil {
+		defer separated.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("separating the rows of the chunk: %w", err)
+	}
+	if err := run(separated.Input); err != nil {
+		return fmt.Errorf("computing the good rows of the chunk: %w", err)
+	}
+	s.rejects = separated.Rejects
+	res.RowsRead = separated.Records
+	res.RowsRejected = uint64(len(separated.Rejects))
+	return nil
+}
+
+// reading opens the chunk's input, does something with it, and checks that it
+// is still what was planned. A failure of an input that has changed is that of
+// the change.
+func (s *slot) reading(ctx context.Context, lease *queue.Lease, t *task, c job.Chunk, do func(*source.Input) error) error {
 	in, err := s.open(ctx, lease, t, c)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = in.Close() }() // it was only read
-	if err := s.statement(ctx, lease, t, d, in, res); err != nil {
-		return err
-	}
-	if in.Check != nil {
-		if err := in.Check(); err != nil {
-			return err
+	err = do(in)
+	if in.Check != nil && (err == nil || ctx.Err() == nil) {
+		if changed := in.Check(); changed != nil {
+			return changed
 		}
 	}
-	res.BytesRead = in.Bytes
-	return nil
+	return err
 }
 
 // open opens the chunk's input, and keeps it on disk for a SELECT that reads
@@ -69,9 +105,10 @@ func (s *slot) statement(ctx context.Context, lease *queue.Lease, t *task, d *qu
 	if err != nil {
 		return errors.Join(err, out.end())
 	}
-	settings := s.settings(in)
+	rel := s.w.input(t, path, in)
+	settings := settings(in, rel)
 	sum, err := s.w.eng.Client().Exec(ctx, engine.Statement{
-		SQL:      transform.Into(out.path, transform.Select(t.pipeline.SQL(), t.input(path, in), t.output(c))),
+		SQL:      transform.Into(out.path, transform.Select(t.pipeline.SQL(), rel, t.output(c))),
 		Database: t.workspace.Database, QueryID: s.queryID(d), Settings: settings,
 	})
 	if err := ended(err, fed(), out.end()); err != nil {
@@ -96,13 +133,27 @@ func (s *slot) statement(ctx context.Context, lease *queue.Lease, t *task, d *qu
 	return nil
 }
 
+// input is the relation under which the engine reads an open input: with every
+// value checked.
+func (w *Worker) input(t *task, path string, in *source.Input) transform.Input {
+	columns := t.job.Frozen.Columns
+	if !w.cfg.Strict {
+		return transform.File(path, in.Format, in.Compression, in.Structure, columns)
+	}
+	return transform.Strict(transform.Bytes{
+		Path: path, Format: in.Format, Compression: in.Compression, Structure: in.Structure, Columns: columns,
+		Settings: in.Settings, Unscanned: in.File != nil && in.Compression != "none",
+	})
+}
+
 // settings are those of a chunk's statement. Whatever the pipeline says: one
 // block, always the same.
-func (s *slot) settings(in *source.Input) map[string]string {
-	settings := map[string]string{}
-	maps.Copy(settings, in.Settings)
-	maps.Copy(settings, transform.OneBlock())
-	return settings
+func settings(in *source.Input, rel transform.Input) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, in.Settings)
+	maps.Copy(all, rel.Settings)
+	maps.Copy(all, transform.OneBlock())
+	return all
 }
 
 // queryID names a statement of the delivery in the engine's own tables.

@@ -153,6 +153,7 @@ type slot struct {
 	number  int
 	copyBuf []byte
 	block   block
+	rejects []job.Reject // of the chunk at work, beside its block
 }
 
 // Waits of a slot that found no chunk.

@@ -33,7 +33,7 @@ type bench struct {
 	*local.Stack
 	cfg   local.Config
 	chunk job.Chunk
-	table string
+	file  string // its input
 }
 
 func newBench(t *testing.T, lines int, transform string, before ...string) *bench {
@@ -45,7 +45,7 @@ func newBench(t *testing.T, lines int, transform string, before ...string) *benc
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{cfg: cfg, table: "bench"}
+	b := &bench{cfg: cfg, file: filepath.Join(dir, "a.csv")}
 	if b.Stack, err = local.Start(t.Context(), cfg, zerolog.Nop()); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func newBench(t *testing.T, lines int, transform string, before ...string) *benc
 	for i := range lines {
 		fmt.Fprintf(&csv, "%d,x\n", i)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "a.csv"), []byte(csv.String()), 0o600); err != nil {
+	if err := os.WriteFile(b.file, []byte(csv.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	text := "pipeline: bench\nsource:\n  files: {path: a.csv, header: false}\n  columns: id UInt64, s String\ntransform: " + transform +
@@ -237,12 +237,18 @@ func TestGivenUp(t *testing.T) {
 		name, transform, reason, expect string
 		attempts                        int
 	}{
-		{"permanent", "SELECT toUInt64(s) AS id, s FROM chunk", job.ReasonPermanent, "Cannot parse", 1},
+		{"permanent", "SELECT id, s FROM chunk", job.ReasonPermanent, "changed since it was planned", 1},
+		{"rejects", "SELECT toUInt64(s) AS id, s FROM chunk", job.ReasonRejects, "Cannot parse", 1},
 		// It makes no progress for longer than its lease, again and again.
 		{"attempts", "SELECT id, s FROM chunk WHERE sleepEachRow(1) = 0", job.ReasonAttempts, "lost it each time", 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t, 3, tt.transform)
+			if tt.reason == job.ReasonPermanent {
+				if err := os.WriteFile(b.file, []byte("1,another file\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
 			var dead []job.Dead
 			b.work(t, func() bool {
 				var err error

@@ -281,7 +281,7 @@ func TestDeadLetters(t *testing.T) {
 	write(t, dir, "1.csv", rows(100))
 	write(t, dir, "2.csv", "1,2\nthis is not a number,4\n")
 	write(t, dir, "3.csv", rows(100))
-	j := wait(t, submit(t, dir, pipe("dead_letters", `path: "*.csv", header: false`, idAndDouble)))
+	j := wait(t, submit(t, dir, pipe("dead_letters", `path: "*.csv", header: false`, idAndDouble)+"reject: {max: 0}\n"))
 	if j.State != job.DoneWithRejects || j.Totals.Dead != 1 || j.Totals.Chunks != 2 {
 		t.Fatalf("job is %s with %d dead and %d loaded chunks: %s", j.State, j.Totals.Dead, j.Totals.Chunks, j.Error)
 	}
@@ -292,10 +292,10 @@ func TestDeadLetters(t *testing.T) {
 	if err != nil || len(dead) != 1 {
 		t.Fatalf("dead letters: %v, %v", dead, err)
 	}
-	if d := dead[0]; d.Chunk.Ordinal != 1 || d.Reason != job.ReasonPermanent || !strings.Contains(d.Error, "this is") {
+	if d := dead[0]; d.Chunk.Ordinal != 1 || d.Reason != job.ReasonRejects || !strings.Contains(d.Error, "this is") {
 		t.Errorf("dead letter is %+v", d)
 	}
-	j = wait(t, submit(t, dir, pipe("dead_letters_all", "path: 2.csv, header: false", idAndDouble)))
+	j = wait(t, submit(t, dir, pipe("dead_letters_all", "path: 2.csv, header: false", idAndDouble)+"reject: {max: 0}\n"))
 	if j.State != job.Failed || !strings.Contains(j.Error, "no chunk could be loaded") {
 		t.Errorf("job is %s: %s", j.State, j.Error)
 	}

@@ -1,0 +1,91 @@
+package local_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"drayage/pkg/clickhouse"
+	"drayage/pkg/job"
+)
+
+// rejected are the job's rows in quarantine.
+func rejected(t *testing.T, id string) []clickhouse.RejectRow {
+	t.Helper()
+	var rows []clickhouse.RejectRow
+	err := stack.ClickHouse.Rejects(t.Context(), clickhouse.RejectFilter{Job: id}, func(r clickhouse.RejectRow) error {
+		rows = append(rows, r)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// Rows that do not fit go to quarantine, the others are loaded, and the counts
+// add up; a job of their own loads them when they fit.
+func TestRejects(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var csv strings.Builder
+	bad := map[int]string{10: "ten,1", 500: "300,x", 501: "1", 502: "1,2,3", 777: ",5", 999: "123456789012345678901234567890,1"}
+	for i := range 1000 {
+		if line, ok := bad[i]; ok {
+			csv.WriteString(line + "\n")
+		} else {
+			fmt.Fprintf(&csv, "%d,%d\n", i, 2*i)
+		}
+	}
+	write(t, dir, "a.csv", csv.String())
+	text := pipe("rejects", "path: a.csv, header: false", "columns: id UInt64, double UInt16\n  chunk: 1KiB") + "transform: SELECT * FROM chunk WHERE id % 2 = 0 OR id > 990\n"
+	id := submit(t, dir, text)
+	j := wait(t, id)
+	if j.State != job.DoneWithRejects || j.Totals.RowsRejected != uint64(len(bad)) || j.Totals.RowsRead != 1000 || j.Totals.Dead != 0 {
+		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
+	}
+	if j.Proof == nil || j.Proof.Rejected != uint64(len(bad)) || len(j.Proof.Differ) > 0 {
+		t.Errorf("the proof is %+v", j.Proof)
+	}
+	rows := rejected(t, id)
+	seen := map[string]bool{}
+	for _, r := range rows {
+		seen[r.Raw] = true
+		if at := strings.Index(csv.String(), "\n"+r.Raw+"\n") + 1; r.Offset != int64(at) {
+			t.Errorf("%q is at %d, not %d", r.Raw, at, r.Offset)
+		}
+		if r.Reason == "" || !strings.Contains(r.Input, "a.csv") {
+			t.Errorf("a reject is %+v", r)
+		}
+	}
+	for _, line := range bad {
+		if !seen[line] {
+			t.Errorf("%q is not in quarantine", line)
+		}
+	}
+	if len(rows) != len(bad) {
+		t.Errorf("%d rows are in quarantine", len(rows))
+	}
+	want := sql(t, "SELECT count(), sum(number) FROM numbers(1000) WHERE (number % 2 = 0 OR number > 990) AND number NOT IN (10, 500, 502, 999)")
+	if got := sql(t, "SELECT count(), sum(id) FROM rejects"); got != want {
+		t.Errorf("the table has %q, want %q", got, want)
+	}
+}
+
+// More rejects than the limit are a dead letter of the chunk, with the reason.
+func TestTooManyRejects(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "a.csv", rows(50)+"x,1\ny,2\n"+rows(50))
+	for limit, want := range map[string]job.State{"1": job.Failed, "2": job.DoneWithRejects, "1%": job.Failed, "2%": job.DoneWithRejects, "0": job.Failed} {
+		table := "toomany_" + strings.TrimSuffix(limit, "%") + fmt.Sprint(strings.Contains(limit, "%"))
+		id := submit(t, dir, pipe(table, "path: a.csv, header: false", idAndDouble)+"reject: {max: "+limit+"}\n")
+		j := wait(t, id)
+		if j.State != want {
+			t.Errorf("limit %s: the job is %s: %s", limit, j.State, j.Error)
+		}
+		if n := len(rejected(t, id)); (want == job.Failed) != (n == 0) {
+			t.Errorf("limit %s: %d rows are in quarantine", limit, n)
+		}
+	}
+}
