@@ -44,12 +44,12 @@ CANCELLED when the command ends.`,
 		var errs []error
 		var asked []job.Job
 		for _, j := range jobs {
-			j, err := coordinator.Cancel(ctx, s.queue, j.ID)
+			cancelled, err := coordinator.Cancel(ctx, s.queue, j.ID)
 			if err != nil {
 				errs = append(errs, refused(err, "dray undo %s takes its rows out again", j.ID))
 				continue
 			}
-			asked = append(asked, j)
+			asked = append(asked, cancelled)
 		}
 		for _, j := range asked {
 			switch {

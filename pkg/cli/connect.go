@@ -27,6 +27,18 @@ func (a *app) openQueue(ctx context.Context) (*queue.Queue, func(), error) {
 	return q, end, nil
 }
 
+// allJobs lists the jobs, the newest first.
+func allJobs(ctx context.Context, q *queue.Queue) ([]job.Job, error) {
+	list, err := q.Jobs(ctx)
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
+		return nil, &exitError{ExitEnvironment, hinted(fmt.Errorf("no fleet has worked with this NATS yet: %w", err), "start dray coordinator, which sets it up")}
+	case err != nil:
+		return nil, fmt.Errorf("listing the jobs: %w", err)
+	}
+	return list, nil
+}
+
 // site is where jobs run: a fleet, or the data folder of dray run.
 type site struct {
 	queue      *queue.Queue

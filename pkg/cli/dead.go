@@ -117,9 +117,9 @@ func withDead(ctx context.Context, q *queue.Queue, args []string) ([]job.Job, er
 		j, err := findJob(ctx, q, args[0])
 		return []job.Job{j}, err
 	}
-	all, err := q.Jobs(ctx)
+	all, err := allJobs(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("listing the jobs: %w", err)
+		return nil, err
 	}
 	var jobs []job.Job
 	for _, j := range all {

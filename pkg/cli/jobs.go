@@ -65,9 +65,5 @@ func (a *app) listJobs(ctx context.Context) ([]job.Job, error) {
 		return nil, err
 	}
 	defer end()
-	list, err := q.Jobs(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("listing the jobs: %w", err)
-	}
-	return list, nil
+	return allJobs(ctx, q)
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -63,9 +62,9 @@ func findJob(ctx context.Context, q *queue.Queue, name string) (job.Job, error) 
 // findJobs finds each job once, in the order of the names. It finds all of them
 // or says which is not there.
 func findJobs(ctx context.Context, q *queue.Queue, names []string) ([]job.Job, error) {
-	list, err := q.Jobs(ctx)
+	list, err := allJobs(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("listing the jobs: %w", err)
+		return nil, err
 	}
 	var found []job.Job
 	for _, name := range names {

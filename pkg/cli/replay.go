@@ -78,7 +78,11 @@ type submittedReplay struct {
 // replay has a new job take the chunks over from an old one: in a fleet it is
 // submitted, in the data folder it is run here.
 func (a *app) replay(ctx context.Context, s *site, old job.Job, what string, chunks []uint64, r *replay) error {
-	if len(chunks) == 0 && old.State.Terminal() {
+	if isLive(old) {
+		return refused(&coordinator.StateError{Job: old.ID, State: old.State, What: "be replayed before it has ended"},
+			"wait until it has, or dray cancel %s", old.ID)
+	}
+	if len(chunks) == 0 {
 		if a.json {
 			return a.printJSON(submittedReplay{Of: old.ID, What: what})
 		}
@@ -111,7 +115,7 @@ func (a *app) replay(ctx context.Context, s *site, old job.Job, what string, chu
 func (a *app) prepareReplay(ctx context.Context, q *queue.Queue, old job.Job, what string, chunks []uint64, r *replay) (job.Submission, error) {
 	sub, err := coordinator.Replay(old, what, chunks)
 	if err != nil {
-		return sub, refused(err, "wait until it has ended, or dray cancel %s", old.ID)
+		return sub, err
 	}
 	if err := r.mend(&sub); err != nil {
 		return sub, err
