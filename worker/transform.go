@@ -23,11 +23,15 @@ import (
 func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result, run func(*source.Input) error) error {
 	c := d.Chunk()
 	s.rejects = nil
+	doubt := false
 	err := s.reading(ctx, lease, t, c, func(in *source.Input) error {
 		res.BytesRead = in.Bytes
+		if doubt = in.Doubt != "" && s.w.cfg.Strict; doubt {
+			return job.WithClass(errors.New("the input could not be cut into records: "+in.Doubt), job.Permanent)
+		}
 		return run(in)
 	})
-	if !quarantine.Suspicious(err) || !s.w.cfg.Strict {
+	if !doubt && (!quarantine.Suspicious(err) || !s.w.cfg.Strict) {
 		return err
 	}
 	cause := err

@@ -22,7 +22,7 @@ type RejectBatch struct {
 	// object, with what is needed to find it.
 	Input  string
 	Worker string
-	Rows   []job.Reject
+	Rows   []job.Reject // one for each record
 }
 
 // rejected is a row of the quarantine as it is written.
@@ -35,8 +35,7 @@ type rejected struct {
 // quarantine is the schema, version 1, under the same rules as the ledger's.
 //
 // It has no partitions, for a repeated insert is recognised within a partition
-// only, and a month may end between two attempts. Nothing is merged away: a
-// record may be in it as often as values of it did not fit.
+// only, and a month may end between two attempts. Nothing is merged away.
 func quarantine() recordTable[rejected] {
 	return recordTable[rejected]{RejectsTable, []field[rejected]{
 		text("job", func(r rejected) string { return r.Chunk.Job }),

@@ -147,13 +147,13 @@ func (c *Client) RejectGroups(ctx context.Context, jobID string, limit int) ([]R
 }
 
 // RejectedChunks gives every chunk of the job that has rows in quarantine to
-// fn, in the order of the chunks, with the number of those rows and the bytes
-// of their raw records. An error of fn ends it and is returned, but for
+// fn, in the order of the chunks, with the number of records that RawRejects
+// gives for it, and their bytes with the newlines. An error of fn ends it and is returned, but for
 // ErrStop. fn holds a connection meanwhile.
 func (c *Client) RejectedChunks(ctx context.Context, jobID string, fn func(chunk, rows, bytes uint64) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	sql := "SELECT chunk, count(), sum(length(raw)) FROM " + RejectsTable.SQL() + " WHERE job = " + quoteString(jobID) +
+	sql := "SELECT chunk, countIf(NOT cut), sumIf(length(raw) + 1, NOT cut) FROM " + RejectsTable.SQL() + " WHERE job = " + quoteString(jobID) +
 		" GROUP BY job, chunk ORDER BY job, chunk" + readSettings + ", optimize_aggregation_in_order = 1, group_by_overflow_mode = 'throw'"
 	return c.each(ctx, "listing the chunks of job "+jobID+" in quarantine", sql, cancel, func(scan scanner) error {
 		var chunk, rows, bytes uint64

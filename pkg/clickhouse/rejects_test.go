@@ -172,7 +172,7 @@ func TestRejectsAreFiltered(t *testing.T) {
 		chunks = append(chunks, fmt.Sprintf("%d:%d:%d", chunk, rows, bytes))
 		return nil
 	})
-	if got := strings.Join(chunks, " "); got != "2:4:20 10:4:20 2147483648:4:20" || err != nil {
+	if got := strings.Join(chunks, " "); got != "2:4:24 10:4:24 2147483648:4:24" || err != nil {
 		t.Errorf("got %s, %v", got, err)
 	}
 

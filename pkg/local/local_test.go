@@ -107,7 +107,7 @@ func submit(t *testing.T, dir, text string) string {
 // wait waits until the job has ended.
 func wait(t *testing.T, id string) job.Job {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	updates, err := stack.Queue.WatchJobs(ctx)
 	if err != nil {

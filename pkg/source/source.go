@@ -113,6 +113,11 @@ type Input struct {
 	Settings    map[string]string // engine settings that the format needs
 	Bytes       int64             // of input, as stored
 
+	// Doubt, when it is not empty, says why the planner could not cut the
+	// input at the borders of its records: the engine may take broken bytes
+	// for values, so each record is to be looked at before any is loaded.
+	Doubt string
+
 	// Check is called once the bytes were read and before anything is
 	// loaded. It returns ErrChanged when the input changed meanwhile.
 	Check func() error

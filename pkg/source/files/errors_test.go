@@ -25,7 +25,19 @@ func outcome(t *testing.T, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = load(t, s, columns)
+	_, chunks, err := load(t, s, columns)
+	for _, c := range chunks {
+		in, err := s.Open(t.Context(), c.Input, columns)
+		if err != nil {
+			return err
+		}
+		if err := in.Close(); err != nil {
+			return err
+		}
+		if in.Doubt != "" {
+			return permanent("%s: %s", source.Place(s, c.Input), in.Doubt)
+		}
+	}
 	return err
 }
 
@@ -65,6 +77,7 @@ func TestErrors(t *testing.T) {
 		{"open quote", map[string]string{"a.csv": "x,1\n\"y,2\n"}, Config{Paths: []string{"a.csv"}, Columns: ab, Header: no()}, []string{"a.csv", "byte 4", "never closed"}},
 		{"json cut off", map[string]string{"a.json": "[{\"a\":1},\n{\"a\":"}, Config{Paths: []string{"a.json"}, Columns: cols("a", "Int32")}, []string{"a.json", "byte 10", "cut off"}},
 		{"csv said to be json", map[string]string{"a.csv": "x,1\n"}, Config{Paths: []string{"a.csv"}, Columns: ab, Format: "JSONEachRow"}, []string{"a.csv", "byte 0", "'x'"}},
+		{"second of three is no gzip", map[string]string{"a.csv.gz": gz("x,1\n"), "b.csv.gz": "x,1\n", "c.csv.gz": gz("x,1\n")}, Config{Paths: []string{"*.csv.gz"}, Columns: ab}, []string{"b.csv.gz", "not compressed with gzip"}},
 		{"UTF-16", map[string]string{"a.csv": "\xff\xfea\x00,\x00"}, Config{Paths: []string{"a.csv"}, Columns: ab}, []string{"UTF-16", "iconv"}},
 		{"not gzip", map[string]string{"a.csv.gz": "x,1\n"}, Config{Paths: []string{"a.csv.gz"}, Columns: ab}, []string{"a.csv.gz", "not compressed with gzip"}},
 		{"gzip without saying so", map[string]string{"a.csv": gz("x,1\n")}, Config{Paths: []string{"a.csv"}, Columns: ab}, []string{"a.csv", "compression: gzip"}},

@@ -94,6 +94,9 @@ func loadTogether(t *rapid.T, s *Source, dir string, columns []job.Column) ([]st
 		if in, err = s.Open(t.Context(), c.Input, columns); err != nil {
 			return nil, chunks, err
 		}
+		if in.Doubt != "" {
+			return nil, chunks, errors.Join(&borders.Error{Msg: in.Doubt}, in.Close())
+		}
 		data, err := io.ReadAll(in.Reader)
 		if err = errors.Join(err, in.Check(), in.Close()); err != nil {
 			return nil, chunks, err

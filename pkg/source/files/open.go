@@ -20,6 +20,9 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 	if err != nil {
 		return nil, err
 	}
+	if p.Err != "" {
+		return nil, permanent("%s", p.Err)
+	}
 	f, err := s.reopen(p)
 	if err != nil {
 		return nil, err
@@ -49,6 +52,7 @@ func (s *Source) openPiece(ctx context.Context, f *file, p piece, columns []job.
 	case f.format.splits() && f.comp.name == none:
 		in.Bytes = p.End - p.Start
 		in.Reader = newSection(f.File, p.Start, p.End)
+		in.Doubt = p.Doubt
 		var err error
 		in.Structure, err = s.structure(ctx, f, p, columns)
 		return in, err

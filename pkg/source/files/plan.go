@@ -1,6 +1,7 @@
 package files
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,10 @@ type piece struct {
 	// Names is the fingerprint of the names in the header, in their order:
 	// where it is that of the columns, nobody has to read the header again.
 	Names string `json:"n,omitempty"`
+	// Doubt is why the range does not begin and end at borders of records.
+	Doubt string `json:"d,omitempty"`
+	// Err is why the file could not be planned at all: the chunk fails with it.
+	Err string `json:"e,omitempty"`
 }
 
 // parsePiece reads what a chunk says about its input.
@@ -86,6 +91,7 @@ type planner struct {
 	yield   func(source.Planned, error) bool
 	at      cursor
 	resumed bool // the walk came to the cursor's file, or beyond
+	chunks  int  // yielded so far
 }
 
 func (p *planner) file(ctx context.Context, at found) error {
@@ -103,9 +109,25 @@ func (p *planner) file(ctx context.Context, at found) error {
 		}
 	}
 	p.resumed = true
-	if !going {
-		p.at = cursor{Pattern: at.pattern, Path: at.path, First: p.at.First, Files: p.at.Files}
+	if going {
+		return p.read(ctx, at, going)
 	}
+	p.at = cursor{Pattern: at.pattern, Path: at.path, First: p.at.First, Files: p.at.Files + 1}
+	begun := p.chunks
+	err := p.read(ctx, at, going)
+	if job.ClassOf(err) != job.Permanent || p.chunks > begun || p.at.Files == 1 ||
+		errors.Is(err, source.ErrChanged) || errors.Is(err, source.ErrGone) {
+		return err
+	}
+	// What is wrong with the first file is probably wrong with the pipeline.
+	// A later one fails by itself, as a chunk that says why.
+	p.at.Done = true
+	why := err.Error()
+	return p.chunk(&file{path: at.path}, piece{Err: why[:min(len(why), maxDoubt)]}, 0)
+}
+
+// read plans one file.
+func (p *planner) read(ctx context.Context, at found, going bool) error {
 	f, err := p.s.open(at.path)
 	if err != nil {
 		return err
@@ -117,7 +139,6 @@ func (p *planner) file(ctx context.Context, at found) error {
 		}
 	} else {
 		p.at.Size, p.at.MTime = f.size, f.mtime
-		p.at.Files++
 	}
 	if f.size == 0 {
 		return nil
@@ -150,6 +171,7 @@ func (p *planner) chunk(f *file, in piece, bytes int64) error {
 	if err != nil {
 		return err
 	}
+	p.chunks++
 	if !p.yield(source.Planned{Input: input, Cursor: at, Bytes: bytes, Inputs: p.at.Files}, nil) {
 		return errStop
 	}
@@ -191,6 +213,16 @@ func (p *planner) ranges(ctx context.Context, f *file, going bool) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
+		var broken *borders.Error
+		if errors.As(err, &broken) {
+			if err := p.broken(f, broken); err != nil {
+				return err
+			}
+			if p.at.Done {
+				return nil
+			}
+			continue
+		}
 		if err != nil {
 			return f.cutError(err)
 		}
@@ -200,6 +232,44 @@ func (p *planner) ranges(ctx context.Context, f *file, going bool) error {
 			return err
 		}
 	}
+}
+
+// broken makes a chunk of what can not be cut at the borders of its records:
+// up to the end of a line after the trouble, and about as large as other chunks.
+// Whoever opens it looks at each of its records, and what is good in it and
+// after it is not lost to what is not.
+func (p *planner) broken(f *file, why *borders.Error) error {
+	start := p.at.At.Offset
+	end, err := f.endOfLine(max(why.Offset, start+p.s.cfg.ChunkBytes-1))
+	if err != nil {
+		return f.cutError(err)
+	}
+	p.at.At = borders.Position{Offset: end}
+	p.at.Done = end >= f.size
+	doubt := why.Error()
+	return p.chunk(f, piece{Start: start, End: end, Doubt: doubt[:min(len(doubt), maxDoubt)]}, end-start)
+}
+
+// maxDoubt bounds what a chunk says about what is wrong with its file.
+const maxDoubt = 200
+
+// endOfLine is the offset after the first newline at from or later, or the end.
+func (f *file) endOfLine(from int64) (int64, error) {
+	buf := make([]byte, 64<<10)
+	for at := from; at < f.size; {
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), f.size-at)], at)
+		if i := bytes.IndexByte(buf[:n], '\n'); i >= 0 {
+			return at + int64(i) + 1, nil
+		}
+		at += int64(n)
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF // before the size that it had
+		}
+		if err != nil && at < f.size {
+			return 0, err
+		}
+	}
+	return f.size, nil
 }
 
 // cutError says what an error of a cutter means.

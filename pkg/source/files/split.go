@@ -39,6 +39,8 @@ func (s *Source) split(ctx context.Context, input json.RawMessage, floor int64) 
 	switch {
 	case f.format.family == parquet && f.comp.name == none:
 		parts, err = f.splitGroups(p)
+	case p.Doubt != "":
+		return nil, permanent("%s: %w: the borders of its records are not known", f.path, source.ErrWhole)
 	case f.format.splits() && f.comp.name == none:
 		parts, err = s.splitRange(ctx, f, p, floor)
 	default:

@@ -1,0 +1,79 @@
+package cli_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"drayage/pkg/fault"
+)
+
+// spoil makes every tenth line of a table's file unreadable, from the fifth on.
+func spoil(t *testing.T, dir, table string) (bad int) {
+	t.Helper()
+	path := filepath.Join(dir, table+".csv")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(data), "\n")
+	for i := range lines {
+		if i%10 == 5 {
+			lines[i] = "no number " + lines[i]
+			bad++
+		}
+	}
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return bad
+}
+
+// A worker ends, or stops, when the rejects of a chunk are in quarantine and its
+// rows are not in the table: both are there once in the end.
+func TestRejectedFault(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	start(t, f.env, "coordinator")
+	const lines = 4000
+	for _, action := range []string{"kill", "stop"} {
+		t.Run(action, func(t *testing.T) {
+			name := "q" + action
+			file := numbers(t, f.dir, name, lines, "4096")
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, append(text, "reject: {max: 20%}\n"...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			bad := spoil(t, f.dir, name)
+			faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@2", fault.Rejected, action)), "worker")
+			submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
+			if action == "kill" {
+				faulty.died()
+			} else {
+				faulty.stopped()
+			}
+			good := start(t, f.env, "worker")
+			if code := submit.wait(); code != 4 {
+				t.Fatalf("submit exited with %d", code)
+			}
+			faulty.signal(syscall.SIGCONT)
+			for _, p := range []*process{faulty, good} {
+				p.signal(syscall.SIGTERM)
+				p.wait()
+			}
+			want := fmt.Sprint(lines - lines/10 - bad)
+			if got := f.sql(t, "SELECT count() FROM "+name+" HAVING count() = uniqExact(id)"); got != want {
+				t.Errorf("the table has %q rows, each once, want %s", got, want)
+			}
+			if got := f.sql(t, "SELECT count(), uniqExact(raw) FROM drayage.rejects WHERE job = '"+name+"-1'"); got != fmt.Sprintf("%d\t%d", bad, bad) {
+				t.Errorf("quarantine has %q, want %d", got, bad)
+			}
+		})
+	}
+}
