@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -130,8 +129,9 @@ func (c *Coordinator) sweep(ctx context.Context) {
 
 func (c *Coordinator) sweepOnce(ctx context.Context, after uint64) (uint64, error) {
 	stranded, seen, err := c.Queue.StrandedJobs(ctx, after, func(id string) bool {
+		// What is not known to have ended is left alone.
 		j, _, err := c.Queue.Job(ctx, id)
-		return err == nil && !j.State.Terminal() || err != nil && !errors.Is(err, queue.ErrNotFound)
+		return err != nil || !j.State.Terminal()
 	})
 	if err != nil {
 		return after, err

@@ -22,7 +22,13 @@ type driver struct {
 	c   *Coordinator
 	id  string
 	log zerolog.Logger
+
+	denied int // times in a row that there was no record of the job
 }
+
+// maxDenied is how often a job that a watch told of must be said not to exist.
+// A server that has just come to lead its stream may not know of it yet.
+const maxDenied = 5
 
 func (d *driver) run(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -42,11 +48,16 @@ func (d *driver) run(ctx context.Context) {
 func (d *driver) step(ctx context.Context) (bool, error) {
 	j, rev, err := d.c.Queue.Job(ctx, d.id)
 	if errors.Is(err, queue.ErrNotFound) {
-		return true, nil
+		d.denied++
+		if d.denied < maxDenied {
+			pause(ctx, retryEvery)
+		}
+		return d.denied >= maxDenied, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("reading the job: %w", err)
 	}
+	d.denied = 0
 	switch j.State {
 	case job.Submitted:
 		j.StartedAt = time.Now().UTC()

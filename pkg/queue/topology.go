@@ -168,9 +168,12 @@ func (c Config) topology() []jetstream.StreamConfig {
 		s.SubjectDeleteMarkerTTL = markerTTL
 		return s
 	}
+	// The leader answers for job records: a replica that has not heard of a
+	// job yet would deny that it is there.
+	records := bucket(bucketJobs, "Drayage: job records", c.JobsMaxBytes)
+	records.AllowDirect = false
 	return []jetstream.StreamConfig{
-		jobs, work, results, dead, events,
-		bucket(bucketJobs, "Drayage: job records", c.JobsMaxBytes),
+		jobs, work, results, dead, events, records,
 		bucket(bucketWorkers, "Drayage: workers, by heartbeat", 16<<20),
 		bucket(bucketLeases, "Drayage: who leads", 16<<20),
 		bucket(bucketState, "Drayage: watermarks, schedules, excused attempts", 64<<20),
