@@ -297,6 +297,24 @@ func some(ids []uint64) string {
 	return text
 }
 
+// maxVerified bounds the jobs whose proof is repeated by the command line.
+const maxVerified = 25
+
+// verify lets dray repeat its own proof, which must agree with the oracle's.
+func (c *check) verify(ctx context.Context, all []watched) {
+	for n, j := range all {
+		if n == maxVerified {
+			return
+		}
+		if j.record.State != job.Done && j.record.State != job.DoneWithRejects {
+			continue
+		}
+		if out, err := c.f.dray(ctx, "verify", j.id); err != nil {
+			c.report.complain(OneResult, "dray verify %s: %v: %s", j.id, err, out)
+		}
+	}
+}
+
 // views compares the view with the rows that are in its source.
 func (c *check) views(ctx context.Context) error {
 	out := &buffer{}

@@ -186,7 +186,8 @@ func (f *fleet) startMember(role string, n int) error {
 		"DRAY_CLICKHOUSE_URL=http://"+m.http.address()+"/"+database,
 		// An answer that was lost on the way must be given up some day.
 		"DRAY_CLICKHOUSE_READ_TIMEOUT=20s", "DRAY_CLICKHOUSE_DIAL_TIMEOUT=2s", "DRAY_NATS_CONNECT_TIMEOUT=2s",
-		"DRAY_LEASE="+f.cfg.Lease.String(), "DRAY_WORKER_TTL=10s", "DRAY_GRACE=10s",
+		"DRAY_LEASE="+f.cfg.Lease.String(), "DRAY_WORKER_TTL=10s", "DRAY_GRACE=10s", "DRAY_LEAD_TTL=3s",
+		"DRAY_HEDGE_AFTER="+(f.cfg.Lease*3/2).String(), "DRAY_CHUNK_TIMEOUT=15s",
 		"DRAY_SLOTS="+strconv.Itoa(f.cfg.Slots), "DRAY_ENGINE_THREADS=1", "DRAY_ENGINE_MEMORY="+strconv.Itoa(1<<30),
 		"DRAY_ACCOUNT_EVERY=200ms", "DRAY_PLAN_WINDOW=1000", "DRAY_WORK_MAX_MSGS="+strconv.Itoa(workMessages),
 		"DRAY_WORK_MAX_BYTES="+strconv.Itoa(64<<20), "DRAY_RESULTS_MAX_BYTES="+strconv.Itoa(256<<20),
@@ -194,8 +195,11 @@ func (f *fleet) startMember(role string, n int) error {
 		"DRAY_HTTP_ADDR=none", "DRAY_LOG_FORMAT=json", "DRAY_LOG_LEVEL=debug",
 		"DRAY_DATA_DIR="+filepath.Join(f.cfg.Dir, "data", name), "DRAY_WORK_DIR="+filepath.Join(f.cfg.Dir, "work"),
 	)
-	if f.cfg.Break {
+	switch {
+	case f.cfg.Break:
 		env = append(env, "DRAY_FAULT=worker.token=skip;worker.found=skip;coordinator.verify=skip")
+	case f.cfg.AllLead && role == coordinator:
+		env = append(env, "DRAY_FAULT=coordinator.lead=skip")
 	}
 	m.process = newProcess(f.launcher, f.logs(), name, append(append([]string{}, f.cfg.Dray...), role), append(env, f.cfg.Env...))
 	return nil

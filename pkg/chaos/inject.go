@@ -86,6 +86,8 @@ func (n *nemesis) injection(f fault) injection {
 		}}
 	case FillStream:
 		return injection{"DRAY_WORK", "", []string{theStream}, func(ctx context.Context) bool { return n.fill(ctx, f) }}
+	case PauseJob:
+		return n.pauseJob(f)
 	default:
 		return n.everything(f)
 	}
@@ -276,6 +278,37 @@ func (n *nemesis) fill(ctx context.Context, f fault) bool {
 		n.log("could not empty the stream: %v", err)
 	}
 	return full
+}
+
+// pauseJob pauses a job that runs, and lets it go on.
+func (n *nemesis) pauseJob(f fault) injection {
+	running := n.jobs()
+	if len(running) == 0 {
+		return injection{target: "no job", run: func(context.Context) bool { return false }}
+	}
+	id := running[f.pick%len(running)]
+	return injection{id, "", []string{"job " + id}, func(ctx context.Context) bool {
+		out, err := n.f.dray(ctx, "pause", id)
+		if err != nil { // it may be paused all the same, and the answer was lost
+			n.log("%s is not paused: %v: %s", id, err, out)
+		}
+		wait(ctx, f.lasts)
+		// A job that runs may be resumed, too: so it goes on in any case.
+		resumed := eventually(context.WithoutCancel(ctx), startTimeout, "the job goes on", func(ctx context.Context) error {
+			out, err := n.f.dray(ctx, "resume", id)
+			if err == nil {
+				return nil
+			}
+			if j, _, err := n.f.queue.Job(ctx, id); err == nil && j.State.Terminal() {
+				return nil
+			}
+			return fmt.Errorf("%w: %s", err, out)
+		})
+		if resumed != nil {
+			n.log("%s does not go on: %v", id, resumed)
+		}
+		return err == nil
+	}}
 }
 
 // everything kills every process at once and starts all of them again.

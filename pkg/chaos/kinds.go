@@ -29,6 +29,7 @@ const (
 	Refuse     Kind = "refuse"      // 503 in place of an insert
 	Latency    Kind = "latency"     // between one member and everything else
 	FillStream Kind = "fill-stream" // of chunks, up to its bound
+	PauseJob   Kind = "pause-job"   // no fault, but what a person does in the middle of others
 	RestartAll Kind = "restart-all" // every process at once, with SIGKILL
 )
 
@@ -38,7 +39,7 @@ func weights() map[Kind]int {
 		KillWorker: 10, KillCoordinator: 7, KillNATS: 5, KillClickHouse: 4, KillEngine: 6, DrainWorker: 4,
 		StopWorker: 9, StopCoordinator: 6, StopNATS: 4, StopClickHouse: 3, StopEngine: 3,
 		CutWorkerNATS: 8, CutWorkerClickHouse: 8, CutCoordinatorNATS: 5, CutCoordinatorClickHouse: 4, CutNATS: 4,
-		DropAnswer: 8, CutBody: 7, Refuse: 4, Latency: 4, FillStream: 3, RestartAll: 1,
+		DropAnswer: 8, CutBody: 7, Refuse: 4, Latency: 4, FillStream: 3, PauseJob: 4, RestartAll: 1,
 	}
 }
 
@@ -48,7 +49,7 @@ func Kinds() []Kind {
 		KillWorker, KillCoordinator, KillNATS, KillClickHouse, KillEngine, DrainWorker,
 		StopWorker, StopCoordinator, StopNATS, StopClickHouse, StopEngine,
 		CutWorkerNATS, CutWorkerClickHouse, CutCoordinatorNATS, CutCoordinatorClickHouse, CutNATS,
-		DropAnswer, CutBody, Refuse, Latency, FillStream, RestartAll,
+		DropAnswer, CutBody, Refuse, Latency, FillStream, PauseJob, RestartAll,
 	}
 }
 

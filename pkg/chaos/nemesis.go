@@ -93,6 +93,7 @@ type nemesis struct {
 	log  func(format string, args ...any)
 	want int
 	s    *schedule
+	jobs func() []string // those that run
 
 	mu       sync.Mutex
 	busy     map[string]bool // what a fault is at work on
@@ -102,9 +103,9 @@ type nemesis struct {
 	pending  int // begun and not over
 }
 
-func newNemesis(f *fleet, log func(string, ...any)) *nemesis {
+func newNemesis(f *fleet, jobs func() []string, log func(string, ...any)) *nemesis {
 	return &nemesis{
-		f: f, log: log, want: f.cfg.Faults, s: newSchedule(f.cfg.Seed, f.cfg.Lease, f.cfg.kinds()),
+		f: f, log: log, jobs: jobs, want: f.cfg.Faults, s: newSchedule(f.cfg.Seed, f.cfg.Lease, f.cfg.kinds()),
 		busy: map[string]bool{}, freed: make(chan struct{}), injected: map[Kind]int{},
 	}
 }

@@ -76,7 +76,7 @@ func TestConfigChoosesKinds(t *testing.T) {
 // next gets.
 func TestOneFaultATarget(t *testing.T) {
 	t.Parallel()
-	n := newNemesis(&fleet{cfg: Short()}, t.Logf)
+	n := newNemesis(&fleet{cfg: Short()}, nil, t.Logf)
 	if !n.take(t.Context(), []string{"a", "b"}) {
 		t.Fatal("free, and not to be had")
 	}
@@ -95,4 +95,27 @@ func TestOneFaultATarget(t *testing.T) {
 	}
 	n.give([]string{"a", "b"})
 	<-got
+}
+
+// The short form is too short for every kind of fault: those that matter most
+// must be in it.
+func TestShortFormKillsAndCuts(t *testing.T) {
+	t.Parallel()
+	c := Short()
+	found := map[Kind]bool{}
+	for s := newSchedule(c.Seed, c.Lease, c.kinds()); s.n < c.Faults; {
+		f := s.next()
+		found[f.kind] = true
+		if f.kind == StopWorker && f.lasts < c.Lease {
+			t.Errorf("a worker is stopped for %s, which is shorter than its lease", f.lasts)
+		}
+	}
+	for _, k := range []Kind{
+		KillWorker, KillCoordinator, KillNATS, KillClickHouse, StopWorker,
+		CutWorkerNATS, CutWorkerClickHouse, DropAnswer, CutBody,
+	} {
+		if !found[k] {
+			t.Errorf("the short form has no %s: choose another seed", k)
+		}
+	}
 }

@@ -64,7 +64,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := w.follow(watching); err != nil {
 		return nil, fmt.Errorf("watching the jobs: %w", err)
 	}
-	n := newNemesis(f, log)
+	n := newNemesis(f, w.running, log)
 	stood, err := drive(ctx, f, w, n, cancellable)
 	if err != nil {
 		return nil, err
@@ -85,6 +85,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := c.evidence(ctx, w); err != nil {
 		return nil, err
 	}
+	c.verify(ctx, w.all())
 	if err := c.logs(); err != nil {
 		return nil, err
 	}

@@ -58,10 +58,13 @@ func newSpec(cfg Config, n int, cancellable bool) spec {
 		n: n, id: fmt.Sprintf("chaos-%03d", n), table: fmt.Sprintf("target_%03d", n),
 		format: []format{plainCSV, lineJSON, namedCSV, gzipCSV}[n%4],
 		rows:   cfg.Chunks*cfg.RowsPerChunk*3/4 + r.IntN(cfg.Chunks*cfg.RowsPerChunk/2+1),
-		bad:    cfg.Bad, flight: 4 + r.IntN(5), files: 1 + r.IntN(3),
+		flight: 4 + r.IntN(5), files: 1 + r.IntN(3),
 		dir: filepath.Join(cfg.Dir, "input"), seed: r.Uint64(),
 	}
 	s.rows = min(s.rows, idsPerJob)
+	if n%3 == 2 {
+		s.bad = cfg.Bad
+	}
 	switch {
 	case n%5 == 1:
 		s.table, s.view = "target_view", true // several jobs feed one view

@@ -147,6 +147,19 @@ func (w *watch) live() []*watched {
 	return out
 }
 
+// running are the names of the jobs that run.
+func (w *watch) running() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, j := range w.list {
+		if j.record.State == job.Running {
+			out = append(out, j.id)
+		}
+	}
+	return out
+}
+
 // readAll waits until the targets of all jobs that have ended were read.
 func (w *watch) readAll(ctx context.Context) {
 	for ctx.Err() == nil {

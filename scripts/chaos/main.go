@@ -55,6 +55,7 @@ func run(ctx context.Context) (ok bool, err error) {
 	flag.StringVar(&without, "without", "", "kinds of fault to leave out")
 	flag.StringVar(&cfg.Dir, "dir", "", "folder for data and logs; default: a temporary one")
 	flag.BoolVar(&cfg.Break, "break", false, "take the guarantees away: the checks must find duplicates")
+	flag.BoolVar(&cfg.AllLead, "all-lead", false, "let every coordinator believe that it leads")
 	flag.BoolVar(&keep, "keep", false, "keep the folder even when all is well")
 	flag.Parse()
 	if flag.NArg() > 0 {
