@@ -40,7 +40,7 @@ Prints the name of the new job; in the data folder of dray run it is run at once
 }
 
 // replayDead submits, or runs, what loads the chosen dead letters again.
-func (a *app) replayDead(ctx context.Context, name string, c *choice, r *replay) error {
+func (a *app) replayDead(ctx context.Context, name string, c *choice, r *replayPlan) error {
 	s, err := a.openSite(ctx, false)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
 	"drayage/pkg/source/kinds"
+	"drayage/pkg/source/replay"
 )
 
 // places returns what says for a person where the input of a chunk of the job
@@ -21,9 +22,14 @@ func places(j job.Job) func(json.RawMessage) string {
 	if err != nil {
 		return plain
 	}
-	s, err := kinds.New(p, j.Submission.Dir)
-	if err != nil {
+	var s source.Source
+	if s, err = kinds.New(p, j.Submission.Dir); err != nil {
 		return plain
+	}
+	if r := j.Submission.Replay; r != nil && r.What == job.ReplayRejects {
+		if inner, ok := s.(replay.Recorder); ok {
+			s = replay.NewRejects(inner, nil, r.Job) // which only locates
+		}
 	}
 	return func(input json.RawMessage) string { return source.Place(s, input) }
 }

@@ -54,7 +54,7 @@ func (a *app) repair(ctx context.Context, s *site, j job.Job, v *verification) (
 		done.Deleted = len(stray)
 	}
 	if len(wrong) > 0 {
-		sub, err := a.prepareReplay(ctx, s.queue, j, job.ReplayChunks, wrong, &replay{set: &[]string{}})
+		sub, err := a.prepareReplay(ctx, s.queue, j, job.ReplayChunks, wrong, &replayPlan{set: &[]string{}})
 		if err != nil {
 			return nil, err
 		}

@@ -16,8 +16,8 @@ import (
 	"drayage/pkg/queue"
 )
 
-// replay is how what a job has left is loaded again.
-type replay struct {
+// replayPlan is how what a job has left is loaded again.
+type replayPlan struct {
 	file        string // the mended pipeline; empty: the old job's own text
 	dir         string
 	set         *[]string
@@ -25,8 +25,8 @@ type replay struct {
 }
 
 // replayFlags adds the flags of a replay to a command.
-func replayFlags(cmd *cobra.Command) *replay {
-	r := &replay{set: paramFlag(cmd)}
+func replayFlags(cmd *cobra.Command) *replayPlan {
+	r := &replayPlan{set: paramFlag(cmd)}
 	cmd.Flags().StringVar(&r.file, "pipeline", "", "the mended pipeline file; default: the pipeline as it was submitted")
 	cmd.Flags().StringVar(&r.dir, "dir", "", "folder on the workers at which relative paths start; default: as for the old job")
 	cmd.Flags().BoolVarP(&r.wait, "wait", "w", false, "wait until the new job has ended and exit as dray run does")
@@ -37,7 +37,7 @@ func replayFlags(cmd *cobra.Command) *replay {
 
 // mend puts the mended pipeline and parameters into a submission, and checks
 // them.
-func (r *replay) mend(s *job.Submission) error {
+func (r *replayPlan) mend(s *job.Submission) error {
 	params, err := parseParams(*r.set)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ type submittedReplay struct {
 
 // replay has a new job take the chunks over from an old one: in a fleet it is
 // submitted, in the data folder it is run here.
-func (a *app) replay(ctx context.Context, s *site, old job.Job, what string, chunks []uint64, r *replay) error {
+func (a *app) replay(ctx context.Context, s *site, old job.Job, what string, chunks []uint64, r *replayPlan) error {
 	if isLive(old) {
 		return refused(&coordinator.StateError{Job: old.ID, State: old.State, What: "be replayed before it has ended"},
 			"wait until it has, or dray cancel %s", old.ID)
@@ -112,7 +112,7 @@ func (a *app) replay(ctx context.Context, s *site, old job.Job, what string, chu
 
 // prepareReplay makes the submission, or says why the chunks can not be taken
 // over.
-func (a *app) prepareReplay(ctx context.Context, q *queue.Queue, old job.Job, what string, chunks []uint64, r *replay) (job.Submission, error) {
+func (a *app) prepareReplay(ctx context.Context, q *queue.Queue, old job.Job, what string, chunks []uint64, r *replayPlan) (job.Submission, error) {
 	sub, err := coordinator.Replay(old, what, chunks)
 	if err != nil {
 		return sub, err

@@ -35,7 +35,7 @@ dray dead replay chooses among dead letters.`,
 	return cmd
 }
 
-func (a *app) retryRejects(ctx context.Context, name string, r *replay) error {
+func (a *app) retryRejects(ctx context.Context, name string, r *replayPlan) error {
 	s, err := a.openSite(ctx, true)
 	if err != nil {
 		return err
