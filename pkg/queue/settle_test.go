@@ -58,7 +58,7 @@ func TestEachVerdictHasItsAcknowledgement(t *testing.T) {
 			t.Errorf("retry says %q", w)
 		}
 		d := b.next(p)
-		if took := time.Since(start); took < 550*time.Millisecond || took > 3*time.Second || d.Attempt() != 2 {
+		if took := time.Since(start); took < 550*time.Millisecond || took > 3*time.Second+busy || d.Attempt() != 2 {
 			t.Errorf("attempt %d after %v", d.Attempt(), took)
 		}
 		b.settle(d, job.Verdict{Kind: job.VerdictSlowDown, Err: boom})
