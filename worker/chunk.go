@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"drayage/pkg/clickhouse"
 	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/quarantine"
@@ -101,10 +102,13 @@ func (s *slot) attempt(ctx context.Context, lease *queue.Lease, t *task, d *queu
 	if err != nil && errors.Is(context.Cause(ctx), errTooLong) {
 		err = job.WithClass(fmt.Errorf("%w: %w", errTooLong, err), job.TooBig)
 	}
+	if s.starved(ctx, d, err) {
+		err = job.WithClass(err, job.TooBig)
+	}
 	if err != nil && job.ClassOf(err) == job.TooBig {
 		// Memory may have been short because of others; the size of the
 		// output is the chunk's own.
-		if !errors.Is(err, ErrTooBig) && s.counted(ctx, d) < min(2, t.pipeline.Retry.Attempts) {
+		if !errors.Is(err, ErrTooBig) && d.Attempt() <= patience && s.counted(ctx, d) < min(2, t.pipeline.Retry.Attempts) {
 			return err
 		}
 		err = s.cut(context.WithoutCancel(ctx), lease, t, d, res, err)
@@ -117,6 +121,22 @@ func (s *slot) attempt(ctx context.Context, lease *queue.Lease, t *task, d *queu
 		return fmt.Errorf("recording the result: %w", err)
 	}
 	return s.w.faults.At(fault.Recorded)
+}
+
+// patience is how often ClickHouse may lack the memory for a chunk's block before
+// the chunk is thought to be too big for it: a limit of the user's own does not
+// pass by waiting.
+const patience = 10
+
+// starved reports whether ClickHouse has refused the chunk's block for want of
+// memory more often than that.
+func (s *slot) starved(ctx context.Context, d *queue.Delivery, err error) bool {
+	var x *clickhouse.Exception
+	if !errors.As(err, &x) || !x.Memory() || d.Attempt() <= patience {
+		return false
+	}
+	excused, err := d.Excused(ctx)
+	return err == nil && excused >= patience
 }
 
 // compute makes the chunk's block and loads it.

@@ -47,6 +47,10 @@ func (e *Exception) Error() string {
 	return fmt.Sprintf("%s (ClickHouse code %d, %s)", e.Message, e.Code, e.Name)
 }
 
+// Memory reports whether the server lacked memory for the statement, its own or
+// what the user is allowed.
+func (e *Exception) Memory() bool { return e.Code == 241 || e.Code == 173 } // MEMORY_LIMIT_EXCEEDED, CANNOT_ALLOCATE_MEMORY
+
 // Is makes the codes that refuse a login match ErrAuth.
 func (e *Exception) Is(target error) bool {
 	if target != ErrAuth {
