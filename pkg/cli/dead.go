@@ -158,7 +158,12 @@ far as they are still known, and which job took it over.`,
 		Example: "  dray dead show last 17\n  dray dead show flights-20261123 17 --json",
 		Args:    cobra.ExactArgs(2),
 	}
-	cmd.ValidArgsFunction = a.completeJobs(1, hasDead)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 1 {
+			return a.completeChunks(cmd, args[0]), cobra.ShellCompDirectiveNoFileComp
+		}
+		return a.completeJobs(1, hasDead)(cmd, args, begin)
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		chunk, err := parseChunk(args[1])
@@ -213,6 +218,29 @@ far as they are still known, and which job took it over.`,
 		return w.Flush()
 	}
 	return cmd
+}
+
+// completeChunks completes the chunks that are dead letters of a job.
+func (a *app) completeChunks(cmd *cobra.Command, name string) (chunks []string) {
+	if a.prepare(cmd, nil) != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completeWait)
+	defer cancel()
+	q, end, err := a.openQueue(ctx)
+	if err != nil {
+		return nil
+	}
+	defer end()
+	j, err := findJob(ctx, q, name)
+	if err != nil {
+		return nil
+	}
+	letters, _ := q.DeadLetters(ctx, j.ID, listedDead) // those that were read will do
+	for _, d := range letters {
+		chunks = append(chunks, fmt.Sprintf("%d\t%s", d.Chunk.Ordinal, oneLine(firstLine(d.Error), shownError/4)))
+	}
+	return chunks
 }
 
 // findLetter reads the dead letter of a chunk, or says what became of the chunk

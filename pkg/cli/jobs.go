@@ -50,13 +50,24 @@ of dray run in DRAY_DATA_DIR.`,
 		w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
 		fmt.Fprintln(w, "JOB\tSTATE\tCHUNKS\tROWS\tREJECTED\tRATE\tTOOK\tCREATED")
 		for _, j := range list {
-			fmt.Fprintf(w, "%s\t%s\t%d/%s\t%s\t%d\t%s/s\t%s\t%s\n", j.ID, j.State, j.Totals.Outcomes(), planned(j),
+			fmt.Fprintf(w, "%s\t%s\t%d/%s\t%s\t%d\t%s/s\t%s\t%s\n", j.ID, noted(j), j.Totals.Outcomes(), planned(j),
 				humanize.Comma(int64(j.Totals.RowsLoaded)), j.Totals.RowsRejected, humanize.SIWithDigits(rate(j), 1, ""),
 				elapsed(j).Round(10*time.Millisecond), humanize.Time(j.CreatedAt))
 		}
 		return w.Flush()
 	}
 	return cmd
+}
+
+// noted is the state of a job with what a person should know beside it.
+func noted(j job.Job) string {
+	switch {
+	case !j.UndoneAt.IsZero():
+		return string(j.State) + ", undone"
+	case throttled(j) != "":
+		return string(j.State) + ", slowed down"
+	}
+	return string(j.State)
 }
 
 func (a *app) listJobs(ctx context.Context) ([]job.Job, error) {

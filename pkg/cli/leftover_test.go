@@ -92,6 +92,8 @@ func TestDeadLetters(t *testing.T) {
 	expect(t, f.env, []string{"dead", "show", id, "2"}, 0, "letters-c.csv bytes 0-5", "x1", "dray dead replay letters-1 --chunk 2")
 	expect(t, f.env, []string{"dead", "show", id, "0"}, 1, "no dead letter", "it is loaded")
 	expect(t, f.env, []string{"show", id}, 0, "dray dead list letters-1")
+	expect(t, f.env, []string{"__complete", "dead", "show", ""}, 0, id+"\tDONE_WITH_REJECTS")
+	expect(t, f.env, []string{"__complete", "dead", "show", id, ""}, 0, "\n3\t")
 
 	// One is replayed with the mended pipeline. A mistake in it is said before
 	// anything is submitted, and does not stand in the way.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // shownProof is what verify --json says.
@@ -92,6 +93,7 @@ func TestVerifyRepairUndo(t *testing.T) {
 		t.Errorf("after the ledger was mended the table has %q, want %q", got, right)
 	}
 
+	expect(t, f.env, []string{"verify", id}, 0, "taken over", "proven-1-chunks1, which is DONE")
 	expect(t, f.env, []string{"undo", id, "--dry-run"}, 0, "default.proven", "partition 0", "partition 1", "taken over from it by proven-1-chunks1")
 	expect(t, f.env, []string{"undo", id}, 2, "--yes")
 	if got := f.sql(t, rows); got != right {
@@ -110,11 +112,42 @@ func TestVerifyRepairUndo(t *testing.T) {
 	}
 	expect(t, f.env, []string{"verify", id}, 0, "undone", "agrees")
 	expect(t, f.env, []string{"show", id}, 0, "undone", "taken over")
+	expect(t, f.env, []string{"jobs"}, 0, "DONE, undone")
 	expect(t, f.env, []string{"retry", id}, 0, "nothing to do")
 	expect(t, f.env, []string{"undo", id, "--yes"}, 0, "0 rows removed")
 	expect(t, f.env, []string{"undo", "proven-1-chunks1", "--yes"}, 0, "rows removed")
 	if got := f.sql(t, "SELECT count() FROM proven"); got != "0" {
 		t.Errorf("after both were undone the table has %s rows", got)
+	}
+}
+
+// A repair that can not read the input any more says so, and so does every
+// verification until what it took over is loaded after all.
+func TestRepairLosesNothingInSilence(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	file := numbers(t, f.dir, "missing", 1000, "4096")
+	start(t, f.env, "coordinator")
+	start(t, f.env, "worker", "--slots", "1")
+	expect(t, f.env, []string{"submit", file, "--wait", "--key", "1"}, 0)
+	f.sql(t, "DELETE FROM missing WHERE id = 0")
+	input := filepath.Join(f.dir, "missing.csv")
+	info, err := os.Stat(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(input, time.Time{}, info.ModTime().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, f.env, []string{"verify", "missing-1", "--repair"}, 1, "missing-1-chunks1", "FAILED", "dray show missing-1-chunks1")
+	expect(t, f.env, []string{"verify", "missing-1"}, 1, "which is FAILED", "what was taken over is not there")
+	if err := os.Chtimes(input, time.Time{}, info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, f.env, []string{"retry", "missing-1-chunks1", "--wait"}, 0)
+	expect(t, f.env, []string{"verify", "missing-1"}, 0, "agrees")
+	if got := f.sql(t, "SELECT count(), uniqExact(id) FROM missing"); got != "900\t900" {
+		t.Errorf("table has %q", got)
 	}
 }
 

@@ -47,8 +47,8 @@ func (a *app) retryRejects(ctx context.Context, name string, r *replayPlan) erro
 	}
 	taken := takers(old, job.ReplayRejects)
 	var chunks []uint64
-	err = s.clickhouse.RejectedChunks(ctx, old.ID, func(chunk, _, _ uint64) error {
-		if taken[chunk] == "" {
+	err = s.clickhouse.RejectedChunks(ctx, old.ID, func(chunk, rows, _ uint64) error {
+		if taken[chunk] == "" && rows > 0 { // none: quarantine has but the beginnings of them
 			chunks = append(chunks, chunk)
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -93,10 +94,12 @@ type verification struct {
 	More   uint64       `json:"differ_more"` // left out of Differ
 	// Unlisted are chunks that the ledger does not know as they are, though
 	// their own result agrees with what is there.
-	Unlisted int       `json:"unlisted"`
-	UndoneAt time.Time `json:"undone_at,omitzero"`
-	At       time.Time `json:"at"`
-	Repair   *repaired `json:"repair,omitempty"`
+	Unlisted int `json:"unlisted"`
+	// TakenOver is what became of the jobs that have taken over from this one.
+	TakenOver []takenOver `json:"taken_over"`
+	UndoneAt  time.Time   `json:"undone_at,omitzero"`
+	At        time.Time   `json:"at"`
+	Repair    *repaired   `json:"repair,omitempty"`
 
 	relist []job.Result
 }
@@ -104,9 +107,82 @@ type verification struct {
 // difference is a chunk that is not in ClickHouse as it should be.
 type difference struct {
 	job.Difference
-	Place string `json:"place,omitempty"` // of its input
+	Place       string `json:"place,omitempty"` // of its input
+	TakenOverBy string `json:"taken_over_by,omitempty"`
 	// What is wrong: one of the constants below.
 	What string `json:"what"`
+}
+
+// takenOver is a job that has taken over from another.
+type takenOver struct {
+	Job    string    `json:"job"`
+	What   string    `json:"what"`
+	Chunks int       `json:"chunks"`
+	State  job.State `json:"state"` // empty when it is not known any more
+	// Lost is true when rows that had been loaded once were taken out for that
+	// job, and it has ended without loading them all.
+	Lost bool `json:"lost"`
+}
+
+// maxTakers bounds how far jobs that take over from jobs that take over are
+// followed.
+const maxTakers = 16
+
+// covered reports whether a job has loaded what it took over, itself or by
+// those that took over its dead letters, or still may.
+func covered(ctx context.Context, q *queue.Queue, j job.Job, depth int) (bool, error) {
+	switch {
+	case isLive(j) || j.State == job.Done:
+		return true, nil
+	case j.State == job.Cancelled || j.Totals.Dead == 0 && j.State == job.Failed:
+		return false, nil
+	}
+	left := int64(j.Totals.Dead) //nolint:gosec // far below
+	for _, c := range j.Claims {
+		if c.What != job.ReplayDead || depth == 0 {
+			continue
+		}
+		by, _, err := q.Job(ctx, c.Job)
+		if errors.Is(err, queue.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("reading job %s, which took over: %w", c.Job, err)
+		}
+		ok, err := covered(ctx, q, by, depth-1)
+		if err != nil {
+			return false, err
+		}
+		if ok {
+			left -= int64(len(c.Chunks))
+		}
+	}
+	return left <= 0, nil
+}
+
+// takersOf looks at the jobs that have taken over from j.
+func takersOf(ctx context.Context, q *queue.Queue, j job.Job) ([]takenOver, error) {
+	all := []takenOver{}
+	for _, c := range j.Claims {
+		o := takenOver{Job: c.Job, What: c.What, Chunks: len(c.Chunks)}
+		by, _, err := q.Job(ctx, c.Job)
+		switch {
+		case errors.Is(err, queue.ErrNotFound): // nothing can be said
+		case err != nil:
+			return nil, fmt.Errorf("reading job %s, which took over: %w", c.Job, err)
+		default:
+			o.State = by.State
+			if c.What == job.ReplayChunks && j.UndoneAt.IsZero() {
+				ok, err := covered(ctx, q, by, maxTakers)
+				if err != nil {
+					return nil, err
+				}
+				o.Lost = !ok
+			}
+		}
+		all = append(all, o)
+	}
+	return all, nil
 }
 
 // What is wrong with a chunk.
@@ -120,6 +196,11 @@ const (
 // that one replay can take over.
 const maxDifferent = job.MaxClaimed
 
+// lost reports whether rows went to a job that did not load them.
+func (v *verification) lost() bool {
+	return slices.ContainsFunc(v.TakenOver, func(o takenOver) bool { return o.Lost })
+}
+
 // mendable reports whether a repair has something to do.
 func (v *verification) mendable() bool { return !v.Running && (len(v.Differ) > 0 || v.Unlisted > 0) }
 
@@ -128,7 +209,7 @@ func (v *verification) mendable() bool { return !v.Running && (len(v.Differ) > 0
 func verifyJob(ctx context.Context, s *site, j job.Job) (*verification, error) {
 	v := &verification{
 		Job: j.ID, State: j.State, Running: isLive(j), Agrees: true, Recorded: j.Totals.RowsLoaded,
-		Differ: []difference{}, UndoneAt: j.UndoneAt, At: time.Now().UTC(),
+		Differ: []difference{}, TakenOver: []takenOver{}, UndoneAt: j.UndoneAt, At: time.Now().UTC(),
 	}
 	if j.Frozen == nil {
 		return v, nil
@@ -150,6 +231,10 @@ func verifyJob(ctx context.Context, s *site, j job.Job) (*verification, error) {
 		}
 	}
 	v.Agrees = len(v.Differ) == 0 && v.More == 0
+	if v.TakenOver, err = takersOf(ctx, s.queue, j); err != nil {
+		return nil, err
+	}
+	v.Agrees = v.Agrees && !v.lost()
 	// The ledger may have lost a chunk together with its rows.
 	if whole := j.State == job.Done || j.State == job.DoneWithRejects; whole && j.UndoneAt.IsZero() && len(j.Claims) == 0 && v.Rows != v.Recorded {
 		v.Agrees = false
@@ -167,7 +252,7 @@ type diagnosis struct {
 }
 
 func (d *diagnosis) add(ctx context.Context, v *verification, differ job.Difference) error {
-	found := difference{Difference: differ, What: wrongRows}
+	found := difference{Difference: differ, What: wrongRows, TakenOverBy: d.taken[differ.Chunk]}
 	r, err := d.queue.Result(ctx, d.job.ID, differ.Chunk, d.job.Plan.Generation(differ.Chunk))
 	if err != nil && !errors.Is(err, queue.ErrNotFound) {
 		return fmt.Errorf("reading the result of chunk %d: %w", differ.Chunk, err)
@@ -176,19 +261,22 @@ func (d *diagnosis) add(ctx context.Context, v *verification, differ job.Differe
 	if recorded {
 		found.Place = d.place(r.Input)
 	}
-	gone := d.job.Plan.Retired(differ.Chunk) || d.taken[differ.Chunk] != "" || !d.job.UndoneAt.IsZero()
+	gone := d.job.Plan.Retired(differ.Chunk) || found.TakenOverBy != "" || !d.job.UndoneAt.IsZero()
+	counts := differ.Recorded+differ.RejectedRecorded > 0 // for the ledger
 	switch {
 	case v.Running && (!recorded || gone):
 		return nil // a worker is at it, or the coordinator will take it out
-	case gone || recorded && !r.Loaded():
+	case (gone || recorded && !r.Loaded()) && !counts:
 		found.What = strayRows
+	case gone:
+		found.What = cantTell // it was to be taken out and was not
 	case recorded && r.RowsLoaded == differ.Found && r.RowsRejected == differ.RejectedFound:
 		v.Unlisted++
 		if len(v.relist) < maxDifferent {
 			v.relist = append(v.relist, r)
 		}
 		return nil
-	case !recorded && differ.Recorded == 0 && differ.RejectedRecorded == 0:
+	case !recorded && !counts:
 		if found.What, err = d.unrecorded(ctx, differ.Chunk, &found); err != nil {
 			return err
 		}
@@ -263,6 +351,16 @@ func (a *app) printVerification(j job.Job, v *verification) error {
 		}
 		row("differs", "%s%s", differs(d.Difference), d.explained())
 	}
+	for _, o := range v.TakenOver {
+		state := "whose record is gone"
+		if o.State != "" {
+			state = "which is " + string(o.State)
+		}
+		if o.Lost {
+			state += ": it has not loaded all of them; dray show " + o.Job
+		}
+		row("taken over", "%s of %d chunks by job %s, %s", replayed(o.What), o.Chunks, o.Job, state)
+	}
 	if v.Unlisted > 0 {
 		row("ledger", "%d chunks are not in it as they are, though their own results agree; --repair lists them", v.Unlisted)
 	}
@@ -272,6 +370,8 @@ func (a *app) printVerification(j job.Job, v *verification) error {
 	switch {
 	case v.Agrees:
 		row("verified", "%s", paint(a.Out, color.FgGreen, "agrees"))
+	case len(v.Differ) == 0 && v.lost():
+		row("verified", "%s: what was taken over is not there", paint(a.Out, color.FgRed, "differs"))
 	case len(v.Differ) == 0:
 		row("verified", "%s: %s rows were recorded in all", paint(a.Out, color.FgRed, "differs"), humanize.Comma(int64(v.Recorded)))
 	default:
@@ -290,6 +390,9 @@ func (d difference) explained() string {
 		s = "; it should have none"
 	case cantTell:
 		s = "; the records that would tell what is right are gone"
+		if d.TakenOverBy != "" {
+			s = "; job " + d.TakenOverBy + " was to take it over and did not take it out"
+		}
 	}
 	if d.Place != "" {
 		s += ": " + d.Place
