@@ -174,3 +174,57 @@ func size(t *testing.T, path string) int64 {
 	}
 	return info.Size()
 }
+
+// A view is compared group by group, but not of a job that says that its view
+// can not be mended.
+func TestOracleComparesViews(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		view string
+		ok   bool
+	}{
+		"agrees":               {"1\t7\t2\t-30\n1\t8\t1\t5\n", true},
+		"a row is not there":   {"1\t7\t1\t-10\n1\t8\t1\t5\n", false},
+		"fed twice":            {"1\t7\t4\t-60\n1\t8\t1\t5\n", false},
+		"a group is missing":   {"1\t7\t2\t-30\n", false},
+		"a group of nobody":    {"1\t7\t2\t-30\n1\t8\t1\t5\n1\t9\t1\t1\n", false},
+		"of a job that FAILED": {"1\t7\t2\t-30\n1\t8\t1\t5\n6\t9\t1\t1\n", true},
+	} {
+		check := &check{report: &Report{}, failed: map[int]bool{6: true}, source: map[viewKey][2]int64{{1, 7}: {2, -30}, {1, 8}: {1, 5}}}
+		if err := check.compare(c.view); err != nil {
+			t.Fatal(err)
+		}
+		if check.report.OK() != c.ok {
+			t.Errorf("%s: %q", name, check.report.Broken)
+		}
+	}
+}
+
+// A job may only fail for its view's sake, and only when ClickHouse was killed.
+func TestOracleAcceptsOneFailure(t *testing.T) {
+	t.Parallel()
+	good := func() (watched, *Report) {
+		return watched{
+			spec:   spec{view: true},
+			record: job.Job{State: job.Failed, Frozen: &job.Frozen{Views: true}, Proof: &job.Proof{Differ: []job.Difference{{Chunk: 3}}}},
+		}, &Report{Faults: map[Kind]int{KillClickHouse: 1}}
+	}
+	for name, c := range map[string]struct {
+		change func(*watched, *Report)
+		ok     bool
+	}{
+		"as it should be":       {func(*watched, *Report) {}, true},
+		"all was killed":        {func(_ *watched, r *Report) { r.Faults = map[Kind]int{RestartAll: 1} }, true},
+		"nothing was killed":    {func(_ *watched, r *Report) { r.Faults = nil }, false},
+		"no view":               {func(w *watched, _ *Report) { w.view = false }, false},
+		"no view in its record": {func(w *watched, _ *Report) { w.record.Frozen.Views = false }, false},
+		"no chunk is named":     {func(w *watched, _ *Report) { w.record.Proof.Differ = nil }, false},
+		"DONE":                  {func(w *watched, _ *Report) { w.record.State = job.Done }, false},
+	} {
+		w, r := good()
+		c.change(&w, r)
+		if got := (&check{report: r}).unrepairable(w); got != c.ok {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

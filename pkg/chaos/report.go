@@ -48,8 +48,11 @@ type Report struct {
 	Repeated  int    // of them, under a token that had been acknowledged before
 	Duplicate uint64 // blocks that ClickHouse says it deduplicated
 	Repairs   int
-	Dead      int
-	InFlight  string // most seen, against the bound
+	// Unrepaired are jobs that FAILED, and said why, because the chunks that
+	// ClickHouse lost or doubled when it was killed had fed a view.
+	Unrepaired []string
+	Dead       int
+	InFlight   string // most seen, against the bound
 
 	Expected uint64 // rows that must be somewhere
 	Found    uint64 // rows in the targets
@@ -94,6 +97,9 @@ func (r *Report) Print(w io.Writer) {
 	line("redeliveries", "%d chunks by a later delivery, %d later attempts in the ledger", r.Redeliver, r.Attempts)
 	line("deduplicated inserts", "%d of %d acknowledged inserts were repetitions; ClickHouse counted %d blocks; %d chunks were found before they were loaded again", r.Repeated, r.Inserts, r.Duplicate, r.Recovered)
 	line("repairs", "%d", r.Repairs)
+	for _, text := range r.Unrepaired {
+		line("not to be repaired", "%s", text)
+	}
 	line("in flight", "%s", r.InFlight)
 	line("rows expected", "%d", r.Expected)
 	line("rows found", "%d in the targets, %d in quarantine, %d in dead letters; %d twice, %d nowhere", r.Found, r.Rejected, r.Lost, r.Twice, r.Missing)

@@ -227,10 +227,10 @@ func setup() []string {
 		"CREATE DATABASE IF NOT EXISTS " + database + " ENGINE = Atomic",
 		"CREATE TABLE " + database + `.target_view (id UInt64, grp UInt8, doubled Int64, note String, _job LowCardinality(String), _chunk UInt32)
 ENGINE = MergeTree PARTITION BY id % 4 ORDER BY id SETTINGS non_replicated_deduplication_window = 10000`,
-		"CREATE TABLE " + database + `.sums (grp UInt8, n UInt64, total Int64)
-ENGINE = SummingMergeTree ORDER BY grp SETTINGS non_replicated_deduplication_window = 10000`,
+		"CREATE TABLE " + database + `.sums (job UInt64, grp UInt8, n UInt64, total Int64)
+ENGINE = SummingMergeTree ORDER BY (job, grp) SETTINGS non_replicated_deduplication_window = 10000`,
 		"CREATE MATERIALIZED VIEW " + database + ".view TO " + database + `.sums AS
-SELECT grp, count() AS n, sum(doubled) AS total FROM ` + database + ".target_view GROUP BY grp",
+SELECT intDiv(id, ` + strconv.Itoa(idsPerJob) + `) AS job, grp, count() AS n, sum(doubled) AS total FROM ` + database + ".target_view GROUP BY job, grp",
 	}
 }
 
