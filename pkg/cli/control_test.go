@@ -211,7 +211,7 @@ func TestControlHere(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	env := []string{"DRAY_DATA_DIR=" + filepath.Join(dir, "data"), "DRAY_ACCOUNT_EVERY=50ms"}
-	file := numbers(t, dir, "here", 10_000, "1024")
+	file := numbers(t, dir, "here", 5000, "1024")
 	interrupt := func() {
 		t.Helper()
 		p := start(t, env, "run", file)
@@ -233,6 +233,6 @@ func TestControlHere(t *testing.T) {
 	}
 	id := list[0].ID
 	expect(t, env, []string{"pause", id}, 0, id+" PAUSED")
-	expect(t, env, []string{"resume", id, "-q"}, 0, id+": done", "9,000 rows")
+	expect(t, env, []string{"resume", id, "-q"}, 0, id+": done", "4,500 rows")
 	expect(t, env, []string{"workers"}, 2, "DRAY_NATS_URL")
 }
