@@ -134,14 +134,25 @@ func (c chunk) compute(in *source.Input, unscanned bool) ([]string, error) {
 		Path: path, Format: in.Format, Compression: in.Compression, Structure: in.Structure, Columns: c.columns,
 		Settings: in.Settings, Unscanned: unscanned,
 	}
-	strict := transform.Strict(b)
-	settings := b.StrictSettings()
+	return c.rows(transform.Strict(b), b.StrictSettings())
+}
+
+// plain computes the chunk as the engine's own parsers read it.
+func (c chunk) plain(t testing.TB) ([]string, error) {
+	in := c.input(t)
+	in.Settings["input_format_csv_empty_as_default"] = "1"
+	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), in.File.Fd())
+	return c.rows(transform.File(path, in.Format, "", in.Structure, c.columns), in.Settings)
+}
+
+func (c chunk) rows(in transform.Input, settings map[string]string) ([]string, error) {
+	settings = maps.Clone(settings)
 	maps.Copy(settings, transform.OneBlock())
 	var got []struct {
 		Row string `json:"row"`
 	}
 	err := eng.Rows(context.Background(), engine.Statement{
-		SQL:      "SELECT formatRowNoNewline('JSONCompactEachRow', *) AS row FROM (" + strings.TrimPrefix(transform.Relation(c.query(), strict), "("),
+		SQL:      "SELECT formatRowNoNewline('JSONCompactEachRow', *) AS row FROM (" + strings.TrimPrefix(transform.Relation(c.query(), in), "("),
 		Settings: settings,
 	}, &got)
 	rows := make([]string, len(got))

@@ -16,8 +16,11 @@ import (
 	"drayage/pkg/transform"
 )
 
-// eng is the real engine that all tests of the package share.
-var eng *engine.Client
+// eng is the real engine that all tests of the package share, process its child.
+var (
+	eng     *engine.Client
+	process *engine.Process
+)
 
 func TestMain(m *testing.M) {
 	testkit.Engine()
@@ -26,7 +29,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	eng = p.Client()
+	eng, process = p.Client(), p
 	code := m.Run()
 	if _, err := p.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -50,7 +50,7 @@ func integer(digits int) scalar {
 	if digits > 0 {
 		s.ok = func(t, v string, _ kind) string {
 			plain := fmt.Sprintf(`replaceRegexpOne(replaceRegexpOne(%s, '^\\+', ''), '^(-?)0+([0-9])', '\\1\\2')`, t)
-			return fmt.Sprintf("(length(%s) <= %d OR toString(%s) = %s)", t, digits, v, plain)
+			return fmt.Sprintf("if(length(%s) <= %d, 1, toString(%s) = %s)", t, digits, v, plain)
 		}
 	}
 	return s
@@ -60,7 +60,7 @@ func integer(digits int) scalar {
 // Rounding is what such a type is for.
 var float = scalar{
 	ok: func(t, v string, _ kind) string {
-		return fmt.Sprintf("(NOT isInfinite(%s) OR match(%s, '(?i)inf'))", v, t)
+		return fmt.Sprintf("if(isInfinite(%s), match(%s, '(?i)inf'), 1)", v, t)
 	},
 	unquoted:   "Float64",
 	okUnquoted: func(t, v string) string { return fmt.Sprintf("(NOT isInfinite(%s) OR isInfinite(%s))", v, t) },
@@ -76,20 +76,20 @@ func decimalOK(t, v string, k kind) string {
 		s, _ = strconv.Atoi(k.args[1])
 	}
 	whole := p - s
-	r := strings.NewReplacer("$t", t, "$v", v, "$w", strconv.Itoa(whole), "$s", strconv.Itoa(s), "$dot", fmt.Sprintf("position(%s, '.')", t))
+	r := strings.NewReplacer("$t", t, "$v", v, "$w", strconv.Itoa(whole), "$s", strconv.Itoa(s))
 	below := "1"
 	if whole == 0 {
 		below = r.Replace("abs($v) < 1")
 	}
-	return r.Replace(`((position($t, 'e') = 0 AND position($t, 'E') = 0 AND $v != 0 AND if($dot = 0, length($t) <= $w, $dot <= $w + 1 AND length($t) - $dot <= $s))`+
-		` OR (match($t, '^[+-]?0*[0-9]{0,$w}(\\.[0-9]{0,$s}0*)?$') AND match($t, '[0-9]'))`+
+	plain := `match($t, '^[+-]?0*[0-9]{0,$w}(\\.[0-9]{0,$s}0*)?$')`
+	return r.Replace("if($v != 0 AND "+plain+", 1, ("+plain+" AND match($t, '[0-9]'))"+
 		` OR (match($t, '^[+-]?[0-9]{1,19}(\\.[0-9]{0,18})?[eE][+-]?[01]?[0-9]$') AND ifNull(toDecimal256OrNull($t, 38) = $v, 0) AND length(toString(truncate(abs($v)))) <= greatest($w, 1) AND `) + below + "))"
 }
 
 // dateOK: days that are none become others, years outside of the range the
 // nearest within.
 func dateOK(t, v string, _ kind) string {
-	return strings.NewReplacer("$t", t, "$v", v).Replace(`(toString($v) = $t OR formatDateTime($v, '%Y%m%d') = $t` +
+	return strings.NewReplacer("$t", t, "$v", v).Replace(`if(toString($v) = $t, 1, formatDateTime($v, '%Y%m%d') = $t` +
 		` OR concat(toString(toYear($v)), '-', toString(toMonth($v)), '-', toString(toDayOfMonth($v))) = replaceRegexpAll($t, '[-/.]0?', '-'))`)
 }
 
@@ -111,7 +111,6 @@ func dateTimeOK(t, v string, k kind) string {
 	said := "arrayMap(_d -> toUInt32OrZero(_d), extractAll($t, '[0-9]+'))"
 	short := `replaceRegexpOne(replaceRegexpOne(replaceOne(replaceRegexpAll($t, '[/]', '-'), 'T', ' '), '(\\.[0-9]*[1-9])0+$', '\\1'), '\\.0*$', '')`
 	written := []string{
-		"toString($v) = $t",
 		"(startsWith(toString($v), " + short + ") AND length(" + short + ") >= 10 AND NOT match(substring(toString($v), length(" + short + ") + 1), '[1-9]'))",
 		`(match($t, '^[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}([T ]+[0-9]{1,2}(:[0-9]{1,2}){0,2})?$') AND ` + said + " = arraySlice(" + fields + ", 1, length(" + said + ")) AND NOT match(substring(toString($v), 20), '[1-9]') AND arraySum(arraySlice(" + fields + ", length(" + said + ") + 1)) = 0)",
 		"(match($t, '^([0-9]{8}|[0-9]{14})$') AND formatDateTime($v, '%Y%m%d%H%i%S') = rightPad($t, 14, '0') AND NOT match(substring(toString($v), 20), '[1-9]'))",
@@ -124,11 +123,11 @@ func dateTimeOK(t, v string, k kind) string {
 			` AND (position($t, toString(toYear($v - INTERVAL 1 DAY))) > 0 OR position($t, toString(toYear($v + INTERVAL 1 DAY))) > 0) AND $last)`,
 	}
 	return strings.NewReplacer("$t", t, "$v", v, "$unix", unix, "$last", last, "$scale", strconv.Itoa(scale)).
-		Replace("(" + strings.Join(written, " OR ") + ")")
+		Replace("if(toString($v) = $t, 1, " + strings.Join(written, " OR ") + ")")
 }
 
 // timeOK: minutes and seconds run over, fractions are cut.
 func timeOK(t, v string, _ kind) string {
 	return strings.NewReplacer("$t", t, "$v", v).Replace(
-		`(toString($v) = $t OR (length($t) >= 7 AND startsWith(toString($v), $t) AND NOT match(substring(toString($v), length($t) + 1), '[1-9]')))`)
+		`if(toString($v) = $t, 1, (length($t) >= 7 AND startsWith(toString($v), $t) AND NOT match(substring(toString($v), length($t) + 1), '[1-9]')))`)
 }

@@ -145,24 +145,32 @@ func (c *carried) structure() []job.Column {
 // so the checks see the rows that the pipeline's own filter drops.
 const everything = "LIMIT 18446744073709551615"
 
-// query is the SELECT of the named columns, converted and checked.
+// query is the SELECT of the named columns, converted and checked. Values are
+// converted below the checks, so that both use one conversion.
 func (c *carried) query(names []string, relation, dates string) string {
-	var values, all []string
+	var below, all []string
 	for i, col := range c.columns {
 		v := c.carried[i]
-		values = append(values, v.value+" AS "+Identifier(col.Name))
-		if v.value != rawAlias+"."+Identifier(col.Name) {
-			all = append(all, v.value)
+		name := Identifier(col.Name)
+		below = append(below, v.value+" AS "+name)
+		if v.value != v.raw {
+			all = append(all, name)
 		}
-		if v.ok != "" {
-			all = append(all, fmt.Sprintf("throwIf(NOT (%s), %s)", v.ok, Literal("a value does not fit the column "+col.Name)))
+		if v.ok == "" {
+			continue
 		}
+		ok := strings.ReplaceAll(v.ok, v.value, name)
+		if text := Identifier(rawAlias + "." + col.Name); v.value != v.raw {
+			below = append(below, v.raw+" AS "+text)
+			ok = strings.ReplaceAll(ok, v.raw, text)
+		}
+		all = append(all, fmt.Sprintf("throwIf(NOT (%s), %s)", ok, Literal("a value does not fit the column "+col.Name)))
 	}
-	q := fmt.Sprintf("SELECT %s FROM %s AS %s", strings.Join(values, ", "), relation, rawAlias)
-	if len(all) > 0 {
-		q += fmt.Sprintf(" WHERE NOT ignore(%s)", strings.Join(all, ", "))
+	q := fmt.Sprintf("SELECT %s FROM %s AS %s%s", strings.Join(below, ", "), relation, rawAlias, castMode(dates))
+	if len(all) == 0 {
+		return fmt.Sprintf("SELECT %s FROM (%s) %s", strings.Join(names, ", "), q, everything)
 	}
-	return fmt.Sprintf("SELECT %s FROM (%s%s) %s", strings.Join(names, ", "), q, castMode(dates), everything)
+	return fmt.Sprintf("SELECT %s FROM (%s) WHERE NOT ignore(%s) %s", strings.Join(names, ", "), q, strings.Join(all, ", "), everything)
 }
 
 // castMode makes conversions read dates as the format would.
