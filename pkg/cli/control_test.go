@@ -103,7 +103,7 @@ func TestPauseAndResume(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	const id = "paused-1"
-	file := numbers(t, f.dir, "paused", 4000, "2048")
+	file := numbers(t, f.dir, "paused", 8000, "2048")
 	start(t, f.env, "coordinator")
 	start(t, f.env, "worker", "--slots", "1")
 	submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
@@ -116,21 +116,24 @@ func TestPauseAndResume(t *testing.T) {
 	}
 	eventually(t, "some chunks are done", func() bool { return done() >= 3 })
 	expect(t, f.env, []string{"pause", id}, 0, id+" PAUSED")
-	eventually(t, "it holds no slot", func() bool {
-		_, flying, err := f.queue.Backlog(t.Context(), id)
-		return err == nil && flying == 0
+	// The one slot is free for other jobs, and nothing of this one is done
+	// meanwhile, once the pause has reached the worker.
+	other := numbers(t, f.dir, "other", 10, "4096")
+	eventually(t, "it stands still while another job runs", func() bool {
+		before := done()
+		if _, stderr, code := dray(t, f.env, "submit", other, "--wait"); code != 0 {
+			t.Fatalf("another job: exit %d: %s", code, stderr)
+		}
+		return done() == before
 	})
-	before := done()
-	if before >= 20 {
-		t.Fatal("it was done before it was paused")
+	j, _, err := f.queue.Job(t.Context(), id)
+	if err != nil || j.State != job.Paused || done() >= j.Plan.Chunks {
+		t.Fatalf("it is %s with %d of %d chunks done (%v)", j.State, done(), j.Plan.Chunks, err)
 	}
-	// The one slot is free for another job.
-	if _, stderr, code := dray(t, f.env, "submit", numbers(t, f.dir, "other", 10, "4096"), "--wait"); code != 0 {
-		t.Fatalf("another job: exit %d: %s", code, stderr)
-	}
-	if n := done(); n != before {
-		t.Errorf("%d chunks were done when it was paused, %d later", before, n)
-	}
+	eventually(t, "the worker says that it is free", func() bool {
+		list, err := f.queue.Workers(t.Context())
+		return err == nil && len(list) == 1 && list[0].Busy == 0
+	})
 	var workers []job.Worker
 	out := expect(t, f.env, []string{"workers", "--json"}, 0)
 	if err := json.Unmarshal([]byte(out), &workers); err != nil || len(workers) != 1 || workers[0].Slots != 1 || workers[0].Busy != 0 {
@@ -148,7 +151,7 @@ func TestPauseAndResume(t *testing.T) {
 	if code := submit.wait(); code != 0 {
 		t.Fatalf("submit exited with %d", code)
 	}
-	if got := f.sql(t, "SELECT count(), uniqExact(id) FROM paused"); got != "3600\t3600" {
+	if got := f.sql(t, "SELECT count(), uniqExact(id) FROM paused"); got != "7200\t7200" {
 		t.Errorf("table has %q", got)
 	}
 	expect(t, f.env, []string{"pause", id}, 1, "is DONE and can not be paused")
