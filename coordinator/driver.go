@@ -92,6 +92,11 @@ func (d *driver) advance(ctx context.Context, j job.Job, rev queue.Revision, to 
 		if err := d.c.Queue.CloseJob(ctx, d.id); err != nil {
 			return fmt.Errorf("taking the job's queue away: %w", err)
 		}
+		if to == job.Cancelled || to == job.Failed {
+			if err := d.release(ctx, j); err != nil {
+				return fmt.Errorf("giving back what was taken over: %w", err)
+			}
+		}
 	}
 	if _, err := d.c.Queue.UpdateJob(ctx, j, rev); err != nil {
 		return fmt.Errorf("moving the job from %s to %s: %w", from, to, err)

@@ -26,9 +26,6 @@ func (d *driver) takeOver(ctx context.Context, j job.Job) error {
 	if j.Submission.Replay.What == job.ReplayRejects || !old.Frozen.Provenance {
 		return nil
 	}
-	if j.Submission.Replay.What == job.ReplayChunks && old.Frozen.Views {
-		return job.WithClass(fmt.Errorf("materialized views hang on %s.%s and would be fed twice: undo job %s and run it again", old.Frozen.Database, old.Frozen.Table, old.ID), job.Permanent)
-	}
 	if err := d.c.ClickHouse.StopInserts(ctx, old.ID, j.Submission.Replay.Chunks); err != nil && job.ClassOf(err) != job.Permanent {
 		return err
 	}
@@ -49,12 +46,15 @@ func (d *driver) source(ctx context.Context, j job.Job, p *pipeline.Pipeline) (s
 	if err != nil {
 		return nil, fmt.Errorf("reading the job that is replayed: %w", err)
 	}
-	if r.What == job.ReplayRejects {
-		inner, ok := src.(replay.Recorder)
-		if !ok {
-			return nil, job.WithClass(errors.New("rows of this kind of source can not be loaded from quarantine"), job.Permanent)
+	inner, ok := src.(replay.Recorder)
+	switch {
+	case ok:
+		rejects := replay.NewRejects(inner, &quarantined{d, old, r.Chunks}, old.ID)
+		if src = rejects; r.What == job.ReplayRejects {
+			return src, nil
 		}
-		return replay.NewRejects(inner, &quarantined{d, old, r.Chunks}, old.ID), nil
+	case r.What == job.ReplayRejects:
+		return nil, job.WithClass(errors.New("rows of this kind of source can not be loaded from quarantine"), job.Permanent)
 	}
 	return replay.New(src, func(ctx context.Context, from uint64, fn func(uint64, json.RawMessage, int64) error) error {
 		for _, chunk := range r.Chunks {
@@ -114,6 +114,48 @@ func (d *driver) input(ctx context.Context, old job.Job, what string, chunk uint
 func gone(err error) error {
 	if errors.Is(err, queue.ErrNotFound) {
 		return job.WithClass(err, job.Permanent)
+	}
+	return err
+}
+
+// release gives back what a replay took over and did not come to before it
+// ended, so that another may. What has an outcome here is loaded, or a dead
+// letter of this job.
+func (d *driver) release(ctx context.Context, j job.Job) error {
+	r := j.Submission.Replay
+	if r == nil || r.What == job.ReplayRejects && j.Plan.Chunks > 0 {
+		return nil
+	}
+	ended := map[uint64]bool{} // ordinals here; the n-th chunk is the n-th of the claim
+	following, present := context.WithCancel(ctx)
+	defer present()
+	err := d.c.Queue.Results(following, j.ID, func(res job.Result) error { ended[res.Chunk] = true; return nil }, queue.WhenCaughtUp(present))
+	if err != nil && (following.Err() == nil || ctx.Err() != nil) {
+		return fmt.Errorf("reading what was loaded: %w", err)
+	}
+	following, present = context.WithCancel(ctx)
+	defer present()
+	err = d.c.Queue.FollowDead(following, j.ID, func(dead job.Dead) error { ended[dead.Chunk.Ordinal] = true; return nil }, queue.WhenCaughtUp(present))
+	if err != nil && (following.Err() == nil || ctx.Err() != nil) {
+		return fmt.Errorf("reading the dead letters: %w", err)
+	}
+	var kept []uint64
+	for n, chunk := range r.Chunks {
+		if ended[uint64(n)] { //nolint:gosec // an index
+			kept = append(kept, chunk)
+		}
+	}
+	_, err = d.c.Queue.EditJob(ctx, r.Job, func(old *job.Job) error {
+		for i, c := range old.Claims {
+			if c.Job == j.ID {
+				old.Claims[i].Chunks = kept
+			}
+		}
+		old.Claims = slices.DeleteFunc(old.Claims, func(c job.Claim) bool { return c.Job == j.ID && len(c.Chunks) == 0 })
+		return nil
+	})
+	if errors.Is(err, queue.ErrNotFound) {
+		return nil
 	}
 	return err
 }

@@ -36,12 +36,13 @@ func prepare(ctx context.Context, j job.Job, eng Engine, ch *clickhouse.Client) 
 	if err != nil {
 		return nil, job.WithClass(err, job.Permanent)
 	}
-	if r := j.Submission.Replay; r != nil && r.What == job.ReplayRejects {
+	if r := j.Submission.Replay; r != nil {
 		inner, ok := src.(replay.Recorder)
-		if !ok {
+		if ok {
+			src = replay.NewRejects(inner, quarantined{ch}, r.Job)
+		} else if r.What == job.ReplayRejects {
 			return nil, job.WithClass(errors.New("rows of this kind of source can not be loaded from quarantine"), job.Permanent)
 		}
-		src = replay.NewRejects(inner, quarantined{ch}, r.Job)
 	}
 	ws, err := transform.Prepare(ctx, eng.Client(), transform.WorkspaceName("work", j.ID), j.Submission.Dir, p.Lookups)
 	if err != nil {

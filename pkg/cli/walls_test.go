@@ -27,7 +27,7 @@ var walls = map[string][]string{
 	"pkg/source/replay":          {"pkg/job", "pkg/source"},
 	"pkg/source/kinds":           {"pkg/job", "pkg/pipeline", "pkg/source"},
 	"pkg/transform":              {"pkg/job", "pkg/engine", "pkg/pipeline"},
-	"pkg/quarantine":             {"pkg/job", "pkg/engine", "pkg/source", "pkg/transform"},
+	"pkg/quarantine":             {"pkg/job", "pkg/engine", "pkg/pipeline", "pkg/source", "pkg/transform"},
 	"pkg/fault":                  {},
 	"pkg/chaos":                  {"pkg/clickhouse", "pkg/job", "pkg/queue"},
 	"pkg/testkit":                {"pkg/engine"},

@@ -36,10 +36,10 @@ type RejectRow struct {
 }
 
 // RejectGroup counts the rejects of a job that have column and reason in
-// common.
+// common, whatever values the reason quotes.
 type RejectGroup struct {
 	Column string    `json:"column"`
-	Reason string    `json:"reason"`
+	Reason string    `json:"reason"` // with … for what differs: quoted values and numbers
 	Rows   uint64    `json:"rows"`
 	First  RejectRow `json:"first"` // in the order of chunk and record
 }
@@ -105,6 +105,9 @@ func (c *Client) CountRejects(ctx context.Context, jobID string) (uint64, error)
 	return n, err
 }
 
+// reasonPattern takes out of a reason what differs from row to row.
+const reasonPattern = `replaceRegexpAll(reason, '"([^"\\\\]|\\\\.)*"|\'[^\']*\'|[0-9]+', '…')`
+
 // RejectGroups returns the commonest reasons for which rows of the job are in
 // quarantine, the commonest first, at most limit of them (0: 100), each with
 // its first row.
@@ -114,16 +117,16 @@ func (c *Client) RejectGroups(ctx context.Context, jobID string, limit int) ([]R
 	ofJob := " FROM " + RejectsTable.SQL() + " WHERE job = " + quoteString(jobID)
 	var groups []RejectGroup
 	var places []string
-	type key struct{ column, reason string }
+	type key struct{ chunk, record uint64 }
 	at := map[key]int{}
-	err := c.rows(ctx, what, "SELECT column, reason, n, first.1, first.2 FROM (SELECT column, reason, count() AS n, min(tuple(chunk, record)) AS first"+ofJob+
-		fmt.Sprintf(" GROUP BY column, reason ORDER BY n DESC, first, column, reason LIMIT %d) ORDER BY n DESC, first, column, reason", limit)+proofSettings, func(scan scanner) error {
+	err := c.rows(ctx, what, "SELECT column, pattern, n, first.1, first.2 FROM (SELECT column, "+reasonPattern+" AS pattern, count() AS n, min(tuple(chunk, record)) AS first"+ofJob+
+		fmt.Sprintf(" GROUP BY column, pattern ORDER BY n DESC, first, column, pattern LIMIT %d) ORDER BY n DESC, first, column, pattern", limit)+proofSettings, func(scan scanner) error {
 		var (
 			g             RejectGroup
 			chunk, record uint64
 		)
 		err := scan(&g.Column, &g.Reason, &g.Rows, &chunk, &record)
-		at[key{g.Column, g.Reason}] = len(groups)
+		at[key{chunk, record}] = len(groups)
 		groups, places = append(groups, g), append(places, fmt.Sprintf("(%d,%d)", chunk, record))
 		return err
 	})
@@ -137,8 +140,7 @@ func (c *Client) RejectGroups(ctx context.Context, jobID string, limit int) ([]R
 		if err := scan(r.fields()...); err != nil {
 			return err
 		}
-		i, ok := at[key{r.Column, r.Reason}]
-		if ok && (groups[i].First.Job == "" || r.Chunk < groups[i].First.Chunk || r.Chunk == groups[i].First.Chunk && r.Record < groups[i].First.Record) {
+		if i, ok := at[key{r.Chunk, r.Record}]; ok {
 			groups[i].First = r
 		}
 		return nil

@@ -157,7 +157,7 @@ func TestRejectsAreFiltered(t *testing.T) {
 	if g := groups[0]; g.Column != "delay" || g.Rows != 9 || g.First.Chunk != 2 || g.First.Record != 1 || g.First.Raw != "0,raw" {
 		t.Errorf("got %+v", g)
 	}
-	if g := groups[1]; g.Column != "city" || g.Reason != "'Ünna' is no city" || g.Rows != 3 || g.First.Chunk != 2 || g.First.Record != 3 {
+	if g := groups[1]; g.Column != "city" || g.Reason != "… is no city" || g.First.Reason != "'Ünna' is no city" || g.Rows != 3 || g.First.Chunk != 2 || g.First.Record != 3 {
 		t.Errorf("got %+v", g)
 	}
 	if groups, err = c.RejectGroups(t.Context(), id, 1); len(groups) != 1 || err != nil {

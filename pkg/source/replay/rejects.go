@@ -45,7 +45,8 @@ type Quarantine interface {
 }
 
 // Rejects is a source of the rows of another job that are in quarantine: a
-// chunk for every chunk that has such rows.
+// chunk for every chunk that has such rows. It opens chunks of the inner source
+// too, so that a replay may take over from any job.
 type Rejects struct {
 	inner      Recorder
 	quarantine Quarantine
@@ -59,8 +60,9 @@ func NewRejects(inner Recorder, quarantine Quarantine, job string) *Rejects {
 }
 
 var (
-	_ source.Source  = (*Rejects)(nil)
-	_ source.Locator = (*Rejects)(nil)
+	_ source.Source   = (*Rejects)(nil)
+	_ source.Locator  = (*Rejects)(nil)
+	_ source.Splitter = (*Rejects)(nil)
 )
 
 // rejected is what a chunk says about its input.
@@ -72,16 +74,23 @@ type rejected struct {
 	Of    json.RawMessage `json:"of"` // the input of the chunk that they were rejected from
 }
 
-func parse(input json.RawMessage) (rejected, error) {
+// parse reads the description of rejects, and reports whether input is one.
+func parse(input json.RawMessage) (rejected, bool) {
 	var r rejected
 	err := json.Unmarshal(input, &r)
-	if err == nil && r.Job == "" {
-		err = errors.New("it names no job")
+	return r, err == nil && r.Job != "" && len(r.Of) > 0
+}
+
+// innermost is the input that a source can read the format of: rejects may be
+// those of rejects.
+func innermost(input json.RawMessage) json.RawMessage {
+	for {
+		r, ok := parse(input)
+		if !ok {
+			return input
+		}
+		input = r.Of
 	}
-	if err != nil {
-		return r, job.WithClass(fmt.Errorf("the input of a chunk of rejects does not parse: %w", err), job.Permanent)
-	}
-	return r, nil
 }
 
 // Columns implements source.Source.
@@ -99,7 +108,7 @@ func (r *Rejects) Plan(ctx context.Context, from json.RawMessage, _ []job.Column
 				if err != nil {
 					return err
 				}
-				input, err := json.Marshal(rejected{r.job, of.Chunk, of.Rows, of.Bytes, of.Input})
+				input, err := json.Marshal(rejected{r.job, of.Chunk, of.Rows, of.Bytes, innermost(of.Input)})
 				if err != nil {
 					return fmt.Errorf("describing the rejects of chunk %d: %w", of.Chunk, err)
 				}
@@ -115,12 +124,13 @@ func (r *Rejects) Plan(ctx context.Context, from json.RawMessage, _ []job.Column
 	}
 }
 
-// Open implements source.Source. Other rows in quarantine than were planned,
+// Open implements source.Source. What is no description of rejects is inner's to
+// open. Other rows in quarantine than were planned,
 // more or fewer, are source.ErrChanged; none at all are source.ErrGone.
 func (r *Rejects) Open(ctx context.Context, input json.RawMessage, columns []job.Column) (*source.Input, error) {
-	p, err := parse(input)
-	if err != nil {
-		return nil, err
+	p, ok := parse(input)
+	if !ok {
+		return r.inner.Open(ctx, input, columns)
 	}
 	in, err := r.inner.Records(ctx, p.Of, columns)
 	if err != nil {
@@ -149,11 +159,24 @@ func (r *Rejects) Size(ctx context.Context) int64 {
 	return total
 }
 
+// Split implements source.Splitter: rejects are not cut.
+func (r *Rejects) Split(ctx context.Context, input json.RawMessage, columns []job.Column) ([]job.Part, error) {
+	if _, ok := parse(input); !ok {
+		if s, ok := r.inner.(source.Splitter); ok {
+			return s.Split(ctx, input, columns)
+		}
+	}
+	return nil, source.ErrWhole
+}
+
 // Locate implements source.Locator: the rejects of a chunk are a whole.
 func (r *Rejects) Locate(input json.RawMessage) (source.Location, error) {
-	p, err := parse(input)
-	if err != nil {
-		return source.Location{}, err
+	p, ok := parse(input)
+	if !ok {
+		if l, ok := r.inner.(source.Locator); ok {
+			return l.Locate(input)
+		}
+		return source.Location{}, errors.New("the source can not say where its input is")
 	}
 	of := ""
 	if at := source.Place(r.inner, p.Of); at != "" {
