@@ -162,4 +162,24 @@ func TestRetryRejects(t *testing.T) {
 	expect(t, f.env, []string{"retry", "again-1", "--rejects"}, 0, "nothing to do")
 	expect(t, f.env, []string{"verify", "again-1"}, 0, "agrees")
 	expect(t, f.env, []string{"verify", "again-1-rejects1"}, 0, "agrees")
+	// And once more, those of the rejects that were rejected again: the text has
+	// to be mended with the pipeline.
+	text, err := os.ReadFile(mended)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := strings.NewReplacer("columns: id String, small String, word String", "columns: id UInt64, small UInt8",
+		"toUInt64OrZero(id) AS id", "id", "toUInt8(least(255, abs(toInt32OrZero(small)))) AS small, word", "small, 'two' AS word").Replace(string(text))
+	if err := os.WriteFile(mended, []byte(two), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, f.env, []string{"retry", "again-1-rejects1", "--rejects", "--pipeline", mended, "--wait"}, 0, "done")
+	if got := f.sql(t, "SELECT count(), uniqExact(id), countIf(word = 'two' AND id = 550) FROM again"); got != "600\t598\t1" {
+		t.Errorf("table has %q", got)
+	}
+	expect(t, f.env, []string{"verify", "again-1", "--source"}, 0, "agrees", "0 differ")
+	if err := os.WriteFile(filepath.Join(f.dir, "again.csv"), []byte("1,1,other\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, f.env, []string{"verify", "again-1", "--source"}, 1, "differs", "changed")
 }

@@ -19,7 +19,7 @@ import (
 )
 
 func (a *app) verify() *cobra.Command {
-	var repair bool
+	var repair, counted bool
 	cmd := &cobra.Command{
 		Use:   "verify JOB",
 		Short: "Ask ClickHouse whether the rows of a job are there, each once",
@@ -31,13 +31,17 @@ compared.
 Where the table has no _job and _chunk columns its rows can not be counted; then
 only the ledger vouches for them, which is the weaker proof.
 
+--source counts the records of every loaded chunk in the source too, as it is now,
+and compares with what was read; it reads all of the input again.
+
 --repair mends an ended job: rows that have no business there are deleted, and
 chunks with too few or too many rows are taken out and loaded again by a new job.`,
-		Example: "  dray verify last\n  dray verify flights-20261123 --json\n  dray verify last --repair",
+		Example: "  dray verify last\n  dray verify flights-20261123 --json\n  dray verify last --repair\n  dray verify last --source",
 		Args:    cobra.ExactArgs(1),
 	}
 	cmd.ValidArgsFunction = a.completeJobs(1, nil)
 	cmd.Flags().BoolVar(&repair, "repair", false, "mend what differs")
+	cmd.Flags().BoolVar(&counted, "source", false, "count the source's records again too")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
 		s, err := a.openSite(ctx, true)
@@ -65,6 +69,12 @@ chunks with too few or too many rows are taken out and loaded again by a new job
 			if j, _, err = s.queue.Job(ctx, j.ID); err != nil {
 				return fmt.Errorf("reading the job: %w", err)
 			}
+		}
+		if counted {
+			if v.Source, err = a.recount(ctx, s, j); err != nil {
+				return err
+			}
+			v.Agrees = v.Agrees && len(v.Source.Differ) == 0
 		}
 		if a.json {
 			err = a.printJSON(v)
@@ -100,6 +110,7 @@ type verification struct {
 	UndoneAt  time.Time   `json:"undone_at,omitzero"`
 	At        time.Time   `json:"at"`
 	Repair    *repaired   `json:"repair,omitempty"`
+	Source    *recount    `json:"source,omitempty"` // with --source
 
 	relist []job.Result
 }
@@ -295,11 +306,31 @@ func (a *app) printVerification(j job.Job, v *verification) error {
 	if r := v.Repair; r != nil {
 		row("repaired", "%d chunks deleted, %d listed, %d loaded again%s", r.Deleted, r.Listed, r.Replayed, r.by())
 	}
+	if c := v.Source; c != nil {
+		if c.Why != "" {
+			row("source", "not counted: %s", c.Why)
+		} else {
+			row("source", "%d chunks counted again, %d differ", c.Chunks, uint64(len(c.Differ))+c.More)
+		}
+		for i, d := range c.Differ {
+			if i == shownDifferences {
+				row("", "and %d more", uint64(len(c.Differ)-i)+c.More)
+				break
+			}
+			if d.Error != "" {
+				row("", "chunk %d, %s: %s", d.Chunk, d.Place, d.Error)
+			} else {
+				row("", "chunk %d, %s: %d records were read, it has %d", d.Chunk, d.Place, d.Read, d.Counted)
+			}
+		}
+	}
 	switch {
 	case v.Agrees:
 		row("verified", "%s", paint(a.Out, color.FgGreen, "agrees"))
 	case len(v.Differ) == 0 && v.lost():
 		row("verified", "%s: what was taken over is not there", paint(a.Out, color.FgRed, "differs"))
+	case len(v.Differ) == 0 && v.Source != nil && len(v.Source.Differ) > 0:
+		row("verified", "%s: the source has changed since", paint(a.Out, color.FgRed, "differs"))
 	case len(v.Differ) == 0:
 		row("verified", "%s: %s rows were recorded in all", paint(a.Out, color.FgRed, "differs"), humanize.Comma(int64(v.Recorded)))
 	default:
