@@ -91,8 +91,8 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 func (c *Client) hello(ctx context.Context) error {
 	const what = "connecting to ClickHouse"
 	err := c.rows(ctx, what, "SELECT version()", func(scan scanner) error { return scan(&c.version) })
-	var x *Exception
-	if err != nil && !errors.As(err, &x) && !errors.Is(err, ErrUnavailable) && job.ClassOf(err) == job.Retry && ctx.Err() == nil {
+	var broken *net.OpError
+	if errors.As(err, &broken) && !errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		// A connection that is reset at once is as good as none.
 		return job.WithClass(fmt.Errorf("%w: %w", ErrUnavailable, err), job.SlowDown)
 	}
