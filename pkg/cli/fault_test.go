@@ -55,6 +55,26 @@ func (f *fleet) right(t *testing.T, table string, lines int) {
 	}
 }
 
+// meets waits until a process has met its fault, kill or stop.
+func (p *process) meets(action string) {
+	p.t.Helper()
+	if action == "kill" {
+		p.died()
+	} else {
+		p.stopped()
+	}
+}
+
+// endAll lets processes end that may be stopped: what was stopped goes on where
+// it was, long after its work was somebody else's.
+func endAll(processes ...*process) {
+	for _, p := range processes {
+		p.signal(syscall.SIGCONT)
+		p.signal(syscall.SIGTERM)
+		p.wait()
+	}
+}
+
 func TestWorkerFaults(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -67,23 +87,13 @@ func TestWorkerFaults(t *testing.T) {
 				file := numbers(t, f.dir, name, lines, "4096")
 				faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@2", point, action)), "worker")
 				submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-				if action == "kill" {
-					faulty.died()
-				} else {
-					faulty.stopped()
-				}
+				faulty.meets(action)
 				good := start(t, f.env, "worker")
 				if code := submit.wait(); code != 0 {
 					t.Fatalf("submit exited with %d", code)
 				}
 				f.right(t, name, lines)
-				// What was stopped goes on where it was, long after its chunk
-				// was somebody else's.
-				faulty.signal(syscall.SIGCONT)
-				for _, p := range []*process{faulty, good} {
-					p.signal(syscall.SIGTERM)
-					p.wait()
-				}
+				endAll(faulty, good)
 				f.right(t, name, lines)
 				if got := f.sql(t, "SELECT max(attempt) FROM drayage.ledger WHERE job = '"+name+"-1'"); got == "1" && point != fault.Settled && point != fault.Recorded {
 					t.Error("no chunk was redelivered: the fault was in nobody's way")
@@ -93,8 +103,8 @@ func TestWorkerFaults(t *testing.T) {
 	}
 }
 
-// lateProcess starts a second coordinator beside one with a fault, so that the
-// takeover is what is tested and not a restart.
+// A second coordinator is started when the first has met its fault: it takes
+// over, in a job that is under way.
 func TestCoordinatorFaults(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -112,11 +122,7 @@ func TestCoordinatorFaults(t *testing.T) {
 				}
 				faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@%d", point, action, pass)), "coordinator")
 				submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-				if action == "kill" {
-					faulty.died()
-				} else {
-					faulty.stopped()
-				}
+				faulty.meets(action)
 				begin := time.Now()
 				good := start(t, f.env, "coordinator")
 				if code := submit.wait(); code != 0 {
@@ -124,11 +130,7 @@ func TestCoordinatorFaults(t *testing.T) {
 				}
 				t.Logf("the job ended %s after the takeover began", time.Since(begin).Round(time.Millisecond))
 				f.right(t, name, lines)
-				faulty.signal(syscall.SIGCONT)
-				for _, p := range []*process{faulty, good} {
-					p.signal(syscall.SIGTERM)
-					p.wait()
-				}
+				endAll(faulty, good)
 				f.right(t, name, lines)
 				if j := f.job(t, name+"-1"); j.State != job.Done {
 					t.Errorf("the job is %s", j.State)
@@ -178,10 +180,7 @@ func TestRepairFaults(t *testing.T) {
 			if got := f.sql(t, "SELECT count() FROM "+name+" WHERE _chunk IN (2, 5)"); got != "0" {
 				t.Errorf("%s rows of retired chunks are left", got)
 			}
-			for _, p := range []*process{faulty, good} {
-				p.signal(syscall.SIGTERM)
-				p.wait()
-			}
+			endAll(faulty, good)
 		})
 	}
 }

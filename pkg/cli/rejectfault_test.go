@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"drayage/pkg/fault"
@@ -53,20 +52,12 @@ func TestRejectedFault(t *testing.T) {
 			bad := spoil(t, f.dir, name)
 			faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@2", fault.Rejected, action)), "worker")
 			submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-			if action == "kill" {
-				faulty.died()
-			} else {
-				faulty.stopped()
-			}
+			faulty.meets(action)
 			good := start(t, f.env, "worker")
 			if code := submit.wait(); code != 4 {
 				t.Fatalf("submit exited with %d", code)
 			}
-			faulty.signal(syscall.SIGCONT)
-			for _, p := range []*process{faulty, good} {
-				p.signal(syscall.SIGTERM)
-				p.wait()
-			}
+			endAll(faulty, good)
 			want := fmt.Sprint(lines - lines/10 - bad)
 			if got := f.sql(t, "SELECT count() FROM "+name+" HAVING count() = uniqExact(id)"); got != want {
 				t.Errorf("the table has %q rows, each once, want %s", got, want)
