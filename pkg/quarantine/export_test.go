@@ -23,7 +23,7 @@ func Broken(format string, b []byte) bool {
 
 func spansOf(format string, b []byte) []span {
 	w := &work{Request: Request{Input: &source.Input{Format: format}}}
-	if ok, err := w.fitted(); !ok || err != nil {
+	if !w.fitted() {
 		panic("no cutter for " + format)
 	}
 	return cut(b, w.cutter)

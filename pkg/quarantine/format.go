@@ -14,7 +14,7 @@ import (
 
 // fitted finds out how the records of the input are cut. It reports whether
 // they can be.
-func (w *work) fitted() (bool, error) {
+func (w *work) fitted() bool {
 	in := w.Input
 	w.settings, w.structure, w.base = maps.Clone(in.Settings), in.Structure, w.Offset
 	if w.settings == nil {
@@ -57,9 +57,9 @@ func (w *work) fitted() (bool, error) {
 	case "JSONCompactEachRow", "JSONCompactStringsEachRow":
 		w.cutter = newJSONCutter('[', w.structure)
 	default:
-		return false, nil
+		return false
 	}
-	return true, nil
+	return true
 }
 
 func withoutHeader(format string) (base string, lines int) {

@@ -144,7 +144,17 @@ func (w *work) tryHalves(ctx context.Context, records []int) (clean bool, err er
 		return true, nil
 	case !Suspicious(failed):
 		return false, failed
-	case len(records) == 1:
+	case !w.blamed:
+		// An error that comes without any row is one of the statement.
+		switch err := w.compute(ctx, transform.Nothing(w.Columns)); {
+		case Suspicious(err):
+			return false, w.Cause
+		case err != nil:
+			return false, err
+		}
+		w.blamed = true
+	}
+	if len(records) == 1 {
 		return false, w.reject(records[0], verdict{reason: w.reason(records[0], failed)})
 	}
 	half := len(records) / 2
@@ -182,7 +192,7 @@ func (w *work) compute(ctx context.Context, in transform.Input) error {
 
 // bytes describes records of the chunk that were written to path.
 func (w *work) bytes(path string) transform.Bytes {
-	return transform.Bytes{Path: path, Format: w.format, Structure: w.structure, Columns: w.Columns, Settings: w.settings}
+	return transform.Bytes{Path: path, Format: w.format, Structure: w.structure, Columns: w.Columns, Settings: w.settings, Judged: true}
 }
 
 // judged is the answer of transform.Judge.

@@ -121,6 +121,9 @@ func (c chunk) query() string {
 }
 
 func (c chunk) output(t testing.TB) transform.Output {
+	if c.sql == "" {
+		return transform.Output{Columns: c.columns, From: c.columns}
+	}
 	cols, err := eng.Describe(context.Background(), transform.Relation(c.query(), transform.Nothing(c.columns)), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -128,11 +131,11 @@ func (c chunk) output(t testing.TB) transform.Output {
 	return transform.Output{Columns: cols, From: cols}
 }
 
-func (c chunk) compute(in *source.Input, unscanned bool) ([]string, error) {
+func (c chunk) compute(in *source.Input, fresh bool) ([]string, error) {
 	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), in.File.Fd())
 	b := transform.Bytes{
 		Path: path, Format: in.Format, Compression: in.Compression, Structure: in.Structure, Columns: c.columns,
-		Settings: in.Settings, Unscanned: unscanned,
+		Settings: in.Settings, Unscanned: fresh, Judged: !fresh,
 	}
 	return c.rows(transform.Strict(b), b.StrictSettings())
 }

@@ -8,7 +8,6 @@ package quarantine
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -49,9 +48,9 @@ type Request struct {
 
 // Separated is a chunk without its rejected rows.
 type Separated struct {
-	// Input holds the good records, in their order: a strict statement over
-	// it gives the rows that it would have given for them in the chunk. It
-	// is a regular file without a name; Close frees it.
+	// Input holds the good records, in their order: transform.Strict over it,
+	// with Judged set, gives the rows that it would have given for them in
+	// the chunk. It is a regular file without a name; Close frees it.
 	Input   *source.Input
 	Records uint64       // of the chunk: good and rejected
 	Rejects []job.Reject // in the order of their records
@@ -78,20 +77,14 @@ func Separate(ctx context.Context, req Request) (_ *Separated, err error) {
 		req.Output.From = req.Output.Columns
 	}
 	w := &work{Request: req}
-	if ok, err := w.fitted(); err != nil || !ok {
-		return nil, errors.Join(err, req.Cause)
-	}
-	// An error that comes without any row is one of the statement.
-	if err := w.compute(ctx, transform.Nothing(req.Columns)); Suspicious(err) {
+	if !w.fitted() {
 		return nil, req.Cause
-	} else if err != nil {
-		return nil, err
 	}
 	sp, err := w.spool(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("keeping the input to separate its rows: %w", err)
 	}
-	defer sp.Close()
+	defer sp.close()
 	w.data = sp.data
 	if err := w.divide(); err != nil {
 		return nil, err
@@ -120,6 +113,7 @@ type work struct {
 	rejected   uint64
 	held       int64
 	statements int
+	blamed     bool // the statement fails because of rows
 }
 
 // verdict is why a record is no good row. Blank: it is none at all.

@@ -20,12 +20,12 @@ type spool struct {
 	data []byte // mapped
 }
 
-// Close frees the spool.
-func (s *spool) Close() error {
+// close frees the spool, which was only read.
+func (s *spool) close() {
 	if len(s.data) > 0 {
 		_ = unix.Munmap(s.data)
 	}
-	return s.file.Close()
+	s.file.Close()
 }
 
 // nameless makes a file in dir that nobody else can open by a name.

@@ -79,6 +79,26 @@ func TestSwallowed(t *testing.T) {
 	}
 }
 
+// TestRare: what is rare and right is suspected, and loaded.
+func TestRare(t *testing.T) {
+	c := chunk{format: "JSONEachRow", columns: cols("f", "Float64", "g", "Nullable(Float32)", "i", "UInt8", "j", "Nullable(Int32)"),
+		data: `{"f":"inf","g":1.5,"i":true,"j":null}` + "\n" + `{"f":1e400,"g":null,"i":1,"j":2}` + "\n" + `{"f":1,"g":"-inf","i":255,"j":-1}`}
+	rows, sep, err := c.load(t)
+	if err != nil || strings.Join(rows, " ") != `[null, 1.5, 1, null] [1, null, 255, -1]` || len(sep.Rejects) != 1 || sep.Rejects[0].Record != 2 || sep.Rejects[0].Column != "f" {
+		t.Errorf("%s, %+v: %v", rows, sep, err)
+	}
+	for _, bad := range []string{`""`, `256`, `-1`, `1.5`, `null`, `"x"`, `1e400`, `100000000000000000000000000000`, `[]`} {
+		one := chunk{format: "JSONEachRow", columns: cols("i", "UInt8"), data: `{"i":1}` + "\n" + `{"i":` + bad + `}`}
+		if rows, sep, err := one.load(t); err != nil || len(rows) != 1 || len(sep.Rejects) != 1 {
+			t.Errorf("%s: %s, %+v: %v", bad, rows, sep, err)
+		}
+		one.columns = cols("i", "Nullable(Int16)")
+		if rows, sep, err := one.load(t); bad != `256` && bad != `-1` && bad != `null` && (err != nil || len(rows) != 1 || len(sep.Rejects) != 1) {
+			t.Errorf("Nullable, %s: %s, %+v: %v", bad, rows, sep, err)
+		}
+	}
+}
+
 // TestReader: bytes that come as a stream are kept; a stream that breaks is not
 // taken for its end.
 func TestReader(t *testing.T) {

@@ -17,6 +17,7 @@ type carrier struct {
 // writer writes carriers.
 type writer struct {
 	judging   bool // conversions give NULL in place of an error
+	suspects  bool // values that are rare may be refused though they fit
 	nestedCSV bool // arrays within CSV are CSV themselves
 	depth     int  // of lambdas
 }
@@ -24,6 +25,9 @@ type writer struct {
 // column is the carrier of the column e of the declared type.
 func (w *writer) column(e, typ string, r reading) carrier {
 	k := parseKind(typ)
+	if c, ok := jsonNumber(e, k); ok && w.suspects && r == asJSON {
+		return c
+	}
 	c, known := w.carry(e, k, r)
 	if !known {
 		return carrier{typ: typ, raw: e, value: e}
@@ -32,6 +36,41 @@ func (w *writer) column(e, typ string, r reading) carrier {
 		c.value = cast(c.value, typ)
 	}
 	return c
+}
+
+// shortIntegers are those that a Float64 holds exactly.
+var shortIntegers = map[string]bool{"Int8": true, "Int16": true, "Int32": true, "UInt8": true, "UInt16": true, "UInt32": true}
+
+// jsonNumber is the carrier of a number that JSON is read as at less cost than
+// as text. For a short integer it is a float: the engine's integers take ""
+// for 0 in JSON and wrap, its floats do not. A float that is infinite is
+// suspect. It reports whether there is such a carrier.
+func jsonNumber(e string, k kind) (carrier, bool) {
+	declared := k.text
+	k, nullable := k.bare()
+	c := carrier{raw: e}
+	switch {
+	case shortIntegers[k.name]:
+		c.typ = "Nullable(Float64)"
+		c.value = fmt.Sprintf("accurateCast(%s, %s)", e, Literal(k.text))
+		if nullable {
+			c.value = fmt.Sprintf("accurateCastOrNull(%s, %s)", e, Literal(k.text))
+			c.ok = fmt.Sprintf("(isNull(%s) OR isNotNull(%s))", e, c.value)
+		}
+	case k.name == "Float64", k.name == "Float32":
+		c.typ = "Nullable(" + k.name + ")"
+		c.value = e
+		c.ok = fmt.Sprintf("NOT isInfinite(assumeNotNull(%s))", e)
+		if !nullable {
+			c.value = cast(e, k.name)
+		}
+	default:
+		return c, false
+	}
+	if strings.HasPrefix(declared, "LowCardinality(") {
+		c.value = cast(c.value, declared)
+	}
+	return c, true
 }
 
 var nested = map[string]bool{"Array": true, "Tuple": true, "Map": true}
@@ -175,9 +214,10 @@ func (w *writer) scalar(e string, k kind, r reading) (carrier, bool) {
 		c.typ = "Nullable(" + c.typ + ")"
 	}
 	t := e
+	boolean := ""
 	if r == asJSON && s.number {
 		// true and false are numbers in JSON.
-		t = fmt.Sprintf("transform(%[1]s, ['true', 'false'], ['1', '0'], %[1]s)", e)
+		boolean = fmt.Sprintf("transform(%[1]s, ['true', 'false'], ['1', '0'], %[1]s)", e)
 	}
 	target := k.text
 	if nullable {
@@ -189,6 +229,11 @@ func (w *writer) scalar(e string, k kind, r reading) (carrier, bool) {
 		// A cast of text to a Nullable type is NULL, and no error, where the
 		// text has no value.
 		v = fmt.Sprintf("accurateCastOrNull(%s, %s)", t, Literal(k.text))
+		if boolean != "" {
+			v = fmt.Sprintf("if(isNotNull(%[1]s), %[1]s, accurateCastOrNull(%[2]s, %[3]s))", v, boolean, Literal(k.text))
+		}
+	case boolean != "":
+		v = fmt.Sprintf("if(isNotNull(accurateCastOrNull(%[1]s, %[2]s)), assumeNotNull(accurateCastOrNull(%[1]s, %[2]s)), accurateCast(%[3]s, %[2]s))", t, Literal(k.text), boolean)
 	case !s.accurate || !text && k.name == "Bool":
 		v = cast(t, target)
 	}

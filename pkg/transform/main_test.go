@@ -61,7 +61,7 @@ func bytesOf(t testing.TB, format, data string, cols []job.Column, more map[stri
 	}
 	settings := maps.Clone(base)
 	maps.Copy(settings, more)
-	return transform.Bytes{Path: path, Format: format, Structure: cols, Columns: cols, Settings: settings}
+	return transform.Bytes{Path: path, Format: format, Structure: cols, Columns: cols, Settings: settings, Judged: true}
 }
 
 // read reads data strictly, as a worker does, and returns the rows as TSV.

@@ -100,12 +100,14 @@ func dateOK(t, v string, _ kind) string {
 // a full date with fields in their ranges.
 func dateTimeOK(t, v string, k kind) string {
 	scale, unix := 0, fmt.Sprintf("toDecimal128(toUnixTimestamp(%s), 9)", v)
+	length, zulu := len("2026-01-01T00:00:00Z"), "formatDateTime($v, '%Y-%m-%dT%H:%i:%SZ', 'UTC')"
 	last := fmt.Sprintf("%s < toDateTime('2106-02-07 00:00:00', 'UTC')", v)
 	if k.name == "DateTime64" {
 		scale, unix, last = 3, fmt.Sprintf("toDecimal128(%s, 9)", v), "1"
 		if len(k.args) > 0 {
 			scale, _ = strconv.Atoi(k.args[0])
 		}
+		length, zulu = length+1+scale, "concat(replaceOne(toString($v, 'UTC'), ' ', 'T'), 'Z')"
 	}
 	fields := "[toUInt32(toYear($v)), toMonth($v), toDayOfMonth($v), toHour($v), toMinute($v), toSecond($v)]"
 	said := "arrayMap(_d -> toUInt32OrZero(_d), extractAll($t, '[0-9]+'))"
@@ -123,7 +125,8 @@ func dateTimeOK(t, v string, k kind) string {
 			` AND (position($t, toString(toYear($v - INTERVAL 1 DAY))) > 0 OR position($t, toString(toYear($v + INTERVAL 1 DAY))) > 0) AND $last)`,
 	}
 	return strings.NewReplacer("$t", t, "$v", v, "$unix", unix, "$last", last, "$scale", strconv.Itoa(scale)).
-		Replace("if(toString($v) = $t, 1, " + strings.Join(written, " OR ") + ")")
+		Replace("multiIf(length($t) = " + strconv.Itoa(length) + " AND " + zulu + " = $t, 1, toString($v) = $t, 1, replaceOne(toString($v), ' ', 'T') = $t, 1, " +
+			strings.Join(written, " OR ") + ")")
 }
 
 // timeOK: minutes and seconds run over, fractions are cut.

@@ -49,7 +49,10 @@ func readingOf(format string, settings map[string]string) reading {
 // strictSettings are those without which text would not come as it stands in
 // the input. They outrank the pipeline's.
 var strictSettings = map[string]string{
-	"input_format_csv_empty_as_default":                   "1", // 26.7 crashes on an empty last field of text otherwise
+	"input_format_csv_empty_as_default": "1", // 26.7 crashes on an empty last field of text otherwise
+	// The rare forms of a value are looked for only where the usual one does
+	// not match; else the engine computes the cheap parts of it for all rows.
+	"short_circuit_function_evaluation":                   "force_enable",
 	"input_format_json_read_numbers_as_strings":           "1",
 	"input_format_json_read_bools_as_strings":             "1",
 	"input_format_json_read_bools_as_numbers":             "1",
@@ -71,6 +74,10 @@ type Bytes struct {
 	// texts look as if one had swallowed records is then an error, which
 	// package quarantine looks into.
 	Unscanned bool
+	// Judged says that package quarantine has found nothing wrong with these
+	// records. Nothing is suspected of them, so that what is rare and right,
+	// such as a literal inf, goes through. It costs more.
+	Judged bool
 }
 
 // Strict is the input that File is, with every value checked against the type
@@ -101,10 +108,10 @@ type carried struct {
 
 func carry(b Bytes, r reading, judging bool) *carried {
 	c := &carried{columns: b.Structure}
-	w := writer{judging: judging, nestedCSV: b.Settings["input_format_csv_arrays_as_nested_csv"] == "1"}
+	w := writer{judging: judging, suspects: !judging && !b.Judged, nestedCSV: b.Settings["input_format_csv_arrays_as_nested_csv"] == "1"}
 	for _, col := range b.Structure {
 		v := w.column(rawAlias+"."+Identifier(col.Name), col.Type, r)
-		if b.Unscanned && r == asCSV && strings.Contains(v.typ, "String") && !nested[parseKind(v.typ).name] && len(b.Structure) <= maxSwallowed {
+		if w.suspects && b.Unscanned && r == asCSV && strings.Contains(v.typ, "String") && !nested[parseKind(v.typ).name] && len(b.Structure) <= maxSwallowed {
 			v.ok = both(v.ok, notSwallowed(v.raw, len(b.Structure), b.Settings))
 		}
 		c.carried = append(c.carried, v)

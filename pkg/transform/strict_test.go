@@ -148,3 +148,17 @@ func TestStrictValues(t *testing.T) {
 		})
 	}
 }
+
+// In JSON a number may stand for a number or in quotes, and true is 1.
+func TestStrictJSONNumbers(t *testing.T) {
+	cols := []job.Column{{Name: "a", Type: "UInt8"}, {Name: "b", Type: "Nullable(Int64)"}, {Name: "c", Type: "Array(UInt8)"}, {Name: "d", Type: "Int256"}}
+	data := `{"a":1,"b":true,"c":[true,2],"d":"3"}` + "\n" + `{"a":false,"b":null,"c":[],"d":true}` + "\n"
+	got, err := read(t, "JSONEachRow", data, cols, nil)
+	if want := "1\t1\t[1,2]\t3\n0\t\\N\t[]\t1"; err != nil || got != want {
+		t.Errorf("got %q, want %q: %v", got, want, err)
+	}
+	found, err := judge(t, "JSONEachRow", data+`{"a":"yes","b":1,"c":[],"d":1}`, cols, nil)
+	if err != nil || found.N != 3 || len(found.Found) != 1 {
+		t.Errorf("judged %+v: %v", found, err)
+	}
+}
