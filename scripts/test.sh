@@ -9,4 +9,5 @@ if [ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC)" >/dev/null 2>&1;
 else
 	echo 'test: no C compiler, so the race detector is off' >&2
 fi
-exec go test $race -timeout 15m "$@" ./...
+# More at once than CPUs: most tests wait for processes.
+exec go test $race -parallel 4 -timeout 15m "$@" ./...

@@ -141,7 +141,7 @@ func TestMaxExecutionTime(t *testing.T) {
 	// The engine itself does not look at the clock while a pipe is silent.
 	_, err = p.Client().Exec(t.Context(), Statement{SQL: "SELECT count() FROM file('" + procPath(r) + "', CSV, 'a Int32')", Settings: map[string]string{"max_execution_time": "0.5"}})
 	var e *Exception
-	if !errors.As(err, &e) || e.Code != 159 || job.ClassOf(err) != job.Retry {
+	if !errors.As(err, &e) || e.Code != 159 || job.ClassOf(err) != job.TooBig {
 		t.Errorf("error %v", err)
 	}
 }
