@@ -77,8 +77,8 @@ func TestTooManyRejects(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, "a.csv", rows(50)+"x,1\ny,2\n"+rows(50))
-	for limit, want := range map[string]job.State{"1": job.Failed, "2": job.DoneWithRejects, "1%": job.Failed, "2%": job.DoneWithRejects, "0": job.Failed} {
-		table := "toomany_" + strings.TrimSuffix(limit, "%") + fmt.Sprint(strings.Contains(limit, "%"))
+	for limit, want := range map[string]job.State{"1": job.Failed, "2": job.DoneWithRejects, "0.9%": job.Failed, "1%": job.DoneWithRejects, "0": job.Failed} {
+		table := "toomany_" + strings.ReplaceAll(strings.TrimSuffix(limit, "%"), ".", "_") + fmt.Sprint(strings.Contains(limit, "%"))
 		id := submit(t, dir, pipe(table, "path: a.csv, header: false", idAndDouble)+"reject: {max: "+limit+"}\n")
 		j := wait(t, id)
 		if j.State != want {

@@ -222,9 +222,9 @@ func TestRejectLimit(t *testing.T) {
 	for text, want := range map[string]map[uint64]uint64{
 		"reject: {max: 100}\n":   {0: 100, 1_000_000: 100},
 		"reject: {max: 0}\n":     {1_000_000: 0},
-		"reject: {max: 0.1%}\n":  {999: 0, 1000: 1, 1_000_000: 1000},
+		"reject: {max: 0.1%}\n":  {0: 0, 1: 1, 1000: 1, 1001: 2, 1_000_000: 1000},
 		"reject: {max: 100 %}\n": {7: 7, 1 << 40: MaxRejects},
-		"reject: {}\n":           {9: 0, 10: 1},
+		"reject: {}\n":           {9: 1, 11: 2},
 		"":                       {1000: 100},
 	} {
 		d, err := Parse("pipeline: a\nsource: {files: {path: x}}\nload: {table: t}\n"+text, "p.yaml", "/x", nil)

@@ -19,13 +19,13 @@ type RowLimit struct {
 // DefaultRejects is the limit of a pipeline that names none.
 var DefaultRejects = RowLimit{Percent: 10, Relative: true}
 
-// Of is the limit for so many records, in rows: a part is rounded down, and
-// never more than MaxRejects.
+// Of is the limit for so many records, in rows: a part is rounded up, so that
+// one row does not fail a small chunk, and never more than MaxRejects.
 func (l RowLimit) Of(records uint64) uint64 {
 	if !l.Relative {
 		return min(l.Rows, MaxRejects)
 	}
-	return min(uint64(math.Floor(float64(records)*l.Percent/100+1e-9)), MaxRejects)
+	return min(uint64(math.Ceil(float64(records)*l.Percent/100-1e-9)), MaxRejects)
 }
 
 // String is the form that the pipeline file has.

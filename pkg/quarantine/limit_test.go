@@ -19,9 +19,9 @@ func TestLimit(t *testing.T) {
 		ok    bool
 	}{
 		{pipeline.RowLimit{Rows: 2}, true},
-		{pipeline.RowLimit{Percent: 2, Relative: true}, true},
+		{pipeline.RowLimit{Percent: 1.1, Relative: true}, true},
 		{pipeline.RowLimit{Rows: 1}, false},
-		{pipeline.RowLimit{Percent: 1.9, Relative: true}, false},
+		{pipeline.RowLimit{Percent: 0.9, Relative: true}, false},
 	} {
 		t.Run(tt.limit.String(), func(t *testing.T) {
 			t.Parallel()
