@@ -54,7 +54,7 @@ func (s *slot) spill(ctx context.Context, lease *queue.Lease, t *task, d *queue.
 	each := size.block(s.block.limit)
 	whole := xxhash.New()
 	for n := 0; uint64(n)*each < size.Rows; n++ {
-		if err := s.slice(ctx, lease, t, d, table, uint64(n)*each, each); err != nil {
+		if err := s.slice(ctx, lease, d, table, uint64(n)*each, each); err != nil {
 			return fmt.Errorf("taking block %d from the spilled rows: %w", n, err)
 		}
 		_, _ = whole.WriteString(s.block.hash()) // it can not fail
@@ -136,7 +136,7 @@ func (s *slot) spilled(ctx context.Context, t *task, c job.Chunk, table string) 
 }
 
 // slice makes the block of some spilled rows.
-func (s *slot) slice(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, table string, from, rows uint64) error {
+func (s *slot) slice(ctx context.Context, lease *queue.Lease, d *queue.Delivery, table string, from, rows uint64) error {
 	out, err := s.outlet(lease.Progress)
 	if err != nil {
 		return err

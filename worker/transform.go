@@ -45,7 +45,7 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *qu
 		return err
 	})
 	if separated != nil {
-		defer separated.Close()
+		defer func() { _ = separated.Close() }() // it was only read
 	}
 	if err != nil {
 		return fmt.Errorf("separating the rows of the chunk: %w", err)
