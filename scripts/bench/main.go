@@ -132,8 +132,13 @@ func report(sides []*side, size float64, asJSON bool) error {
 	wall := func(f figures) float64 { return f.Load }
 	cpu := func(f figures) float64 { return f.Destination + f.Worker }
 	strict, lax := sides[1].rounds, sides[2].rounds
-	fmt.Printf("\nstrict against not strict: load %.2f s / %.2f s = %.2f, all CPU %.2f s / %.2f s = %.2f\n",
-		median(strict, wall), median(lax, wall), ratio(lax, strict, wall), median(strict, cpu), median(lax, cpu), ratio(lax, strict, cpu))
+	fmt.Printf("\nmedians and the median of the rounds' ratios: %11s %12s %12s\n", "strict", "not strict", "ratio")
+	for _, l := range []struct {
+		name string
+		pick func(figures) float64
+	}{{"load, s", wall}, {"all, CPU s", cpu}, {"peak memory, MiB", func(f figures) float64 { return f.Memory }}} {
+		fmt.Printf("%-43s %12.2f %12.2f %12.2f\n", l.name, median(strict, l.pick), median(lax, l.pick), ratio(lax, strict, l.pick))
+	}
 	return nil
 }
 
