@@ -142,7 +142,9 @@ func (s *slot) starved(ctx context.Context, d *queue.Delivery, err error) bool {
 // compute makes the chunk's block and loads it.
 func (s *slot) compute(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result) error {
 	begin := time.Now()
-	err := s.transform(ctx, lease, t, d, res, func(in *source.Input) error { return s.statement(ctx, lease, t, d, in, res) })
+	err := s.transform(ctx, lease, t, d, res, func(in *source.Input, judged bool) error {
+		return s.statement(ctx, lease, t, d, in, judged, res)
+	})
 	res.TransformMS = time.Since(begin).Milliseconds()
 	if err != nil {
 		return fmt.Errorf("transforming the chunk: %w", err)

@@ -27,11 +27,11 @@ func (s *slot) spill(ctx context.Context, lease *queue.Lease, t *task, d *queue.
 		return s.exec(context.WithoutCancel(ctx), d, "DROP TABLE IF EXISTS "+table+" SYNC", nil)
 	}
 	defer func() { _ = drop() }() // or the next one does, or the job's end
-	err := s.transform(ctx, lease, t, d, res, func(in *source.Input) error {
+	err := s.transform(ctx, lease, t, d, res, func(in *source.Input, judged bool) error {
 		if err := drop(); err != nil {
 			return fmt.Errorf("making room to spill: %w", err)
 		}
-		return s.spillInto(ctx, lease, t, d, table, in, res)
+		return s.spillInto(ctx, lease, t, d, table, in, judged, res)
 	})
 	if err != nil {
 		return fmt.Errorf("computing the rows of a chunk of several blocks: %w", err)
@@ -72,12 +72,12 @@ func (s *slot) spill(ctx context.Context, lease *queue.Lease, t *task, d *queue.
 }
 
 // spillInto computes the rows of an open input into the table.
-func (s *slot) spillInto(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, table string, in *source.Input, res *job.Result) error {
+func (s *slot) spillInto(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, table string, in *source.Input, judged bool, res *job.Result) error {
 	path, fed, err := s.inlet(in, lease.Progress)
 	if err != nil {
 		return err
 	}
-	rel := s.w.input(t, path, in)
+	rel := s.w.input(t, path, in, judged)
 	settings := settings(in, rel)
 	maps.Copy(settings, spillSettings())
 	sum, err := s.w.eng.Client().Exec(ctx, engine.Statement{

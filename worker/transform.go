@@ -19,8 +19,9 @@ import (
 
 // transform makes the chunk's rows of its input by run, which is called with an
 // open input and sets what it read in res. When rows are at fault that it
-// fails, they are separated, and run is called once more with the good ones.
-func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result, run func(*source.Input) error) error {
+// fails, they are separated, and run is called once more with the good ones,
+// which are judged then.
+func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result, run func(in *source.Input, judged bool) error) error {
 	c := d.Chunk()
 	s.rejects = nil
 	doubt := false
@@ -29,7 +30,7 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *qu
 		if doubt = in.Doubt != "" && s.w.cfg.Strict; doubt {
 			return job.WithClass(errors.New("the input could not be cut into records: "+in.Doubt), job.Permanent)
 		}
-		return run(in)
+		return run(in, false)
 	})
 	if !doubt && (!quarantine.Suspicious(err) || !s.w.cfg.Strict) {
 		return err
@@ -50,7 +51,7 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *qu
 	if err != nil {
 		return fmt.Errorf("separating the rows of the chunk: %w", err)
 	}
-	if err := run(separated.Input); err != nil {
+	if err := run(separated.Input, true); err != nil {
 		return fmt.Errorf("computing the good rows of the chunk: %w", err)
 	}
 	s.rejects = separated.Rejects
@@ -99,7 +100,7 @@ func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chun
 }
 
 // statement computes the chunk's rows from an open input.
-func (s *slot) statement(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, in *source.Input, res *job.Result) error {
+func (s *slot) statement(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, in *source.Input, judged bool, res *job.Result) error {
 	c := d.Chunk()
 	out, err := s.outlet(lease.Progress)
 	if err != nil {
@@ -109,7 +110,7 @@ func (s *slot) statement(ctx context.Context, lease *queue.Lease, t *task, d *qu
 	if err != nil {
 		return errors.Join(err, out.end())
 	}
-	rel := s.w.input(t, path, in)
+	rel := s.w.input(t, path, in, judged)
 	settings := settings(in, rel)
 	sum, err := s.w.eng.Client().Exec(ctx, engine.Statement{
 		SQL:      transform.Into(out.path, transform.Select(t.pipeline.SQL(), rel, t.output(c))),
@@ -139,15 +140,22 @@ func (s *slot) statement(ctx context.Context, lease *queue.Lease, t *task, d *qu
 
 // input is the relation under which the engine reads an open input: with every
 // value checked.
-func (w *Worker) input(t *task, path string, in *source.Input) transform.Input {
+func (w *Worker) input(t *task, path string, in *source.Input, judged bool) transform.Input {
 	columns := t.job.Frozen.Columns
 	if !w.cfg.Strict {
 		return transform.File(path, in.Format, in.Compression, in.Structure, columns)
 	}
 	return transform.Strict(transform.Bytes{
 		Path: path, Format: in.Format, Compression: in.Compression, Structure: in.Structure, Columns: columns,
-		Settings: in.Settings, Unscanned: in.File != nil && in.Compression != "none",
+		Settings: in.Settings, Judged: judged, Unscanned: !judged && unscanned(in),
 	})
+}
+
+// unscanned reports whether nobody has looked yet for the records in the input:
+// that is so for all but ranges of files, which were cut at their borders.
+func unscanned(in *source.Input) bool {
+	_, cut := in.Reader.(source.FileRange)
+	return !cut && (in.File == nil || in.Compression != "none")
 }
 
 // settings are those of a chunk's statement. Whatever the pipeline says: one

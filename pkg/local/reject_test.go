@@ -89,3 +89,22 @@ func TestTooManyRejects(t *testing.T) {
 		}
 	}
 }
+
+// What is rare and right is no reason to reject a row, whether the chunk has
+// rows that are wrong or not.
+func TestRareValues(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	good := `{"id":1,"n":5.0,"f":"inf"}` + "\n" + `{"id":2,"n":1e2,"f":1.5}` + "\n" + `{"id":3,"n":true,"f":2}` + "\n"
+	write(t, dir, "good.json", good)
+	write(t, dir, "bad.json", good+`{"id":4,"n":300,"f":1}`+"\n")
+	for name, want := range map[string]job.State{"good": job.Done, "bad": job.DoneWithRejects} {
+		id := submit(t, dir, pipe("rare_"+name, "path: "+name+".json", "columns: id UInt64, n UInt8, f Float64")+"reject: {max: 1}\n")
+		if j := wait(t, id); j.State != want {
+			t.Errorf("%s: the job is %s: %s", name, j.State, j.Error)
+		}
+		if got := sql(t, "SELECT count(), sum(n), countIf(isInfinite(f)) FROM rare_"+name); got != "3\t106\t1" {
+			t.Errorf("%s: the table has %q", name, got)
+		}
+	}
+}

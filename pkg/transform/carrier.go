@@ -219,6 +219,12 @@ func (w *writer) scalar(e string, k kind, r reading) (carrier, bool) {
 		// true and false are numbers in JSON.
 		boolean = fmt.Sprintf("transform(%[1]s, ['true', 'false'], ['1', '0'], %[1]s)", e)
 	}
+	// What else JSON may write for the number: 5.0 is 5, as the float that
+	// carries short integers says.
+	other := fmt.Sprintf("accurateCastOrNull(%s, %s)", boolean, Literal(k.text))
+	if shortIntegers[k.name] {
+		other = fmt.Sprintf("ifNull(%s, accurateCastOrNull(toFloat64OrNull(%s), %s))", other, e, Literal(k.text))
+	}
 	target := k.text
 	if nullable {
 		target = "Nullable(" + k.text + ")"
@@ -230,10 +236,10 @@ func (w *writer) scalar(e string, k kind, r reading) (carrier, bool) {
 		// text has no value.
 		v = fmt.Sprintf("accurateCastOrNull(%s, %s)", t, Literal(k.text))
 		if boolean != "" {
-			v = fmt.Sprintf("if(isNotNull(%[1]s), %[1]s, accurateCastOrNull(%[2]s, %[3]s))", v, boolean, Literal(k.text))
+			v = fmt.Sprintf("if(isNotNull(%[1]s), %[1]s, %[2]s)", v, other)
 		}
 	case boolean != "":
-		v = fmt.Sprintf("if(isNotNull(accurateCastOrNull(%[1]s, %[2]s)), assumeNotNull(accurateCastOrNull(%[1]s, %[2]s)), accurateCast(%[3]s, %[2]s))", t, Literal(k.text), boolean)
+		v = fmt.Sprintf("if(isNotNull(accurateCastOrNull(%[1]s, %[2]s)), assumeNotNull(accurateCastOrNull(%[1]s, %[2]s)), CAST(%[3]s, %[2]s))", t, Literal(k.text), other)
 	case !s.accurate || !text && k.name == "Bool":
 		v = cast(t, target)
 	}

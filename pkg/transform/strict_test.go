@@ -3,6 +3,7 @@ package transform_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,6 +122,10 @@ func TestStrictValues(t *testing.T) {
 				}
 				// The judge finds each, and finds nothing in the good ones.
 				bad := strings.Split(tt.bad, "|")
+				if tt.typ == "UInt8" && (format == "JSONEachRow" || format == "JSONCompactEachRow") {
+					// In JSON that is a number without a fraction.
+					bad = slices.DeleteFunc(bad, func(text string) bool { return text == "1e2" || text == "1.0" })
+				}
 				for _, text := range bad {
 					record, _ := write(text)
 					data.WriteString(record)
