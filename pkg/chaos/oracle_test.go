@@ -3,6 +3,7 @@ package chaos
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -226,5 +227,13 @@ func TestOracleAcceptsOneFailure(t *testing.T) {
 		if got := (&check{report: r}).unrepairable(w); got != c.ok {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// A server that dies before it answers has not said that there is no row.
+func TestABrokenConnectionIsNotTheEnd(t *testing.T) {
+	t.Parallel()
+	if !atEnd(io.EOF) || atEnd(fmt.Errorf("querying: %w", io.EOF)) || atEnd(nil) {
+		t.Error("the end of the rows is mistaken")
 	}
 }
