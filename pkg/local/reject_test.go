@@ -108,3 +108,32 @@ func TestRareValues(t *testing.T) {
 		}
 	}
 }
+
+// A SELECT need not name every field of a format that names them, and a field
+// that is missing is found all the same.
+func TestSelectOfSomeFields(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "a.json", `{"id":1,"n":5,"s":"x"}`+"\n"+`{"id":2,"n":6,"s":"y"}`+"\n"+`{"id":3,"n":7}`+"\n")
+	write(t, dir, "a.jsonc", `{"meta":[{"name":"id","type":"UInt64"},{"name":"n","type":"UInt8"},{"name":"s","type":"String"}],"data":[[1,5,"x"],[2,6,"y"]]}`)
+	write(t, dir, "a.tskv", "id=1\tn=5\ts=x\nid=2\tn=6\ts=y\n")
+	for name, tt := range map[string]struct {
+		files string
+		state job.State
+	}{
+		"json":  {"path: a.json", job.DoneWithRejects},
+		"jsonc": {"path: a.jsonc, format: JSONCompact", job.Done},
+		"tskv":  {"path: a.tskv, format: TSKV", job.Done},
+	} {
+		for _, column := range []string{"id", "n", "s"} {
+			table := "some_" + name + "_" + column
+			id := submit(t, dir, pipe(table, tt.files, "columns: id UInt64, n UInt8, s String")+"transform: SELECT "+column+" FROM chunk\nreject: {max: 1}\n")
+			if j := wait(t, id); j.State != tt.state {
+				t.Errorf("%s: the job is %s: %s", table, j.State, j.Error)
+			}
+			if got := sql(t, "SELECT count() FROM "+table); got != "2" {
+				t.Errorf("%s has %s rows", table, got)
+			}
+		}
+	}
+}

@@ -62,6 +62,7 @@ type Input struct {
 	Settings map[string]string
 
 	strict *carried // nil: the relation has the columns as they are
+	whole  bool     // every column is to be read, whatever the SELECT names
 	dates  string   // date_time_input_format of the source
 }
 
@@ -92,7 +93,11 @@ func (in Input) with() string {
 	if in.strict != nil {
 		return fmt.Sprintf("WITH %s AS (%s)", Chunk, in.strict.query(names, in.Relation, in.dates))
 	}
-	return fmt.Sprintf("WITH %s AS (SELECT %s FROM %s)", Chunk, strings.Join(names, ", "), in.Relation)
+	all := ""
+	if in.whole {
+		all = " WHERE NOT ignore(" + strings.Join(names, ", ") + ")"
+	}
+	return fmt.Sprintf("WITH %s AS (SELECT %s FROM %s%s)", Chunk, strings.Join(names, ", "), in.Relation, all)
 }
 
 // Relation is the result of a pipeline's SELECT over in, for DESCRIBE.

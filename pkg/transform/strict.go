@@ -91,6 +91,7 @@ func Strict(b Bytes) Input {
 	r := readingOf(b.Format, b.Settings)
 	in := File(b.Path, b.Format, b.Compression, b.Structure, b.Columns)
 	if r == asDeclared {
+		in.whole = b.Settings["input_format_skip_unknown_fields"] == "0"
 		return in
 	}
 	in.strict = carry(b, r, false)
@@ -160,9 +161,9 @@ func (c *carried) query(names []string, relation, dates string) string {
 		v := c.carried[i]
 		name := Identifier(col.Name)
 		below = append(below, v.value+" AS "+name)
-		if v.value != v.raw {
-			all = append(all, name)
-		}
+		// Those that need no conversion too: a format that names its fields
+		// would take a column that nobody reads for one that it does not know.
+		all = append(all, name)
 		if v.ok == "" {
 			continue
 		}
@@ -174,9 +175,6 @@ func (c *carried) query(names []string, relation, dates string) string {
 		all = append(all, fmt.Sprintf("throwIf(NOT (%s), %s)", ok, Literal("a value does not fit the column "+col.Name)))
 	}
 	q := fmt.Sprintf("SELECT %s FROM %s AS %s%s", strings.Join(below, ", "), relation, rawAlias, castMode(dates))
-	if len(all) == 0 {
-		return fmt.Sprintf("SELECT %s FROM (%s) %s", strings.Join(names, ", "), q, everything)
-	}
 	return fmt.Sprintf("SELECT %s FROM (%s) WHERE NOT ignore(%s) %s", strings.Join(names, ", "), q, strings.Join(all, ", "), everything)
 }
 
