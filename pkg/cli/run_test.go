@@ -141,7 +141,7 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "letters.csv"), []byte("x,y\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(letters, []byte(strings.Replace(string(text), "codes.csv", "'{codes,letters}.csv'", 1)), 0o600); err != nil {
+	if err := os.WriteFile(letters, []byte(strings.Replace(string(text), "codes.csv", "'{codes,letters}.csv'", 1)+"reject: {max: 0}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	base := []string{"DRAY_DATA_DIR=" + filepath.Join(dir, "data")}
