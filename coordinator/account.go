@@ -23,7 +23,6 @@ type account struct {
 	job    job.Job
 	rev    queue.Revision
 	window *window
-	limits *pipeline.Pipeline
 	slower throttle
 	hedges hedger
 
@@ -72,7 +71,7 @@ func (d *driver) process(ctx context.Context, j job.Job, rev queue.Revision) err
 		return fmt.Errorf("counting the job's results: %w", err)
 	}
 	a := &account{
-		d: d, job: j, rev: rev, present: present, limits: p, retired: map[uint64]bool{},
+		d: d, job: j, rev: rev, present: present, retired: map[uint64]bool{},
 		window: newWindow(d.c.cfg.Window, j.Plan.Chunks),
 		slower: throttle{full: full, now: full},
 		hedges: hedger{q: d.c.Queue, job: j.ID, after: d.c.cfg.Hedge, given: map[uint64]bool{}},

@@ -24,7 +24,8 @@ func (s *slot) spill(ctx context.Context, lease *queue.Lease, t *task, d *queue.
 	begin := time.Now()
 	table := fmt.Sprintf("%s.%s", transform.Identifier(t.workspace.Database), transform.Identifier(fmt.Sprintf("spill_%d", s.number)))
 	drop := func() error {
-		return s.exec(context.WithoutCancel(ctx), d, "DROP TABLE IF EXISTS "+table+" SYNC", nil)
+		_, err := s.w.eng.Client().Exec(context.WithoutCancel(ctx), engine.Statement{SQL: "DROP TABLE IF EXISTS " + table + " SYNC", QueryID: s.queryID(d)})
+		return err
 	}
 	defer func() { _ = drop() }() // or the next one does, or the job's end
 	err := s.transform(ctx, lease, t, d, res, func(in *source.Input, judged bool) error {
@@ -153,12 +154,6 @@ func (s *slot) slice(ctx context.Context, lease *queue.Lease, d *queue.Delivery,
 	if err == nil && got == 0 {
 		err = job.WithClass(errors.New("the engine gave an empty block"), job.Retry)
 	}
-	return err
-}
-
-// exec runs a small statement in the engine.
-func (s *slot) exec(ctx context.Context, d *queue.Delivery, sql string, settings map[string]string) error {
-	_, err := s.w.eng.Client().Exec(ctx, engine.Statement{SQL: sql, QueryID: s.queryID(d), Settings: settings})
 	return err
 }
 

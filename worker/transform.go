@@ -94,7 +94,7 @@ func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chun
 		return nil, fmt.Errorf("keeping the input: %w", err)
 	}
 	end := in.Close
-	in.File, in.Reader = kept, nil
+	in.File = kept // Reader stays, to tell what was kept
 	in.Close = func() error { return errors.Join(kept.Close(), end()) }
 	return in, nil
 }
@@ -155,7 +155,7 @@ func (w *Worker) input(t *task, path string, in *source.Input, judged bool) tran
 // that is so for all but ranges of files, which were cut at their borders.
 func unscanned(in *source.Input) bool {
 	_, cut := in.Reader.(source.FileRange)
-	return !cut && (in.File == nil || in.Compression != "none")
+	return !cut && (in.Reader != nil || in.Compression != "none")
 }
 
 // settings are those of a chunk's statement. Whatever the pipeline says: one
@@ -227,7 +227,7 @@ func (o *outlet) end() error {
 // ended; it waits for the one who feeds.
 func (s *slot) inlet(in *source.Input, progress func()) (path string, end func() error, err error) {
 	if in.File != nil {
-		return descriptor(in.File), func() error { return nil }, nil
+		return engine.FilePath(in.File), func() error { return nil }, nil
 	}
 	pipe, err := s.w.fifos.make("in")
 	if err != nil {
@@ -240,9 +240,6 @@ func (s *slot) inlet(in *source.Input, progress func()) (path string, end func()
 		return <-fed
 	}, nil
 }
-
-// descriptor is the path under which the engine finds an open file of ours.
-func descriptor(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
 
 // keep copies the input to a file without a name, for a SELECT that reads it
 // more than once.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -183,6 +184,11 @@ func (c *Client) CountRows(ctx context.Context, relation string, settings map[st
 	}
 	return rows[0].N, nil
 }
+
+// FilePath is the path under which an engine on this machine, running as the
+// same user, reads an open file of this process, for as long as it stays open.
+// Linux only.
+func FilePath(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
 
 // do sends a statement and returns the reply, whose status is 200.
 func (c *Client) do(ctx context.Context, s Statement, format string, small bool) (*http.Response, error) {

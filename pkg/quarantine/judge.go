@@ -265,7 +265,7 @@ func (w *work) over(ctx context.Context, records []int, fn func(path string) err
 		return err
 	}
 	defer f.Close()
-	return fn(descriptor(f))
+	return fn(engine.FilePath(f))
 }
 
 // write writes the records to a file without a name.

@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -266,9 +265,6 @@ func (w *work) result(ctx context.Context) (_ *Separated, err error) {
 	}
 	return sep, nil
 }
-
-// descriptor is the path under which the engine finds an open file of ours.
-func descriptor(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
 
 func nullable(typ string) bool {
 	return strings.HasPrefix(typ, "Nullable(") || strings.HasPrefix(typ, "LowCardinality(Nullable(")

@@ -95,7 +95,7 @@ func (w *work) decompress(ctx context.Context) (*os.File, error) {
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "lines")
 	lines := []job.Column{{Name: "line", Type: "String"}}
-	from := transform.File(descriptor(w.Input.File), "LineAsString", w.Input.Compression, lines, lines).Relation
+	from := transform.File(engine.FilePath(w.Input.File), "LineAsString", w.Input.Compression, lines, lines).Relation
 	_, err = w.Engine.Exec(ctx, engine.Statement{
 		SQL:      fmt.Sprintf("INSERT INTO FUNCTION file(%s, 'LineAsString', 'line String') SELECT line FROM %s", transform.Literal(path), from),
 		Settings: map[string]string{"max_threads": "1", "max_insert_threads": "1", "input_format_parallel_parsing": "0", "output_format_parallel_formatting": "0"},
