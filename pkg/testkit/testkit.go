@@ -22,3 +22,20 @@ func Engine() {
 	}
 	os.Exit(0)
 }
+
+// FileSettings are engine settings that the files source sends for text, for
+// tests below it. The map is the caller's.
+func FileSettings() map[string]string {
+	return map[string]string{
+		"input_format_null_as_default":                                   "0",
+		"input_format_csv_detect_header":                                 "0",
+		"input_format_tsv_detect_header":                                 "0",
+		"input_format_tsv_crlf_end_of_line":                              "1",
+		"input_format_tsv_empty_as_default":                              "1",
+		"input_format_skip_unknown_fields":                               "0",
+		"input_format_force_null_for_omitted_fields":                     "1",
+		"input_format_json_ignore_unnecessary_fields":                    "0",
+		"input_format_json_ignore_unknown_keys_in_named_tuple":           "0",
+		"input_format_json_defaults_for_missing_elements_in_named_tuple": "0",
+	}
+}
