@@ -75,6 +75,21 @@ func (a *app) openSite(ctx context.Context, withClickHouse bool) (*site, error) 
 	return s, nil
 }
 
+// openJob is openSite for a verb about one job, which it finds by its name, a
+// beginning of it, or last. The caller closes the site.
+func (a *app) openJob(ctx context.Context, name string, withClickHouse bool) (*site, job.Job, error) {
+	s, err := a.openSite(ctx, withClickHouse)
+	if err != nil {
+		return nil, job.Job{}, err
+	}
+	j, err := findJob(ctx, s.queue, name)
+	if err != nil {
+		s.close()
+		return nil, job.Job{}, err
+	}
+	return s, j, nil
+}
+
 func (a *app) openHere(ctx context.Context) (*site, error) {
 	stack, err := local.Start(ctx, a.cfg, a.log)
 	if err != nil {

@@ -41,15 +41,11 @@ Prints the name of the new job; in the data folder of dray run it is run at once
 
 // replayDead submits, or runs, what loads the chosen dead letters again.
 func (a *app) replayDead(ctx context.Context, name string, c *choice, r *replayPlan) error {
-	s, err := a.openSite(ctx, false)
+	s, old, err := a.openJob(ctx, name, false)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	old, err := findJob(ctx, s.queue, name)
-	if err != nil {
-		return err
-	}
 	chosen, err := chosenLetters(ctx, s.queue, old, c)
 	if err != nil {
 		return err

@@ -85,15 +85,11 @@ with the one JOB itself, paused or interrupted, and ends as dray run does.`,
 
 // resumeHere goes on with a job of the data folder in this process.
 func (a *app) resumeHere(ctx context.Context, name string, quiet bool) error {
-	s, err := a.openSite(ctx, false)
+	s, j, err := a.openJob(ctx, name, false)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	j, err := findJob(ctx, s.queue, name)
-	if err != nil {
-		return err
-	}
 	switch {
 	case j.State.Terminal():
 		return fmt.Errorf("job %s is %s and can not go on\n  hint: dray retry %[1]s loads what it left", j.ID, j.State)

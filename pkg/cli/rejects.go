@@ -64,15 +64,11 @@ mended. With --json each row, or group, is an object on a line of its own.`,
 		if (a.json || raw) && !cmd.Flags().Changed("limit") {
 			limit = 0
 		}
-		s, err := a.openSite(ctx, true)
+		s, j, err := a.openJob(ctx, args[0], true)
 		if err != nil {
 			return err
 		}
 		defer s.close()
-		j, err := findJob(ctx, s.queue, args[0])
-		if err != nil {
-			return err
-		}
 		f.Job = j.ID
 		switch {
 		case group:

@@ -36,15 +36,11 @@ dray dead replay chooses among dead letters.`,
 }
 
 func (a *app) retryRejects(ctx context.Context, name string, r *replayPlan) error {
-	s, err := a.openSite(ctx, true)
+	s, old, err := a.openJob(ctx, name, true)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	old, err := findJob(ctx, s.queue, name)
-	if err != nil {
-		return err
-	}
 	taken := takers(old, job.ReplayRejects)
 	var chunks []uint64
 	err = s.clickhouse.RejectedChunks(ctx, old.ID, func(chunk, rows, _ uint64) error {

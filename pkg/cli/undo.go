@@ -49,15 +49,11 @@ from. What later jobs have taken over from this one is theirs.`,
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be taken out")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		s, err := a.openSite(ctx, true)
+		s, j, err := a.openJob(ctx, args[0], true)
 		if err != nil {
 			return err
 		}
 		defer s.close()
-		j, err := findJob(ctx, s.queue, args[0])
-		if err != nil {
-			return err
-		}
 		if isLive(j) {
 			return refused(&coordinator.StateError{Job: j.ID, State: j.State, What: "be undone before it has ended"}, "dray cancel %s --wait first", j.ID)
 		}

@@ -44,15 +44,11 @@ chunks with too few or too many rows are taken out and loaded again by a new job
 	cmd.Flags().BoolVar(&counted, "source", false, "count the source's records again too")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		s, err := a.openSite(ctx, true)
+		s, j, err := a.openJob(ctx, args[0], true)
 		if err != nil {
 			return err
 		}
 		defer s.close()
-		j, err := findJob(ctx, s.queue, args[0])
-		if err != nil {
-			return err
-		}
 		v, err := verifyJob(ctx, s, j)
 		if err != nil {
 			return err
