@@ -14,7 +14,6 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
-	"drayage/pkg/source/files"
 	"drayage/pkg/source/kinds"
 	"drayage/pkg/transform"
 )
@@ -50,7 +49,7 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 		return nil, err
 	}
 	out := &Frozen{Frozen: job.Frozen{Pipeline: raw, JobTime: jobTime}}
-	if out.Source, err = kinds.New(p, doc.Dir); err != nil {
+	if out.Source, err = kinds.New(p, kinds.Env{Dir: doc.Dir}); err != nil {
 		return nil, sourceError(doc, err)
 	}
 	if out.Columns, err = out.Source.Columns(ctx, f.Engine); err != nil {
@@ -144,9 +143,9 @@ func mistake(e *pipeline.Error) error {
 
 // sourceError gives an error of the source the place of its key.
 func sourceError(doc *pipeline.Document, err error) error {
-	var field *files.FieldError
+	var field *source.FieldError
 	if errors.As(err, &field) {
-		key := "source.files." + field.Field
+		key := "source." + doc.Pipeline.Source.Kind() + "." + field.Field
 		if field.Field == "columns" || field.Field == "chunk" {
 			key = "source." + field.Field
 		}

@@ -38,7 +38,7 @@ func Recount(ctx context.Context, q *queue.Queue, eng *engine.Client, j job.Job,
 	if err != nil {
 		return 0, err
 	}
-	src, err := kinds.New(p, j.Submission.Dir)
+	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir})
 	if err != nil {
 		return 0, job.WithClass(fmt.Errorf("making the source: %w", err), job.Permanent)
 	}

@@ -32,7 +32,7 @@ func prepare(ctx context.Context, j job.Job, eng Engine, ch *clickhouse.Client) 
 	if err != nil {
 		return nil, err
 	}
-	src, err := kinds.New(p, j.Submission.Dir)
+	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir})
 	if err != nil {
 		return nil, job.WithClass(err, job.Permanent)
 	}

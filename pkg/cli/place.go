@@ -23,7 +23,7 @@ func places(j job.Job) func(json.RawMessage) string {
 		return plain
 	}
 	var s source.Source
-	if s, err = kinds.New(p, j.Submission.Dir); err != nil {
+	if s, err = kinds.New(p, kinds.Env{Dir: j.Submission.Dir}); err != nil {
 		return plain
 	}
 	if r := j.Submission.Replay; r != nil && r.What == job.ReplayRejects {

@@ -26,9 +26,13 @@ func (d *Document) check() Errors {
 	case !goodName.MatchString(p.Name):
 		bad("pipeline", fmt.Sprintf("%q can not be a name", p.Name), "use 1 to 64 of a-z, 0-9, _ and -, beginning with a letter or digit")
 	}
-	if p.Source.Files == nil {
-		bad("source", "the source has no kind", "write source: {files: {path: …}}")
-	} else if len(p.Source.Files.Path) == 0 || p.Source.Files.Path[0] == "" {
+	switch set := p.Source.Kinds(); {
+	case len(set) == 0:
+		bad("source", "the source has no kind", "write source: {files: {path: …}}; the kinds are "+strings.Join(AllKinds(), ", "))
+	case len(set) > 1:
+		bad("source", "the source has several kinds: "+strings.Join(set, ", "), "leave one; a pipeline reads from one source")
+	}
+	if f := p.Source.Files; f != nil && (len(f.Path) == 0 || f.Path[0] == "") {
 		bad("source.files", "path is missing", "name a file or a glob such as data/*.csv")
 	}
 	if p.Source.Chunk < MinChunk || p.Source.Chunk > MaxChunk {

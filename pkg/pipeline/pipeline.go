@@ -26,26 +26,6 @@ type Pipeline struct {
 	Limits    Limits            `yaml:"limits" json:"limits"`
 }
 
-// Source says what to extract: exactly one kind is set.
-type Source struct {
-	Files   *Files  `yaml:"files" json:"files,omitempty"`
-	Columns Columns `yaml:"columns" json:"columns,omitempty"` // empty: inferred when the job is planned, then frozen
-	Chunk   Size    `yaml:"chunk" json:"chunk"`               // target size of a chunk, default DefaultChunk
-}
-
-// Files is the files source. Package source/files says what each key does.
-type Files struct {
-	Path        Strings           `yaml:"path" json:"path"`
-	Format      string            `yaml:"format" json:"format,omitempty"`
-	Compression string            `yaml:"compression" json:"compression,omitempty"`
-	Header      *bool             `yaml:"header" json:"header,omitempty"`
-	Delimiter   string            `yaml:"delimiter" json:"delimiter,omitempty"`
-	Quote       string            `yaml:"quote" json:"quote,omitempty"`
-	SkipLines   int               `yaml:"skip_lines" json:"skip_lines,omitempty"`
-	Regexp      string            `yaml:"regexp" json:"regexp,omitempty"`
-	Settings    map[string]string `yaml:"settings" json:"settings,omitempty"`
-}
-
 // Lookup is a small table that every worker loads once into its engine, under
 // the name of its key.
 type Lookup struct {

@@ -24,6 +24,21 @@ var (
 	ErrWhole = errors.New("input can not be cut any further")
 )
 
+// Seats bounds the connections to a server across all workers and jobs. A
+// source takes a seat before it connects, for each connection, and gives it back
+// once that is closed. The call waits for a free seat until ctx ends. The context
+// that it returns ends when the seat is lost, or with ctx: the connection must be
+// closed then.
+type Seats func(ctx context.Context) (held context.Context, release func(), err error)
+
+// Take takes a seat; nil bounds nothing.
+func (s Seats) Take(ctx context.Context) (held context.Context, release func(), err error) {
+	if s == nil {
+		return ctx, func() {}, nil
+	}
+	return s(ctx)
+}
+
 // Engine is what a source asks of the ClickHouse engine: the columns of a
 // query or table function.
 type Engine interface {
@@ -101,13 +116,17 @@ type FileRange interface {
 	Skip(n int64)                             // n bytes, at most end-start
 }
 
-// Input is an open chunk: bytes in a format that the engine reads. Exactly one
-// of Reader and File is set.
+// Input is an open chunk: bytes in a format that the engine reads, or rows that
+// it fetches itself. Exactly one of Reader, File and Relation is set.
 type Input struct {
 	Reader io.Reader // read once, front to back
 	File   *os.File  // a regular (or memory) file that the engine reads from its start by itself
+	// Relation is a table function or a SELECT in parentheses, whose rows have
+	// the columns of Structure under their names and types. Each time it is read
+	// it gives the same rows.
+	Relation string
 
-	Format      string            // a ClickHouse input format
+	Format      string            // a ClickHouse input format; of a Relation none
 	Compression string            // of File: "none", "gzip", "zstd", …, as file() takes it
 	Structure   []job.Column      // the columns in the order of the bytes
 	Settings    map[string]string // engine settings that the format needs

@@ -12,6 +12,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source"
 )
 
 // DefaultChunkBytes is the target size of a chunk when Config names none.
@@ -57,47 +58,12 @@ type Config struct {
 	ChunkBytes int64
 }
 
-// FieldError is a mistake in one field of a Config.
-type FieldError struct {
-	Field   string // the key in the pipeline file, such as "delimiter" or "settings.max_threads"
-	Problem string
-	Hint    string // what to do; may be empty
-}
-
-func (e *FieldError) Error() string {
-	s := e.Field + ": " + e.Problem
-	if e.Hint != "" {
-		s += " (" + e.Hint + ")"
-	}
-	return s
-}
-
-// FieldErrors are all the mistakes of a Config, never empty.
-type FieldErrors []*FieldError
-
-func (e FieldErrors) Error() string {
-	lines := make([]string, len(e))
-	for i, one := range e {
-		lines[i] = one.Error()
-	}
-	return strings.Join(lines, "\n")
-}
-
-// Unwrap lets errors.As find the first FieldError.
-func (e FieldErrors) Unwrap() []error {
-	all := make([]error, len(e))
-	for i, one := range e {
-		all[i] = one
-	}
-	return all
-}
-
 // Validate reports every mistake that can be seen without opening a file, as
-// FieldErrors, or nil.
+// source.FieldErrors, or nil.
 func (c Config) Validate() error {
-	var all FieldErrors
+	var all source.FieldErrors
 	bad := func(field, hint, problem string, args ...any) {
-		all = append(all, &FieldError{field, fmt.Sprintf(problem, args...), hint})
+		all = append(all, &source.FieldError{field, fmt.Sprintf(problem, args...), hint})
 	}
 	if len(c.Paths) == 0 {
 		bad("path", "name a file or a glob such as data/*.csv", "is missing")

@@ -284,7 +284,7 @@ func TestValidate(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := New(c.cfg)
-			var field *FieldError
+			var field *source.FieldError
 			switch {
 			case c.field == "" && err != nil:
 				t.Error(err)
@@ -296,7 +296,7 @@ func TestValidate(t *testing.T) {
 			}
 		})
 	}
-	var all FieldErrors
+	var all source.FieldErrors
 	if _, err := New(Config{Delimiter: "||", SkipLines: -1, ChunkBytes: -1}); !errors.As(err, &all) || len(all) != 4 {
 		t.Errorf("every mistake is to be told: %v", err)
 	}

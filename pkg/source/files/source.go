@@ -24,7 +24,7 @@ type Source struct {
 var _ source.Source = (*Source)(nil)
 
 // New returns the source that cfg describes. It opens nothing; a cfg that does
-// not validate is a FieldErrors, marked job.Permanent.
+// not validate is a source.FieldErrors, marked job.Permanent.
 func New(cfg Config) (*Source, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, job.WithClass(err, job.Permanent)

@@ -10,17 +10,25 @@ import (
 	"drayage/pkg/source/files"
 )
 
-// New makes the source of a pipeline whose references were resolved. Relative
-// paths start at dir. It opens nothing.
-func New(p *pipeline.Pipeline, dir string) (source.Source, error) {
-	f := p.Source.Files
-	if f == nil {
-		return nil, errors.New("the pipeline's source has no kind")
+// Env is what a source finds around it.
+type Env struct {
+	Dir   string       // where relative paths start
+	Seats source.Seats // for connections to a server; nil: unbounded
+}
+
+// New makes the source of a pipeline whose references were resolved. It opens
+// nothing. What is wrong with the source's keys is of type source.FieldErrors.
+func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
+	s := &p.Source
+	switch {
+	case s.Files != nil:
+		f := s.Files
+		return files.New(files.Config{
+			Paths: f.Path, Dir: env.Dir, Format: f.Format, Compression: f.Compression,
+			Header: f.Header, Delimiter: f.Delimiter, Quote: f.Quote, SkipLines: f.SkipLines,
+			Regexp: f.Regexp, Columns: s.Columns, Settings: f.Settings,
+			ChunkBytes: int64(s.Chunk),
+		})
 	}
-	return files.New(files.Config{
-		Paths: f.Path, Dir: dir, Format: f.Format, Compression: f.Compression,
-		Header: f.Header, Delimiter: f.Delimiter, Quote: f.Quote, SkipLines: f.SkipLines,
-		Regexp: f.Regexp, Columns: p.Source.Columns, Settings: f.Settings,
-		ChunkBytes: int64(p.Source.Chunk),
-	})
+	return nil, errors.New("the pipeline's source has no kind")
 }

@@ -1,0 +1,53 @@
+package pipeline
+
+import (
+	"reflect"
+	"strings"
+)
+
+// Source says what to extract: exactly one kind is set. A kind is a field that
+// is a pointer to a struct.
+type Source struct {
+	Files   *Files  `yaml:"files" json:"files,omitempty"`
+	Columns Columns `yaml:"columns" json:"columns,omitempty"` // empty: found out when the job is planned, then frozen
+	Chunk   Size    `yaml:"chunk" json:"chunk"`               // target size of a chunk in bytes, default DefaultChunk
+	Rows    uint64  `yaml:"rows" json:"rows,omitempty"`       // target size of a chunk in rows, of kinds that can count them; 0: by Chunk
+}
+
+// Kinds lists the kinds that are set, by their keys.
+func (s *Source) Kinds() []string { return s.kinds(true) }
+
+// Kind is the kind that is set, such as "files"; empty when none is.
+func (s *Source) Kind() string {
+	if set := s.Kinds(); len(set) > 0 {
+		return set[0]
+	}
+	return ""
+}
+
+// AllKinds lists the kinds that there are, by their keys.
+func AllKinds() []string { return new(Source).kinds(false) }
+
+func (s *Source) kinds(set bool) []string {
+	var names []string
+	for f, v := range reflect.ValueOf(s).Elem().Fields() {
+		if v.Kind() == reflect.Pointer && !(set && v.IsNil()) {
+			name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Files is the files source. Package source/files says what each key does.
+type Files struct {
+	Path        Strings           `yaml:"path" json:"path"`
+	Format      string            `yaml:"format" json:"format,omitempty"`
+	Compression string            `yaml:"compression" json:"compression,omitempty"`
+	Header      *bool             `yaml:"header" json:"header,omitempty"`
+	Delimiter   string            `yaml:"delimiter" json:"delimiter,omitempty"`
+	Quote       string            `yaml:"quote" json:"quote,omitempty"`
+	SkipLines   int               `yaml:"skip_lines" json:"skip_lines,omitempty"`
+	Regexp      string            `yaml:"regexp" json:"regexp,omitempty"`
+	Settings    map[string]string `yaml:"settings" json:"settings,omitempty"`
+}

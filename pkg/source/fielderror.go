@@ -1,0 +1,38 @@
+package source
+
+import "strings"
+
+// FieldError is a mistake in one field of a source's configuration.
+type FieldError struct {
+	Field   string // the key below the kind in the pipeline file, such as "delimiter" or "settings.max_threads"
+	Problem string
+	Hint    string // what to do; may be empty
+}
+
+func (e *FieldError) Error() string {
+	s := e.Field + ": " + e.Problem
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
+}
+
+// FieldErrors are all the mistakes of a configuration, never empty.
+type FieldErrors []*FieldError
+
+func (e FieldErrors) Error() string {
+	lines := make([]string, len(e))
+	for i, one := range e {
+		lines[i] = one.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap lets errors.As find the first FieldError.
+func (e FieldErrors) Unwrap() []error {
+	all := make([]error, len(e))
+	for i, one := range e {
+		all[i] = one
+	}
+	return all
+}
