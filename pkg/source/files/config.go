@@ -63,7 +63,7 @@ type Config struct {
 func (c Config) Validate() error {
 	var all source.FieldErrors
 	bad := func(field, hint, problem string, args ...any) {
-		all = append(all, &source.FieldError{field, fmt.Sprintf(problem, args...), hint})
+		all = append(all, &source.FieldError{Field: field, Problem: fmt.Sprintf(problem, args...), Hint: hint})
 	}
 	if len(c.Paths) == 0 {
 		bad("path", "name a file or a glob such as data/*.csv", "is missing")
