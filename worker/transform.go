@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"syscall"
+	"time"
 
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
@@ -24,15 +25,15 @@ import (
 func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result, run func(in *source.Input, judged bool) error) error {
 	c := d.Chunk()
 	s.rejects = nil
-	doubt := false
+	doubt, fetched := false, false
 	err := s.reading(ctx, lease, t, c, func(in *source.Input) error {
-		res.BytesRead = in.Bytes
+		res.BytesRead, fetched = in.Bytes, in.Relation != ""
 		if doubt = in.Doubt != "" && s.w.cfg.Strict; doubt {
 			return job.WithClass(errors.New("the input could not be cut into records: "+in.Doubt), job.Permanent)
 		}
 		return run(in, false)
 	})
-	if !doubt && (!quarantine.Suspicious(err) || !s.w.cfg.Strict) {
+	if fetched || !doubt && (!quarantine.Suspicious(err) || !s.w.cfg.Strict) {
 		return err
 	}
 	cause := err
@@ -81,14 +82,21 @@ func (s *slot) reading(ctx context.Context, lease *queue.Lease, t *task, c job.C
 // open opens the chunk's input, and keeps it on disk for a SELECT that reads
 // it more than once.
 func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chunk) (*source.Input, error) {
+	moving := keepMoving(lease.Progress)
 	in, err := t.source.Open(ctx, c.Input, t.job.Frozen.Columns)
+	moving()
 	if err != nil {
 		return nil, fmt.Errorf("opening the input: %w", err)
 	}
 	if !t.job.Frozen.Rereads || in.File != nil {
 		return in, nil
 	}
-	kept, err := s.keep(in.Reader, lease.Progress)
+	var kept *os.File
+	if in.Relation != "" {
+		kept, err = s.fetch(ctx, lease, t, in)
+	} else {
+		kept, err = s.keep(in.Reader, lease.Progress)
+	}
 	if err != nil {
 		_ = in.Close()
 		return nil, fmt.Errorf("keeping the input: %w", err)
@@ -97,6 +105,65 @@ func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chun
 	in.File = kept // Reader stays, to tell what was kept
 	in.Close = func() error { return errors.Join(kept.Close(), end()) }
 	return in, nil
+}
+
+// keepMoving counts the time until its end is called as progress: a source that
+// waits for a seat or for a limit of requests, and a query elsewhere, give no
+// sign of life. DRAY_CHUNK_TIMEOUT bounds it.
+func keepMoving(progress func()) (end func()) {
+	done := make(chan struct{})
+	tick := time.NewTicker(time.Second)
+	go func() {
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				progress()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
+// fetch has the engine write the rows of a relation to a file without a name,
+// for a SELECT that reads them more than once, and makes in that file's input.
+func (s *slot) fetch(ctx context.Context, lease *queue.Lease, t *task, in *source.Input) (*os.File, error) {
+	defer keepMoving(lease.Progress)()
+	pipe, err := s.w.fifos.make("out")
+	if err != nil {
+		return nil, err
+	}
+	type copied struct {
+		file *os.File
+		err  error
+	}
+	kept := make(chan copied, 1)
+	go func() {
+		r, err := pipe.open(os.O_RDONLY)
+		if err != nil {
+			kept <- copied{err: err}
+			return
+		}
+		defer r.Close()
+		f, err := s.keep(r, lease.Progress)
+		kept <- copied{f, err}
+	}()
+	rel := s.w.input(t, "", in, true)
+	_, err = s.w.eng.Client().Exec(ctx, engine.Statement{
+		SQL: transform.Into(pipe.path, transform.Everything(rel)), Database: t.workspace.Database, Settings: settings(in, rel),
+	})
+	pipe.release()
+	got := <-kept
+	if err := ended(err, nil, got.err); err != nil {
+		if got.file != nil {
+			got.file.Close()
+		}
+		return nil, err
+	}
+	in.Relation, in.Format = "", "Native"
+	return got.file, nil
 }
 
 // statement computes the chunk's rows from an open input.
@@ -142,6 +209,9 @@ func (s *slot) statement(ctx context.Context, lease *queue.Lease, t *task, d *qu
 // value checked.
 func (w *Worker) input(t *task, path string, in *source.Input, judged bool) transform.Input {
 	columns := t.job.Frozen.Columns
+	if in.Relation != "" {
+		return transform.Fetched(in.Relation, columns, len(t.pipeline.Source.Columns) > 0)
+	}
 	if !w.cfg.Strict {
 		return transform.File(path, in.Format, in.Compression, in.Structure, columns)
 	}
@@ -228,6 +298,10 @@ func (o *outlet) end() error {
 func (s *slot) inlet(in *source.Input, progress func()) (path string, end func() error, err error) {
 	if in.File != nil {
 		return engine.FilePath(in.File), func() error { return nil }, nil
+	}
+	if in.Relation != "" {
+		moving := keepMoving(progress)
+		return "", func() error { moving(); return nil }, nil
 	}
 	pipe, err := s.w.fifos.make("in")
 	if err != nil {

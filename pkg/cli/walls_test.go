@@ -24,6 +24,7 @@ var walls = map[string][]string{
 	"pkg/source/files":           {"pkg/job", "pkg/source"},
 	"pkg/source/files/borders":   {"pkg/job", "pkg/source"},
 	"pkg/source/files/rowgroups": {"pkg/job", "pkg/source"},
+	"pkg/source/relation":        {"pkg/job", "pkg/source"},
 	"pkg/source/replay":          {"pkg/job", "pkg/source"},
 	"pkg/source/kinds":           {"pkg/job", "pkg/pipeline", "pkg/source"},
 	"pkg/transform":              {"pkg/job", "pkg/engine", "pkg/pipeline"},

@@ -83,6 +83,20 @@ func File(path, format, compression string, structure, columns []job.Column) Inp
 	}
 }
 
+// Fetched is the input that the engine fetches by itself: a table function or a
+// SELECT in parentheses. With convert its columns are converted to the types of
+// columns, and a value that does not fit is an error of the statement.
+func Fetched(relation string, columns []job.Column, convert bool) Input {
+	if convert {
+		exprs := make([]string, len(columns))
+		for i, c := range columns {
+			exprs[i] = fmt.Sprintf("accurateCast(%s, %s) AS %s", Identifier(c.Name), Literal(c.Type), Identifier(c.Name))
+		}
+		relation = fmt.Sprintf("(SELECT %s FROM %s)", strings.Join(exprs, ", "), relation)
+	}
+	return Input{Relation: relation, Columns: columns}
+}
+
 // with names the input chunk. The columns are selected by name, so that
 // SELECT * gives them in the same order for every input.
 func (in Input) with() string {
@@ -149,6 +163,9 @@ func Select(sel string, in Input, out Output) string {
 	}
 	return fmt.Sprintf("%s SELECT %s FROM (\n%s\n)", in.with(), strings.Join(exprs, ", "), sel)
 }
+
+// Everything is the SELECT of all columns of in.
+func Everything(in Input) string { return in.with() + " SELECT * FROM " + Chunk }
 
 // Into makes the statement that writes the rows of sel to path as Native.
 func Into(path, sel string) string {

@@ -8,6 +8,7 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files"
+	"drayage/pkg/source/relation"
 )
 
 // Env is what a source finds around it.
@@ -28,6 +29,17 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 			Header: f.Header, Delimiter: f.Delimiter, Quote: f.Quote, SkipLines: f.SkipLines,
 			Regexp: f.Regexp, Columns: s.Columns, Settings: f.Settings,
 			ChunkBytes: int64(s.Chunk),
+		})
+	case s.Query != nil:
+		q := s.Query
+		cfg := relation.Config{SQL: q.SQL, Values: q.Values, Settings: q.Settings, Columns: s.Columns}
+		if r := q.Range; r != nil {
+			cfg.Range = &relation.Range{From: r.From, To: r.To, Step: r.Step}
+		}
+		return relation.New(cfg)
+	case s.Generate != nil:
+		return relation.Generate(relation.GenerateConfig{
+			Rows: s.Generate.Rows, Select: s.Generate.Select, ChunkRows: s.Rows, Columns: s.Columns,
 		})
 	}
 	return nil, errors.New("the pipeline's source has no kind")
