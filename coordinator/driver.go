@@ -13,6 +13,7 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
+	"drayage/pkg/source"
 )
 
 // driver leads one job from state to state until it has ended. All that it
@@ -123,7 +124,7 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) erro
 		return err
 	}
 	frozen, err := Freezer{
-		Engine: d.c.Engine.Client(), ClickHouse: d.c.ClickHouse, Create: true,
+		Engine: d.c.Engine.Client(), ClickHouse: d.c.ClickHouse, Create: true, Seats: d.c.seats(doc.Pipeline),
 	}.Freeze(ctx, doc, j.ID, j.CreatedAt)
 	if err != nil {
 		return err
@@ -147,12 +148,25 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) erro
 	return d.advance(ctx, j, rev, job.Running)
 }
 
-// bound is how many chunks may be in flight at once.
+// bound is how many chunks may be in flight at once: no more than can have a
+// connection each.
 func (d *driver) bound(p *pipeline.Pipeline) int {
+	n := d.c.cfg.InFlight
 	if p.Limits.InFlight > 0 {
-		return p.Limits.InFlight
+		n = p.Limits.InFlight
 	}
-	return d.c.cfg.InFlight
+	if s := p.Limits.Lease.Seats; s > 0 {
+		n = min(n, s)
+	}
+	return n
+}
+
+// seats are the connections that the source of a pipeline may open.
+func (c *Coordinator) seats(p *pipeline.Pipeline) source.Seats {
+	if l := p.Limits.Lease; l.Seats > 0 {
+		return c.Queue.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "coordinator " + c.holder})
+	}
+	return nil
 }
 
 // open makes the job's queue, or sets its limits anew.

@@ -26,6 +26,7 @@ type Freezer struct {
 	// Create makes the target when it does not exist. Without it an absent
 	// target is only checked for a create clause.
 	Create bool
+	Seats  source.Seats // for the source's connections; nil: unbounded
 }
 
 // Frozen is a job's pipeline made ready.
@@ -49,7 +50,7 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 		return nil, err
 	}
 	out := &Frozen{Frozen: job.Frozen{Pipeline: raw, JobTime: jobTime}}
-	if out.Source, err = kinds.New(p, kinds.Env{Dir: doc.Dir}); err != nil {
+	if out.Source, err = kinds.New(p, kinds.Env{Dir: doc.Dir, Seats: f.Seats}); err != nil {
 		return nil, sourceError(doc, err)
 	}
 	if out.Columns, err = out.Source.Columns(ctx, f.Engine); err != nil {

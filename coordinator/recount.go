@@ -38,7 +38,11 @@ func Recount(ctx context.Context, q *queue.Queue, eng *engine.Client, j job.Job,
 	if err != nil {
 		return 0, err
 	}
-	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir})
+	env := kinds.Env{Dir: j.Submission.Dir}
+	if l := p.Limits.Lease; l.Seats > 0 {
+		env.Seats = q.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "verify"})
+	}
+	src, err := kinds.New(p, env)
 	if err != nil {
 		return 0, job.WithClass(fmt.Errorf("making the source: %w", err), job.Permanent)
 	}

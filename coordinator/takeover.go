@@ -34,7 +34,7 @@ func (d *driver) takeOver(ctx context.Context, j job.Job) error {
 
 // source makes the source of a job: that of its pipeline, or what it replays.
 func (d *driver) source(ctx context.Context, j job.Job, p *pipeline.Pipeline) (source.Source, error) {
-	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir})
+	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir, Seats: d.c.seats(p)})
 	if err != nil {
 		return nil, job.WithClass(fmt.Errorf("making the source: %w", err), job.Permanent)
 	}

@@ -147,7 +147,7 @@ func (j *liveJob) task(ctx context.Context, w *Worker) (*task, error) {
 	if j.prepared != nil && j.prepared.restarts == w.eng.Restarts() {
 		return j.prepared, nil
 	}
-	t, err := prepare(ctx, j.record, w.eng, w.ch)
+	t, err := w.prepare(ctx, j.record)
 	if err != nil {
 		return nil, err
 	}

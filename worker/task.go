@@ -9,6 +9,7 @@ import (
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
+	"drayage/pkg/queue"
 	"drayage/pkg/source"
 	"drayage/pkg/source/kinds"
 	"drayage/pkg/source/replay"
@@ -26,13 +27,18 @@ type task struct {
 }
 
 // prepare makes the task of a job from what the job froze.
-func prepare(ctx context.Context, j job.Job, eng Engine, ch *clickhouse.Client) (*task, error) {
+func (w *Worker) prepare(ctx context.Context, j job.Job) (*task, error) {
+	eng, ch := w.eng, w.ch
 	restarts := eng.Restarts()
 	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime)
 	if err != nil {
 		return nil, err
 	}
-	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir})
+	env := kinds.Env{Dir: j.Submission.Dir}
+	if l := p.Limits.Lease; l.Seats > 0 {
+		env.Seats = w.q.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "worker " + w.cfg.ID})
+	}
+	src, err := kinds.New(p, env)
 	if err != nil {
 		return nil, job.WithClass(err, job.Permanent)
 	}

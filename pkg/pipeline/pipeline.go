@@ -66,7 +66,8 @@ type Retry struct {
 
 // Limits bound what the job may use.
 type Limits struct {
-	InFlight int `yaml:"in_flight" json:"in_flight,omitempty"` // chunks at the workers at once; 0: as many as there are slots
+	InFlight int   `yaml:"in_flight" json:"in_flight,omitempty"` // chunks at the workers at once; 0: as many as there are slots
+	Lease    Lease `yaml:"lease" json:"lease,omitzero"`          // connections to the source's server, shared by all jobs that name it
 }
 
 // Defaults of a pipeline.

@@ -28,7 +28,7 @@ load:
   table: db.flights
   create: ENGINE = MergeTree ORDER BY date
 retry: {attempts: 7, backoff: 2s..1m}
-limits: {in_flight: 8}
+limits: {in_flight: 8, lease: "orders-db:4"}
 reject: {max: 0.1%}
 `
 
@@ -48,6 +48,9 @@ func TestParse(t *testing.T) {
 	}
 	if p.Source.Chunk != 16<<20 || p.Retry.Attempts != 7 || p.Retry.Backoff != (Backoff{2 * time.Second, time.Minute}) {
 		t.Errorf("chunk %d, attempts %d, backoff %s", p.Source.Chunk, p.Retry.Attempts, p.Retry.Backoff)
+	}
+	if got := p.Limits.Lease; got != (Lease{"orders-db", 4}) {
+		t.Errorf("the lease is %+v", got)
 	}
 	if got := p.Reject.Limit(); got != (RowLimit{Percent: 0.1, Relative: true}) {
 		t.Errorf("reject.max is %s", got)
@@ -77,6 +80,9 @@ func TestParseErrors(t *testing.T) {
 		{name: "bad size", text: "pipeline: a\nload: {table: t}\nsource:\n  files: {path: x}\n  chunk: big\n", expect: "not a size"},
 		{name: "chunk too large", text: "pipeline: a\nload: {table: t}\nsource:\n  files: {path: x}\n  chunk: 20GiB\n", line: 5, col: 10, key: "source.chunk", expect: "outside"},
 		{name: "size is a map", text: "pipeline: a\nload: {table: t}\nsource:\n  files: {path: x}\n  chunk: {a: 1}\n", expect: "one value"},
+		{name: "bad lease", text: "pipeline: a\n" + rest + "limits: {lease: orders-db}\n", expect: "not a lease"},
+		{name: "no seats", text: "pipeline: a\n" + rest + "limits: {lease: 'orders-db:0'}\n", expect: "not a lease"},
+		{name: "two kinds", text: "pipeline: a\nsource: {files: {path: a}, generate: {rows: 1, select: number}}\nload: {table: t}\n", expect: "several kinds: files, generate"},
 		{name: "bad backoff", text: "pipeline: a\n" + rest + "retry: {backoff: 9s..1s}\n", expect: "not a backoff"},
 		{name: "bad limit", text: "pipeline: a\n" + rest + "reject: {max: some}\n", expect: "is not a number of rows"},
 		{name: "negative limit", text: "pipeline: a\n" + rest + "reject: {max: -1}\n", expect: "is not a number of rows"},

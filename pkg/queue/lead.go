@@ -82,32 +82,20 @@ func (q *Queue) Lead(ctx context.Context, cfg LeadConfig) (*Leadership, error) {
 	case cfg.TTL < time.Second || cfg.TTL > time.Hour:
 		return nil, invalid("%s: TTL of %v, must be between 1s and 1h", what, cfg.TTL)
 	}
+	return q.leadOne(ctx, cfg, []string{cfg.Name})
+}
+
+// leadOne waits until this holder leads one of the names.
+func (q *Queue) leadOne(ctx context.Context, cfg LeadConfig, names []string) (*Leadership, error) {
 	claim := nuid.Next()
-	var seen Revision
-	var since time.Time
+	looks := make([]look, len(names))
 	for {
-		value, rev, err := q.bucket(bucketLeases).get(ctx, cfg.Name)
-		now := time.Now()
-		free := errors.Is(err, ErrNotFound)
-		switch {
-		case free:
-			rev = 0
-		case err == nil:
-			if rev != seen {
-				seen, since = rev, now
+		for i, name := range names {
+			cfg.Name = name
+			rev, free := looks[i].free(ctx, q, cfg, claim)
+			if !free || ctx.Err() != nil {
+				continue
 			}
-			var there lead
-			if json.Unmarshal(value, &there) != nil {
-				there.TTLMS = cfg.TTL.Milliseconds()
-			}
-			// Nobody has renewed it for its TTL, which we count ourselves: NATS
-			// expires keys too, but by the second and when it has the time. Or
-			// it is ours, from a try whose answer was lost.
-			free = now.Sub(since) >= time.Duration(there.TTLMS)*time.Millisecond || there.Claim == claim
-		default:
-			q.cfg.Log.Debug().Err(err).Str("lead", cfg.Name).Msg("can not see who leads")
-		}
-		if free && ctx.Err() == nil {
 			l, err := q.takeLead(ctx, cfg, claim, rev)
 			if err == nil {
 				return l, nil
@@ -116,18 +104,48 @@ func (q *Queue) Lead(ctx context.Context, cfg LeadConfig) (*Leadership, error) {
 				return nil, err
 			}
 			if !errors.Is(err, ErrExists) && !errors.Is(err, ErrConflict) {
-				q.cfg.Log.Debug().Err(err).Str("lead", cfg.Name).Msg("could not take the lead")
+				q.cfg.Log.Debug().Err(err).Str("lead", name).Msg("could not take the lead")
 			}
 		}
 		every := min(leadPoll, cfg.TTL/4)
 		select {
 		case <-time.After(every + rand.N(every/4)):
 		case <-ctx.Done():
-			return nil, ended(ctx, what, nil)
+			return nil, ended(ctx, "lead "+cfg.Name, nil)
 		case <-q.gone:
-			return nil, ended(ctx, what, nil)
+			return nil, ended(ctx, "lead "+cfg.Name, nil)
 		}
 	}
+}
+
+// look is what one who waits has seen of a key.
+type look struct {
+	seen  Revision
+	since time.Time // when it was first seen
+}
+
+// free reports whether the key can be taken, and its revision.
+func (k *look) free(ctx context.Context, q *Queue, cfg LeadConfig, claim string) (Revision, bool) {
+	value, rev, err := q.bucket(bucketLeases).get(ctx, cfg.Name)
+	now := time.Now()
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return 0, true
+	case err != nil:
+		q.cfg.Log.Debug().Err(err).Str("lead", cfg.Name).Msg("can not see who leads")
+		return 0, false
+	}
+	if rev != k.seen {
+		k.seen, k.since = rev, now
+	}
+	var there lead
+	if json.Unmarshal(value, &there) != nil {
+		there.TTLMS = cfg.TTL.Milliseconds()
+	}
+	// Nobody has renewed it for its TTL, which we count ourselves: NATS
+	// expires keys too, but by the second and when it has the time. Or
+	// it is ours, from a try whose answer was lost.
+	return rev, now.Sub(k.since) >= time.Duration(there.TTLMS)*time.Millisecond || there.Claim == claim
 }
 
 // takeLead writes the key, which has revision rev or is not there.

@@ -1,0 +1,47 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"drayage/pkg/job"
+)
+
+// MaxSeats bounds the seats of one name: who waits for one looks at each.
+const MaxSeats = 256
+
+// seatTTL is how long the seat of a process that was killed stays taken.
+const seatTTL = 15 * time.Second
+
+// SeatConfig says of what there are how many seats.
+type SeatConfig struct {
+	// Name is what is shared, with the letters of a job's id, such as a database.
+	// Whoever names it should name the same number of seats.
+	Name   string
+	Seats  int    // 1 to MaxSeats
+	Holder string // who takes them, for a person
+}
+
+// Seats returns the function that takes one of the seats of a name, all over
+// the fleet: it waits for a free one until ctx ends. Its context ends when the
+// seat is lost, with the cause ErrLeadLost. A seat whose process is killed is
+// free after 15 seconds. A process that was stopped for longer, and goes on,
+// holds what it held for a moment more than there are seats.
+func (q *Queue) Seats(cfg SeatConfig) func(ctx context.Context) (held context.Context, release func(), err error) {
+	return func(ctx context.Context) (context.Context, func(), error) {
+		if !job.ValidID(cfg.Name) || cfg.Seats < 1 || cfg.Seats > MaxSeats {
+			return nil, nil, invalid("%.140q has %d seats: the name must be 1 to %d characters of [a-z0-9_-], the seats 1 to %d", cfg.Name, cfg.Seats, job.MaxID, MaxSeats)
+		}
+		names := make([]string, cfg.Seats)
+		for i, n := range rand.Perm(cfg.Seats) { // or all would race for the first
+			names[i] = fmt.Sprintf("seat-%s-%d", cfg.Name, n)
+		}
+		l, err := q.leadOne(ctx, LeadConfig{Holder: cfg.Holder, TTL: seatTTL}, names)
+		if err != nil {
+			return nil, nil, fmt.Errorf("waiting for one of the %d seats of %s: %w", cfg.Seats, cfg.Name, err)
+		}
+		return l.Context(), l.Release, nil
+	}
+}
