@@ -16,6 +16,7 @@ type Config struct {
 	Account  time.Duration `envconfig:"DRAY_ACCOUNT_EVERY" default:"500ms" desc:"pause between two writes of a job's totals and of the ledger"`
 	Lead     time.Duration `envconfig:"DRAY_LEAD_TTL" default:"5s" desc:"how long the coordinators wait for the one that leads before another does"`
 	Hedge    time.Duration `envconfig:"DRAY_HEDGE_AFTER" default:"15s" desc:"near the end of a job, a chunk that takes this long and three times the median is given to a second worker too; 0: never"`
+	First    uint64        `ignored:"true"` // plan no more chunks of a job than this; 0: all
 	Only     string        `ignored:"true"` // see to this job and no other, and without asking who leads; empty: to all
 }
 

@@ -33,6 +33,9 @@ func (p *planner) run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("planning chunk %d: %w", p.plan.Chunks, err)
 		}
+		if first := p.d.c.cfg.First; first > 0 && p.plan.Chunks == first {
+			break
+		}
 		if p.plan.Chunks > job.MaxPlanned {
 			return job.WithClass(fmt.Errorf("the job has more than %d chunks; use a larger source.chunk", uint64(job.MaxPlanned)), job.Permanent)
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -26,28 +27,11 @@ Mistakes are written with line and column; the exit code is then 2.`,
 	set := paramFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		params, err := parseParams(*set)
-		if err != nil {
-			return err
-		}
-		doc, err := pipeline.Read(args[0], params)
-		if err != nil {
-			return unreadable(err)
-		}
-		eng, err := local.StartEngine(ctx, a.cfg, a.log)
-		if err != nil {
-			return err
-		}
-		defer eng.Close()
-		ch, end, err := local.OpenClickHouse(ctx, a.cfg, a.log)
+		doc, frozen, end, err := a.inspect(ctx, args[0], *set)
 		if err != nil {
 			return err
 		}
 		defer end()
-		frozen, err := coordinator.Freezer{Engine: eng.Client(), ClickHouse: ch}.Freeze(ctx, doc, "validate", time.Now().UTC())
-		if err != nil {
-			return err
-		}
 		size := frozen.Source.Size(ctx)
 		if a.json {
 			return a.printJSON(map[string]any{
@@ -69,6 +53,38 @@ Mistakes are written with line and column; the exit code is then 2.`,
 		return nil
 	}
 	return cmd
+}
+
+// inspect reads a pipeline file and finds out what a job of it would depend on.
+// The function frees what that took.
+func (a *app) inspect(ctx context.Context, file string, set []string) (*pipeline.Document, *coordinator.Frozen, func(), error) {
+	params, err := parseParams(set)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	doc, err := pipeline.Read(file, params)
+	if err != nil {
+		return nil, nil, nil, unreadable(err)
+	}
+	eng, err := local.StartEngine(ctx, a.cfg, a.log)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ch, end, err := local.OpenClickHouse(ctx, a.cfg, a.log)
+	if err != nil {
+		_, _ = eng.Close() // the error of ClickHouse is the one to tell
+		return nil, nil, nil, err
+	}
+	both := func() {
+		end()
+		_, _ = eng.Close() // it was only asked
+	}
+	frozen, err := coordinator.Freezer{Engine: eng.Client(), ClickHouse: ch}.Freeze(ctx, doc, "validate", time.Now().UTC())
+	if err != nil {
+		both()
+		return nil, nil, nil, err
+	}
+	return doc, frozen, both, nil
 }
 
 func columns(cols []job.Column) string { return transform.Structure(cols) }

@@ -5,6 +5,7 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"strings"
 
 	"drayage/pkg/job"
@@ -95,4 +96,11 @@ func (p *Pipeline) setDefaults() {
 	if p.Retry.Backoff == (Backoff{}) {
 		p.Retry.Backoff = DefaultBackoff
 	}
+}
+
+// Text writes the pipeline as a file that Parse reads: JSON, which is YAML. Its
+// parameters are filled in; ${env:…} and the like stand in it as they did.
+func (p *Pipeline) Text() (string, error) {
+	text, err := json.Marshal(p)
+	return string(text), err
 }

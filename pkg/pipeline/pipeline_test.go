@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,13 @@ func TestParse(t *testing.T) {
 	}
 	if p.Source.Chunk != 16<<20 || p.Retry.Attempts != 7 || p.Retry.Backoff != (Backoff{2 * time.Second, time.Minute}) {
 		t.Errorf("chunk %d, attempts %d, backoff %s", p.Source.Chunk, p.Retry.Attempts, p.Retry.Backoff)
+	}
+	again, err := p.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d2, err := Parse(again, "again", "/x", nil); err != nil || !reflect.DeepEqual(d2.Pipeline, p) {
+		t.Errorf("written and read again it is %s: %v", again, err)
 	}
 	if got := p.Limits.Lease; got != (Lease{"orders-db", 4}) {
 		t.Errorf("the lease is %+v", got)
@@ -128,8 +136,13 @@ func TestColumnsInABlock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := string(mustJSON(t, d.Pipeline.Source.Columns)); got != `[{"name":"a b","type":"String"},{"name":"c","type":"Int8"}]` {
-		t.Errorf("columns are %s", got)
+	want := Columns{{Name: "a b", Type: "String"}, {Name: "c", Type: "Int8"}}
+	if !reflect.DeepEqual(d.Pipeline.Source.Columns, want) {
+		t.Errorf("columns are %s", d.Pipeline.Source.Columns)
+	}
+	var old Columns // as jobs of earlier versions froze them
+	if err := json.Unmarshal([]byte(`[{"name":"a b","type":"String"},{"name":"c","type":"Int8"}]`), &old); err != nil || !reflect.DeepEqual(old, want) {
+		t.Errorf("columns are %s: %v", old, err)
 	}
 	if d.Pipeline.Source.Chunk != 1<<20 {
 		t.Errorf("chunk is %d", d.Pipeline.Source.Chunk)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"drayage/pkg/job"
 )
 
 // Size is a number of bytes, written "64MiB", "1GB" or 1048576.
@@ -110,6 +112,30 @@ func (c *Columns) UnmarshalYAML(decode func(any) error) error {
 		return err
 	}
 	*c, err = ParseColumns(text)
+	return err
+}
+
+// String writes the columns as ParseColumns reads them.
+func (c Columns) String() string {
+	parts := make([]string, len(c))
+	for i, col := range c {
+		parts[i] = "`" + strings.NewReplacer(`\`, `\\`, "`", "\\`").Replace(col.Name) + "` " + col.Type
+	}
+	return strings.Join(parts, ", ")
+}
+
+// MarshalJSON writes what String does.
+func (c Columns) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) }
+
+// UnmarshalJSON reads what MarshalJSON writes, and the list of columns that
+// jobs of earlier versions froze.
+func (c *Columns) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		return json.Unmarshal(data, (*[]job.Column)(c))
+	}
+	cols, err := ParseColumns(text)
+	*c = cols
 	return err
 }
 

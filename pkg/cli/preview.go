@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"drayage/coordinator"
+	"drayage/pkg/clickhouse"
+	"drayage/pkg/job"
+	"drayage/pkg/local"
+	"drayage/pkg/pipeline"
+)
+
+const (
+	previewTable = "preview"
+	previewChunk = pipeline.Size(1 << 20) // of input, where it can be cut
+	maxPreview   = 10_000                 // rows
+	maxShown     = 5                      // rejects
+)
+
+func (a *app) preview() *cobra.Command {
+	var rows uint64
+	cmd := &cobra.Command{
+		Use:   "preview FILE",
+		Short: "Run a pipeline on the beginning of its input and print the result",
+		Long: `Run a pipeline on the first chunk of its input, of about 1 MiB where it can be
+cut, with everything a job does, and print the first rows of the result. It is
+loaded into a ClickHouse of its own, which is thrown away: the target is looked
+at and not touched. Rows that would be rejected are listed with their reasons.`,
+		Example: "  dray preview pipelines/flights.yaml\n  dray preview orders.yaml -n 100 --json",
+		Args:    cobra.ExactArgs(1),
+	}
+	set := paramFlag(cmd)
+	cmd.Flags().Uint64VarP(&rows, "rows", "n", 20, "rows to print")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if rows < 1 || rows > maxPreview {
+			return usagef("-n is %d; it must be 1 to %d", rows, maxPreview)
+		}
+		// Looked at under its own text first, so that mistakes have their place.
+		doc, _, end, err := a.inspect(cmd.Context(), args[0], *set)
+		if err != nil {
+			return err
+		}
+		end()
+		p := *doc.Pipeline
+		p.Source.Chunk = min(p.Source.Chunk, previewChunk)
+		p.Load = pipeline.Load{Table: previewTable, Create: "ENGINE = MergeTree ORDER BY tuple()"}
+		p.Reject.Max = &pipeline.RowLimit{Percent: 100, Relative: true}
+		return a.scratch(cmd.Context(), &p, doc, func(ctx context.Context, stack *local.Stack, j job.Job) error {
+			return a.printPreview(ctx, stack, j, rows)
+		})
+	}
+	return cmd
+}
+
+// scratch runs the first chunk of a pipeline in a Drayage of its own, which it
+// throws away, and shows fn what came of it.
+func (a *app) scratch(ctx context.Context, p *pipeline.Pipeline, doc *pipeline.Document, fn func(context.Context, *local.Stack, job.Job) error) error {
+	text, err := p.Text()
+	if err != nil {
+		return fmt.Errorf("writing the pipeline: %w", err)
+	}
+	cfg := a.cfg
+	if cfg.DataDir, err = os.MkdirTemp("", "dray-scratch-*"); err != nil {
+		return fmt.Errorf("making a folder for the preview: %w", err)
+	}
+	defer os.RemoveAll(cfg.DataDir)
+	cfg.ClickHouse.URL, cfg.Coordinator.First = "", 1
+	stack, err := local.Start(ctx, cfg, a.log)
+	if err != nil {
+		return err
+	}
+	defer func() { _, _ = stack.Close() }() // nothing of it is kept
+	if err := stack.Queue.Ensure(ctx); err != nil {
+		return fmt.Errorf("setting up the streams: %w", err)
+	}
+	id := coordinator.NewID(p.Name, time.Now())
+	err = coordinator.Create(ctx, stack.Queue, job.Submission{Job: id, Pipeline: text, File: doc.File, Dir: doc.Dir})
+	if err != nil {
+		return fmt.Errorf("creating the job: %w", err)
+	}
+	j, err := a.runHere(ctx, stack, id, "nothing was loaded", true)
+	if err != nil {
+		return err
+	}
+	if j.State == job.Failed {
+		return &exitError{ExitFailed, errors.New(j.Error)}
+	}
+	return fn(ctx, stack, j)
+}
+
+// printPreview prints the rows that came of a chunk, and what became of the
+// others.
+func (a *app) printPreview(ctx context.Context, stack *local.Stack, j job.Job, rows uint64) error {
+	if j.Totals.Dead > 0 {
+		dead, err := stack.Queue.DeadLetter(ctx, j.ID, 0, 0)
+		if err != nil {
+			return fmt.Errorf("reading why the chunk failed: %w", err)
+		}
+		return &exitError{ExitFailed, fmt.Errorf("the first chunk would be a dead letter: %s", dead.Error)}
+	}
+	format := "TabSeparatedWithNames"
+	switch {
+	case a.json:
+		format = "JSON"
+	case terminal(a.Out):
+		format = "PrettyCompactMonoBlock"
+	}
+	query := fmt.Sprintf("SELECT * EXCEPT (_job, _chunk) FROM %s LIMIT %d", previewTable, rows)
+	if err := stack.ClickHouse.Query(ctx, query, format, a.Out); err != nil {
+		return fmt.Errorf("reading the rows: %w", err)
+	}
+	t := j.Totals
+	fmt.Fprintf(a.Err, "%d rows of %d in the first chunk of the input", t.RowsLoaded, t.RowsRead)
+	if t.RowsRejected == 0 {
+		fmt.Fprintln(a.Err)
+		return nil
+	}
+	fmt.Fprintf(a.Err, "; %d would be rejected:\n", t.RowsRejected)
+	err := stack.ClickHouse.Rejects(ctx, clickhouse.RejectFilter{Job: j.ID, Limit: maxShown}, func(r clickhouse.RejectRow) error {
+		fmt.Fprintf(a.Err, "  %s\n    %s\n", r.Reason, r.Raw)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading the rejects: %w", err)
+	}
+	return &exitError{code: ExitRejects}
+}

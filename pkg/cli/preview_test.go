@@ -1,0 +1,82 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	env := []string{"DRAY_DATA_DIR=" + t.TempDir()}
+	out, stderr, code := dray(t, env, "plan", "../../pipelines/flights.yaml", "--chunks", "2", "--json")
+	var plan struct {
+		Chunks, Inputs uint64
+		Bytes          int64
+		List           []struct {
+			Chunk uint64
+			Place string
+			Bytes int64
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &plan); err != nil || code != 0 {
+		t.Fatalf("exit %d, %v: %s%s", code, err, out, stderr)
+	}
+	info, err := os.Stat("../../pipelines/data/flights-20k.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Inputs != 1 || plan.Chunks < 7 || plan.Bytes > info.Size() || plan.Bytes < info.Size()-100 || len(plan.List) != 2 || !strings.Contains(plan.List[1].Place, "flights-20k.json bytes") {
+		t.Errorf("the plan is %+v", plan)
+	}
+	out, _, code = dray(t, env, "plan", "../../pipelines/flights.yaml", "--chunks", "2")
+	if code != 0 || !strings.Contains(out, "and 5 more") || !strings.Contains(out, "7 chunks of 1 inputs") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if jobs, _, _ := dray(t, env, "jobs", "--json"); strings.Contains(jobs, "flights") {
+		t.Errorf("to plan made a job: %s", jobs)
+	}
+}
+
+func TestPreview(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	env := []string{"DRAY_DATA_DIR=" + t.TempDir()}
+	file := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	file("a.csv", "id,v\n1,2\nx,3\n4,5\n")
+	const head = "pipeline: p\nsource:\n  files: {path: a.csv}\n  columns: id UInt8, v UInt8\nload: {table: mine, create: ENGINE = MergeTree ORDER BY id}\n"
+	for _, tt := range []struct {
+		name, text string
+		args       []string
+		code       int
+		out, err   string // parts of what is written
+	}{
+		{"rows and rejects", head, nil, 4, "id\tv\n1\t2\n4\t5\n", "\"x\" is no UInt8"},
+		{"some rows", head + "transform: SELECT id + 100 AS id FROM chunk\n", []string{"-n", "1"}, 4, "id\n101\n", "2 rows of 3"},
+		{"a mistake in the SQL", head + "transform: |\n  SELECT id,\n    idd FROM chunk\n", nil, 2, "", "a mistake in the SQL.yaml:8:5"},
+		{"a failing SELECT", head + "transform: SELECT throwIf(v > 0) AS a FROM chunk\n", nil, 4, "", "would be rejected"},
+		{"too many rows", head, []string{"-n", "100000"}, 2, "", "must be 1 to 10000"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out, stderr, code := dray(t, env, append([]string{"preview", file(tt.name+".yaml", tt.text)}, tt.args...)...)
+			if code != tt.code || !strings.Contains(out, tt.out) || !strings.Contains(stderr, tt.err) {
+				t.Errorf("exit %d, %q, %q", code, out, stderr)
+			}
+		})
+	}
+	if out, _, _ := dray(t, env, "sql", "SHOW TABLES FROM default"); strings.Contains(out, "mine") || strings.Contains(out, "preview") {
+		t.Errorf("a preview left tables: %s", out)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "dray-scratch-*")); len(left) > 0 {
+		t.Errorf("a preview left %v", left)
+	}
+}
