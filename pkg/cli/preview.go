@@ -47,27 +47,25 @@ at and not touched. Rows that would be rejected are listed with their reasons.`,
 			return err
 		}
 		end()
-		p := *doc.Pipeline
+		p := scratched(*doc.Pipeline, previewTable)
 		p.Source.Chunk = min(p.Source.Chunk, previewChunk)
-		p.Load = pipeline.Load{Table: previewTable, Create: "ENGINE = MergeTree ORDER BY tuple()"}
-		p.Reject.Max = &pipeline.RowLimit{Percent: 100, Relative: true}
-		return a.scratch(cmd.Context(), &p, doc, func(ctx context.Context, stack *local.Stack, j job.Job) error {
-			return a.printPreview(ctx, stack, j, rows)
+		return a.scratch(cmd.Context(), func(stack *local.Stack) error {
+			j, err := a.try(cmd.Context(), stack, p, doc)
+			if err != nil {
+				return err
+			}
+			return a.printPreview(cmd.Context(), stack, j, rows)
 		})
 	}
 	return cmd
 }
 
-// scratch runs the first chunk of a pipeline in a Drayage of its own, which it
-// throws away, and shows fn what came of it.
-func (a *app) scratch(ctx context.Context, p *pipeline.Pipeline, doc *pipeline.Document, fn func(context.Context, *local.Stack, job.Job) error) error {
-	text, err := p.Text()
-	if err != nil {
-		return fmt.Errorf("writing the pipeline: %w", err)
-	}
+// scratch starts a Drayage of its own for fn, which is thrown away after it. It
+// plans no more than the first chunk of a job.
+func (a *app) scratch(ctx context.Context, fn func(*local.Stack) error) (err error) {
 	cfg := a.cfg
 	if cfg.DataDir, err = os.MkdirTemp("", "dray-scratch-*"); err != nil {
-		return fmt.Errorf("making a folder for the preview: %w", err)
+		return fmt.Errorf("making a folder for a scratch ClickHouse: %w", err)
 	}
 	defer os.RemoveAll(cfg.DataDir)
 	cfg.ClickHouse.URL, cfg.Coordinator.First = "", 1
@@ -79,31 +77,46 @@ func (a *app) scratch(ctx context.Context, p *pipeline.Pipeline, doc *pipeline.D
 	if err := stack.Queue.Ensure(ctx); err != nil {
 		return fmt.Errorf("setting up the streams: %w", err)
 	}
+	return fn(stack)
+}
+
+// try runs a pipeline on a scratch stack. A job that fails is an error.
+func (a *app) try(ctx context.Context, stack *local.Stack, p *pipeline.Pipeline, doc *pipeline.Document) (job.Job, error) {
+	text, err := p.Text()
+	if err != nil {
+		return job.Job{}, fmt.Errorf("writing the pipeline: %w", err)
+	}
 	id := coordinator.NewID(p.Name, time.Now())
 	err = coordinator.Create(ctx, stack.Queue, job.Submission{Job: id, Pipeline: text, File: doc.File, Dir: doc.Dir})
 	if err != nil {
-		return fmt.Errorf("creating the job: %w", err)
+		return job.Job{}, fmt.Errorf("creating the job: %w", err)
 	}
 	j, err := a.runHere(ctx, stack, id, "nothing was loaded", true)
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return j, err
+	case j.State == job.Failed:
+		return j, &exitError{ExitFailed, errors.New(j.Error)}
+	case j.Totals.Dead > 0:
+		dead, err := stack.Queue.DeadLetter(ctx, j.ID, 0, 0)
+		if err != nil {
+			return j, fmt.Errorf("reading why the chunk failed: %w", err)
+		}
+		return j, &exitError{ExitFailed, fmt.Errorf("the chunk would be a dead letter: %s", dead.Error)}
 	}
-	if j.State == job.Failed {
-		return &exitError{ExitFailed, errors.New(j.Error)}
-	}
-	return fn(ctx, stack, j)
+	return j, nil
+}
+
+// scratched is the pipeline as it runs on a scratch stack.
+func scratched(p pipeline.Pipeline, table string) *pipeline.Pipeline {
+	p.Load = pipeline.Load{Table: table, Create: "ENGINE = MergeTree ORDER BY tuple()"}
+	p.Reject.Max = &pipeline.RowLimit{Percent: 100, Relative: true}
+	return &p
 }
 
 // printPreview prints the rows that came of a chunk, and what became of the
 // others.
 func (a *app) printPreview(ctx context.Context, stack *local.Stack, j job.Job, rows uint64) error {
-	if j.Totals.Dead > 0 {
-		dead, err := stack.Queue.DeadLetter(ctx, j.ID, 0, 0)
-		if err != nil {
-			return fmt.Errorf("reading why the chunk failed: %w", err)
-		}
-		return &exitError{ExitFailed, fmt.Errorf("the first chunk would be a dead letter: %s", dead.Error)}
-	}
 	format := "TabSeparatedWithNames"
 	switch {
 	case a.json:

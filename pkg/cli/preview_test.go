@@ -42,8 +42,8 @@ func TestPlan(t *testing.T) {
 
 func TestPreview(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	env := []string{"DRAY_DATA_DIR=" + t.TempDir()}
+	dir, tmp := t.TempDir(), t.TempDir()
+	env := []string{"DRAY_DATA_DIR=" + t.TempDir(), "TMPDIR=" + tmp}
 	file := func(name, text string) string {
 		t.Helper()
 		path := filepath.Join(dir, name)
@@ -76,7 +76,7 @@ func TestPreview(t *testing.T) {
 	if out, _, _ := dray(t, env, "sql", "SHOW TABLES FROM default"); strings.Contains(out, "mine") || strings.Contains(out, "preview") {
 		t.Errorf("a preview left tables: %s", out)
 	}
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "dray-scratch-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(tmp, "*")); len(left) > 0 {
 		t.Errorf("a preview left %v", left)
 	}
 }

@@ -25,6 +25,7 @@ type Pipeline struct {
 	Reject    Reject            `yaml:"reject" json:"reject"`
 	Retry     Retry             `yaml:"retry" json:"retry"`
 	Limits    Limits            `yaml:"limits" json:"limits"`
+	Tests     []Test            `yaml:"tests" json:"-"` // of dray test; no part of a job
 }
 
 // Lookup is a small table that every worker loads once into its engine, under
