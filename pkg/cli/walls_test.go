@@ -24,6 +24,8 @@ var walls = map[string][]string{
 	"pkg/source/files":           {"pkg/job", "pkg/source"},
 	"pkg/source/files/borders":   {"pkg/job", "pkg/source"},
 	"pkg/source/files/rowgroups": {"pkg/job", "pkg/source"},
+	"pkg/source/kafka":           {"pkg/job", "pkg/source"},
+	"pkg/source/messages":        {"pkg/job", "pkg/source"},
 	"pkg/source/relation":        {"pkg/job", "pkg/source"},
 	"pkg/source/replay":          {"pkg/job", "pkg/source"},
 	"pkg/source/kinds":           {"pkg/job", "pkg/pipeline", "pkg/source"},
@@ -48,6 +50,7 @@ var owners = map[string][]string{
 	"github.com/nats-io/nats-server":      {"pkg/queue", "pkg/chaos"},
 	"github.com/ClickHouse/clickhouse-go": {"pkg/clickhouse"},
 	"github.com/ebitengine/purego":        {"pkg/engine"},
+	"github.com/twmb/franz-go":            {"pkg/source/kafka"},
 }
 
 func TestWalls(t *testing.T) {

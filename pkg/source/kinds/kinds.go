@@ -8,6 +8,7 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files"
+	"drayage/pkg/source/kafka"
 	"drayage/pkg/source/relation"
 )
 
@@ -40,6 +41,13 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 	case s.Generate != nil:
 		return relation.Generate(relation.GenerateConfig{
 			Rows: s.Generate.Rows, Select: s.Generate.Select, ChunkRows: s.Rows, Columns: s.Columns,
+		})
+	case s.Kafka != nil:
+		k := s.Kafka
+		return kafka.New(kafka.Config{
+			Brokers: k.Brokers, Topic: k.Topic, TLS: k.TLS, Username: k.Username, Password: k.Password,
+			SASL: k.Mechanism, Format: k.Format, From: k.From, Metadata: k.Metadata,
+			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats,
 		})
 	}
 	return nil, errors.New("the pipeline's source has no kind")

@@ -1,0 +1,147 @@
+package kafka
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"drayage/pkg/engine"
+	"drayage/pkg/job"
+	"drayage/pkg/source"
+	"drayage/pkg/testkit"
+)
+
+// eng is the real engine that all tests of the package share.
+var eng *engine.Client
+
+func TestMain(m *testing.M) {
+	testkit.Engine()
+	p, err := engine.Start(context.Background(), engine.Config{Name: "kafka-test"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	eng = p.Client()
+	code := m.Run()
+	if _, err := p.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// broker starts a cluster of one broker with the topic "t".
+func broker(t *testing.T, partitions int32, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	opts = append([]kfake.Opt{kfake.NumBrokers(1), kfake.SeedTopics(partitions, "t")}, opts...)
+	c, err := kfake.NewCluster(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func producer(t *testing.T, c *kfake.Cluster, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	opts = append([]kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner())}, opts...)
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return cl
+}
+
+func admin(t *testing.T, c *kfake.Cluster) *kadm.Client {
+	t.Helper()
+	return kadm.NewClient(producer(t, c))
+}
+
+// produce appends values to a partition; an empty one is a tombstone.
+func produce(t *testing.T, cl *kgo.Client, partition int32, values ...string) {
+	t.Helper()
+	for i, v := range values {
+		r := &kgo.Record{Topic: "t", Partition: partition, Value: []byte(v), Key: fmt.Appendf(nil, "k%d", i)}
+		if v == "" {
+			r.Value = nil
+		}
+		if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func numbered(from, to int) []string {
+	var all []string
+	for i := from; i < to; i++ {
+		all = append(all, fmt.Sprintf(`{"n":%d}`, i))
+	}
+	return all
+}
+
+func mustNew(t *testing.T, c *kfake.Cluster, cfg Config) *Source {
+	t.Helper()
+	cfg.Brokers, cfg.Topic = c.ListenAddrs(), "t"
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func plan(t *testing.T, s *Source, cursor json.RawMessage) ([]source.Planned, error) {
+	t.Helper()
+	var all []source.Planned
+	for p, err := range s.Plan(t.Context(), cursor, nil) {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// bytesOf reads a chunk.
+func bytesOf(t *testing.T, s *Source, input json.RawMessage, columns []job.Column) (string, error) {
+	t.Helper()
+	in, err := s.Open(t.Context(), input, columns)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	b, err := io.ReadAll(in.Reader)
+	if err == nil {
+		err = in.Check()
+	}
+	return string(b), err
+}
+
+// load plans and reads everything.
+func load(t *testing.T, s *Source, columns []job.Column) (lines []string, chunks []source.Planned) {
+	t.Helper()
+	chunks, err := plan(t, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, c := range chunks {
+		text, err := bytesOf(t, s, c.Input, columns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.WriteString(text)
+	}
+	if all.Len() == 0 {
+		return nil, chunks
+	}
+	return strings.Split(strings.TrimSuffix(all.String(), "\n"), "\n"), chunks
+}

@@ -1,0 +1,226 @@
+package messages
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+
+	"drayage/pkg/job"
+)
+
+// Field is what a broker knows of a message, under the name of its column.
+type Field struct {
+	Name string
+	Type string // of the column, where none is declared
+}
+
+// Datum is the value of a Field: exactly one of its members counts, by Kind.
+type Datum struct {
+	Kind Kind
+	Text []byte
+	Int  int64 // or milliseconds since 1970
+}
+
+// Kind is the kind of a Datum.
+type Kind uint8
+
+// The kinds of Datum.
+const (
+	Null Kind = iota
+	Text
+	Int
+	Millis
+)
+
+// Encoder turns messages into rows of a Format. Its methods keep nothing
+// between calls, and may be called concurrently.
+type Encoder struct {
+	format    Format
+	fields    []Field
+	at        []int  // of fields, in the order of the columns, -1 for the value
+	empty     []bool // of fields: its column takes no NULL
+	keepsNull bool
+}
+
+// NewEncoder returns the encoder for columns. Of fields it writes those that
+// columns name.
+func NewEncoder(f Format, columns []job.Column, fields []Field) *Encoder {
+	e := &Encoder{format: f, fields: fields, empty: make([]bool, len(fields))}
+	for _, c := range columns {
+		i := slices.IndexFunc(fields, func(f Field) bool { return f.Name == c.Name })
+		switch {
+		case i >= 0:
+			e.at = append(e.at, i)
+			e.empty[i] = !nullable(c)
+		case f == Raw:
+			e.at = append(e.at, -1)
+			e.keepsNull = nullable(c)
+		}
+	}
+	return e
+}
+
+// KeepsNull reports whether a message without a value is a row: of Raw, where
+// the column of the value is Nullable.
+func (e *Encoder) KeepsNull() bool { return e.keepsNull }
+
+// Append appends the row of a message to dst; data has one entry a field. A
+// value of JSONEachRow that is no JSON object becomes a line with a JSON text,
+// which is rejected by itself: whatever it holds, it does not touch the rows
+// around it. So does a value of CSV with a quote that is not closed.
+func (e *Encoder) Append(dst, value []byte, data []Datum) []byte {
+	switch e.format {
+	case JSONEachRow:
+		return e.object(dst, value, data)
+	case Raw:
+		return e.raw(dst, value, data)
+	case CSV:
+		dst = append(dst, value...)
+		if openQuote(value) {
+			dst = append(dst, "\" the quote of this message is not closed"...)
+		}
+	default:
+		dst = append(dst, value...)
+	}
+	if len(value) == 0 || value[len(value)-1] != '\n' {
+		dst = append(dst, '\n')
+	}
+	return dst
+}
+
+func (e *Encoder) object(dst, value []byte, data []Datum) []byte {
+	value = bytes.Trim(value, " \t\r\n")
+	if len(value) == 0 || value[0] != '{' || !json.Valid(value) {
+		return append(quote(dst, value), '\n')
+	}
+	dst = append(dst, '{')
+	for n, i := range e.at {
+		if n > 0 {
+			dst = append(dst, ',')
+		}
+		dst = quote(dst, []byte(e.fields[i].Name))
+		dst = append(dst, ':')
+		switch d := data[i]; d.Kind {
+		case Text:
+			dst = quote(dst, d.Text)
+		case Int:
+			dst = strconv.AppendInt(dst, d.Int, 10)
+		case Millis:
+			dst = append(dst, '"')
+			dst = append(moment(dst, d.Int), '"')
+		case Null:
+			if e.empty[i] {
+				dst = append(dst, `""`...)
+			} else {
+				dst = append(dst, "null"...)
+			}
+		}
+	}
+	rest := value[1:]
+	if len(e.at) > 0 && bytes.TrimLeft(rest, " \t\r\n")[0] != '}' {
+		dst = append(dst, ',')
+	}
+	from := len(dst)
+	dst = append(dst, rest...)
+	// Valid JSON has newlines between its tokens alone.
+	for i := from; i < len(dst); i++ {
+		if dst[i] == '\n' || dst[i] == '\r' {
+			dst[i] = ' '
+		}
+	}
+	return append(dst, '\n')
+}
+
+func (e *Encoder) raw(dst, value []byte, data []Datum) []byte {
+	for n, i := range e.at {
+		if n > 0 {
+			dst = append(dst, '\t')
+		}
+		d := Datum{Kind: Text, Text: value}
+		if i >= 0 {
+			d = data[i]
+		} else if value == nil && e.keepsNull {
+			d.Kind = Null
+		}
+		switch d.Kind {
+		case Text:
+			dst = escape(dst, d.Text)
+		case Int:
+			dst = strconv.AppendInt(dst, d.Int, 10)
+		case Millis:
+			dst = moment(dst, d.Int)
+		case Null:
+			if i < 0 || !e.empty[i] {
+				dst = append(dst, `\N`...)
+			}
+		}
+	}
+	return append(dst, '\n')
+}
+
+// moment writes a time such as 2026-01-31T12:00:00.000Z.
+func moment(dst []byte, millis int64) []byte {
+	return time.UnixMilli(millis).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+}
+
+// quote writes a JSON text with the bytes of text, valid UTF-8 or not.
+func quote(dst, text []byte) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for _, c := range text {
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
+
+// escape writes a field of TSV.
+func escape(dst, text []byte) []byte {
+	for _, c := range text {
+		switch c {
+		case '\\':
+			dst = append(dst, '\\', '\\')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case 0:
+			dst = append(dst, '\\', '0')
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// openQuote reports whether a field of CSV that began with a quote goes on
+// after the end of value.
+func openQuote(value []byte) bool {
+	open, begins := false, true
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case open && c == '"' && i+1 < len(value) && value[i+1] == '"':
+			i++
+		case open:
+			open = c != '"'
+			begins = false
+		case c == '"' && begins:
+			open = true
+		case c == ',' || c == '\n':
+			begins = true
+		case c != ' ' && c != '\t':
+			begins = false
+		}
+	}
+	return open
+}
