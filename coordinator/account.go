@@ -95,7 +95,7 @@ func (d *driver) process(ctx context.Context, j job.Job, rev queue.Revision) err
 			d: d, source: src, columns: j.Frozen.Columns, window: a.window, plan: j.Plan,
 			moved: func(p job.Plan) { _ = send(ctx, plans, p) },
 		}
-		group.Go(func() error { return pl.run(ctx) })
+		group.Go(func() error { return p.Redact(pl.run(ctx)) })
 	}
 	group.Go(func() error { return a.run(ctx, results, attempts, plans) })
 	err = group.Wait()

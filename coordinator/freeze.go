@@ -40,7 +40,7 @@ type Frozen struct {
 // type pipeline.Errors, with its place; it and everything else that trying
 // again can not mend is marked job.Permanent. The pipeline of doc is not
 // changed.
-func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, jobTime time.Time) (*Frozen, error) {
+func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, jobTime time.Time) (_ *Frozen, err error) {
 	raw, err := json.Marshal(doc.Pipeline)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the pipeline: %w", err)
@@ -49,6 +49,7 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = p.Redact(err) }()
 	out := &Frozen{Frozen: job.Frozen{Pipeline: raw, JobTime: jobTime}}
 	if out.Source, err = kinds.New(p, kinds.Env{Dir: doc.Dir, Seats: f.Seats}); err != nil {
 		return nil, sourceError(doc, err)

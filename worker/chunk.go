@@ -40,7 +40,7 @@ func (s *slot) carry(ctx context.Context, j *liveJob, t *task, d *queue.Delivery
 		Job: c.Job, Chunk: c.Ordinal, Generation: c.Generation, Input: c.Input, Bytes: c.Bytes,
 		Attempt: d.Attempt(), Worker: s.w.cfg.ID, StartedAt: started.UTC(),
 	}
-	err := s.attempt(held, lease, t, d, &res)
+	err := t.pipeline.Redact(s.attempt(held, lease, t, d, &res))
 	verdict := job.Judge(held, err, t.pipeline.Retry.Backoff.Delay(d.Attempt()))
 	switch {
 	case d.Hedge() && (verdict.Kind == job.VerdictRetry || verdict.Kind == job.VerdictSlowDown || verdict.Kind == job.VerdictDead):

@@ -279,13 +279,16 @@ func (p *Pipeline) Resolve(r Resolver) error {
 				return r.JobTime.UTC().Format(time.DateTime)
 			case strings.HasPrefix(name, "env:"):
 				if v, ok := r.Env(name[4:]); ok {
+					p.keep(v)
 					return v
 				}
 				errs = append(errs, fmt.Errorf("%s: the environment variable %s is not set", key, name[4:]))
 			case strings.HasPrefix(name, "file:"):
 				text, err := r.File(name[5:])
 				if err == nil {
-					return strings.TrimSuffix(string(text), "\n")
+					v := strings.TrimSuffix(string(text), "\n")
+					p.keep(v)
+					return v
 				}
 				errs = append(errs, fmt.Errorf("%s: %w", key, err))
 			}

@@ -26,6 +26,8 @@ type Pipeline struct {
 	Retry     Retry             `yaml:"retry" json:"retry"`
 	Limits    Limits            `yaml:"limits" json:"limits"`
 	Tests     []Test            `yaml:"tests" json:"-"` // of dray test; no part of a job
+
+	secrets []string // values that Resolve filled in
 }
 
 // Lookup is a small table that every worker loads once into its engine, under
