@@ -3,10 +3,14 @@ package clickhouse
 import "drayage/pkg/job"
 
 const (
+	codeTableAlreadyExists   = 57
+	codeUnknownTable         = 60
 	codeSyntaxError          = 62
 	codeUnknownUser          = 192
 	codeWrongPassword        = 193
 	codeRequiredPassword     = 194
+	codeTableIsDropped       = 218
+	codeDeadlockAvoided      = 473
 	codeAccessDenied         = 497
 	codeAuthenticationFailed = 516
 )
@@ -167,6 +171,7 @@ var verdicts = map[int32]struct {
 	344: {"SUPPORT_IS_DISABLED", job.Permanent},
 	349: {"CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN", job.Permanent},
 	352: {"AMBIGUOUS_COLUMN_NAME", job.Permanent},
+	359: {"TABLE_SIZE_EXCEEDS_MAX_DROP_SIZE_LIMIT", job.Permanent},
 	366: {"SIZES_OF_NESTED_COLUMNS_ARE_INCONSISTENT", job.Permanent},
 	370: {"DATA_TYPE_CANNOT_BE_USED_IN_TABLES", job.Permanent},
 	376: {"CANNOT_PARSE_UUID", job.Permanent},

@@ -1,5 +1,7 @@
 package clickhouse
 
+import "context"
+
 // Codes are the names of the table of verdicts.
 func Codes() map[int32]string {
 	names := map[int32]string{}
@@ -7,4 +9,14 @@ func Codes() map[int32]string {
 		names[code] = v.name
 	}
 	return names
+}
+
+// SwapInHooked is SwapIn with a hook after each statement that it runs.
+func (c *Client) SwapInHooked(ctx context.Context, spec SwapSpec, after func(statement string) error) error {
+	return c.swapIn(ctx, spec, after)
+}
+
+// DropStagingHooked is DropStaging with a hook after each statement.
+func (c *Client) DropStagingHooked(ctx context.Context, staging Table, uuid string, after func(statement string) error) error {
+	return c.dropStaging(ctx, staging, uuid, after)
 }

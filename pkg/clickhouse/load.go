@@ -86,7 +86,7 @@ var optional = map[string]string{
 
 // optionalSettings are all whose presence matters.
 func optionalSettings() []string {
-	names := []string{deleteMode}
+	names := append(dropLimits(), deleteMode)
 	for name := range optional {
 		names = append(names, name)
 	}

@@ -73,6 +73,7 @@ type TableInfo struct {
 	Table        Table
 	Columns      []Column // in the table's order
 	Engine       string   // MergeTree, ReplacingMergeTree, …
+	EngineFull   string   // with its arguments, the keys and the settings, as the server writes it
 	SortingKey   string
 	PartitionKey string
 	// DedupWindow is how many inserts the table remembers by token; 0 means
@@ -137,12 +138,12 @@ func (c *Client) Describe(ctx context.Context, t Table) (TableInfo, error) {
 	t = c.qualify(t)
 	what := "describing table " + t.String()
 	info := TableInfo{Table: t}
-	var full, create string
+	var create string
 	found := false
 	err := c.rows(ctx, what, `SELECT engine, engine_full, create_table_query, sorting_key, partition_key, toString(uuid)
 FROM system.tables WHERE database = `+quoteString(t.Database)+` AND name = `+quoteString(t.Name), func(scan scanner) error {
 		found = true
-		return scan(&info.Engine, &full, &create, &info.SortingKey, &info.PartitionKey, &info.UUID)
+		return scan(&info.Engine, &info.EngineFull, &create, &info.SortingKey, &info.PartitionKey, &info.UUID)
 	})
 	if err != nil {
 		return TableInfo{}, err
@@ -169,7 +170,7 @@ WHERE database = `+quoteString(t.Database)+` AND table = `+quoteString(t.Name)+`
 		return info, nil // it has no window
 	}
 	name := windowSetting(info.Engine)
-	if n, ok := settingOf(full, name); ok {
+	if n, ok := settingOf(info.EngineFull, name); ok {
 		info.DedupWindow = n
 		return info, nil
 	}
