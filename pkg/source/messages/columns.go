@@ -50,7 +50,7 @@ func infer(ctx context.Context, eng source.Engine, f Format, values [][]byte) ([
 	e := NewEncoder(f, nil, nil)
 	for _, v := range values {
 		row := e.Append(nil, v, nil)
-		if f == JSONEachRow && row[0] != '{' {
+		if f == JSONEachRow && row[0] != '{' || f.unclosed(v) != "" {
 			continue // it will be rejected
 		}
 		if len(sample)+len(row) > MaxSample && len(sample) > 0 {

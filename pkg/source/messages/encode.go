@@ -69,19 +69,18 @@ func (e *Encoder) KeepsNull() bool { return e.keepsNull }
 // Append appends the row of a message to dst; data has one entry a field. A
 // value of JSONEachRow that is no JSON object becomes a line with a JSON text,
 // which is rejected by itself: whatever it holds, it does not touch the rows
-// around it. So does a value of CSV with a quote that is not closed.
+// around it. Likewise a value of CSV with a quote that is not closed, or one of
+// TSV with a backslash at its end, is made one line that no parser takes.
 func (e *Encoder) Append(dst, value []byte, data []Datum) []byte {
 	switch e.format {
 	case JSONEachRow:
 		return e.object(dst, value, data)
 	case Raw:
 		return e.raw(dst, value, data)
-	case CSV:
-		dst = append(dst, value...)
-		if openQuote(value) {
-			dst = append(dst, "\" the quote of this message is not closed"...)
-		}
 	default:
+		if end := e.format.unclosed(value); end != "" {
+			return append(append(oneLine(dst, value), end...), '\n')
+		}
 		dst = append(dst, value...)
 	}
 	if len(value) == 0 || value[len(value)-1] != '\n' {
@@ -122,15 +121,32 @@ func (e *Encoder) object(dst, value []byte, data []Datum) []byte {
 	if len(e.at) > 0 && bytes.TrimLeft(rest, " \t\r\n")[0] != '}' {
 		dst = append(dst, ',')
 	}
-	from := len(dst)
-	dst = append(dst, rest...)
 	// Valid JSON has newlines between its tokens alone.
+	return append(oneLine(dst, rest), '\n')
+}
+
+// oneLine appends value with spaces for its newlines.
+func oneLine(dst, value []byte) []byte {
+	from := len(dst)
+	dst = append(dst, value...)
 	for i := from; i < len(dst); i++ {
 		if dst[i] == '\n' || dst[i] == '\r' {
 			dst[i] = ' '
 		}
 	}
-	return append(dst, '\n')
+	return dst
+}
+
+// unclosed returns what is to follow a value that would go on in the next
+// message, so that it is rejected by itself; empty for any other value.
+func (f Format) unclosed(value []byte) string {
+	switch {
+	case f == CSV && openQuote(value):
+		return "\" the quote of this message is not closed"
+	case f == TSV && (len(value)-len(bytes.TrimRight(value, `\`)))%2 == 1:
+		return "\\\tthe backslash at the end of this message escapes nothing"
+	}
+	return ""
 }
 
 func (e *Encoder) raw(dst, value []byte, data []Datum) []byte {
