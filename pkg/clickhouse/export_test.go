@@ -20,3 +20,8 @@ func (c *Client) SwapInHooked(ctx context.Context, spec SwapSpec, after func(sta
 func (c *Client) DropStagingHooked(ctx context.Context, staging Table, uuid string, after func(statement string) error) error {
 	return c.dropStaging(ctx, staging, uuid, after)
 }
+
+// ReplacePartitionsHooked is ReplacePartitions with a hook after each statement.
+func (c *Client) ReplacePartitionsHooked(ctx context.Context, spec PartitionsSpec, after func(statement string) error) ([]PartitionRows, error) {
+	return c.replacePartitions(ctx, spec, after)
+}
