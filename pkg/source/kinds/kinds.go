@@ -10,6 +10,7 @@ import (
 	"drayage/pkg/source/files"
 	"drayage/pkg/source/kafka"
 	"drayage/pkg/source/relation"
+	"drayage/pkg/source/rest"
 )
 
 // Env is what a source finds around it.
@@ -49,6 +50,8 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 			SASL: k.Mechanism, Format: k.Format, From: k.From, Metadata: k.Metadata,
 			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats,
 		})
+	case s.HTTP != nil:
+		return rest.New(httpConfig(s, env))
 	}
 	return nil, errors.New("the pipeline's source has no kind")
 }

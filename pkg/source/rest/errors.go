@@ -1,0 +1,118 @@
+package rest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"drayage/pkg/job"
+)
+
+// The errors of this package and what they are for a chunk. Each names the
+// scheme, host and path of the URL and the page, never the query, a header or a
+// credential; what the server said is shown without them.
+//
+//	what happened                                          class
+//	-----------------------------------------------------  ---------
+//	401, 403                                               Permanent
+//	404, 410, other 4xx, a redirect that is not followed   Permanent
+//	400, 422                                               Permanent
+//	429, after the retries                                 SlowDown
+//	a Retry-After longer than the waiting that is left     SlowDown
+//	408, 425, 5xx, after the retries                       Retry
+//	no connection, silence, broken or truncated answer     Retry
+//	the server's certificate is not trusted                Permanent
+//	an answer that is not JSON (a page of a proxy)         Retry
+//	no records at the path; a record that is no object     Permanent
+//	a page, a cursor or a link that repeats                Permanent
+//	more than max_pages pages                              Permanent
+//	an answer larger than max_page                         Permanent
+//	a next link to another host                            Permanent
+//	a chunk's description does not parse                   Permanent
+//	the chunk can not be cut any further                   Permanent (source.ErrWhole)
+
+// permanent makes an error that no retry cures.
+func permanent(text string, args ...any) error {
+	return job.WithClass(fmt.Errorf(text, args...), job.Permanent)
+}
+
+// again makes an error that a later attempt may not meet.
+func again(text string, args ...any) error {
+	return job.WithClass(fmt.Errorf(text, args...), job.Retry)
+}
+
+// errSilent is the cause of a request that the server let wait too long.
+var errSilent = errors.New("the server was silent for longer than timeout")
+
+// failure says why a request could not be made or read. It keeps the cause and
+// drops the URL, whose query may hold a secret.
+func failure(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	var u *url.Error
+	for errors.As(err, &u) {
+		err = u.Err
+	}
+	var untrusted *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	if errors.As(err, &untrusted) || errors.As(err, &unknown) || errors.As(err, &name) {
+		return permanent("the server's certificate is not trusted: %w", err)
+	}
+	return job.WithClass(err, job.Retry)
+}
+
+// secrets hides credentials in what a server said.
+type secrets []string
+
+// minSecret is the length from which a text is worth hiding.
+const minSecret = 4
+
+func newSecrets(c Config) secrets {
+	var all secrets
+	add := func(text string) {
+		if len(text) >= minSecret {
+			all = append(all, text)
+			if q := url.QueryEscape(text); q != text {
+				all = append(all, q)
+			}
+		}
+	}
+	add(c.Bearer)
+	if c.Basic != nil {
+		add(c.Basic.Password)
+	}
+	for name, v := range c.Headers {
+		switch strings.ToLower(name) {
+		case "accept", "content-type", "user-agent", "accept-language":
+		default:
+			add(v)
+			if _, token, ok := strings.Cut(v, " "); ok {
+				add(token) // of "Bearer …"
+			}
+		}
+	}
+	if u, err := newTemplate(c.URL).url(nil); err == nil {
+		for _, values := range u.Query() {
+			for _, v := range values {
+				if !strings.Contains(v, "{") {
+					add(v)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// hide returns text without the secrets.
+func (s secrets) hide(text string) string {
+	for _, one := range s {
+		text = strings.ReplaceAll(text, one, "***")
+	}
+	return text
+}

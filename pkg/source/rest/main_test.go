@@ -1,0 +1,122 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"drayage/pkg/engine"
+	"drayage/pkg/job"
+	"drayage/pkg/source"
+	"drayage/pkg/testkit"
+)
+
+// eng is the real engine that the tests of the package share.
+var eng *engine.Client
+
+func TestMain(m *testing.M) {
+	testkit.Engine()
+	p, err := engine.Start(context.Background(), engine.Config{Name: "rest-test"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	eng = p.Client()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if _, err := p.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}),
+		// Those of the engine, which is closed after the check.
+		goleak.IgnoreCurrent(),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+}
+
+// serve starts an API.
+func serve(t *testing.T, handler http.HandlerFunc) string {
+	t.Helper()
+	srv := httptest.NewServer(handler)
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// sendJSON answers with a text as JSON.
+func sendJSON(w http.ResponseWriter, text string, args ...any) {
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, text, args...)
+}
+
+// clock is what a source waits by in tests: it notes, and does not wait.
+type clock struct{ waits []time.Duration }
+
+func open(t *testing.T, cfg Config) (*Source, *clock) {
+	t.Helper()
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &clock{}
+	s.sleep = func(ctx context.Context, d time.Duration) error {
+		c.waits = append(c.waits, d)
+		return ctx.Err()
+	}
+	return s, c
+}
+
+func planned(t *testing.T, s *Source, cursor json.RawMessage) []source.Planned {
+	t.Helper()
+	var all []source.Planned
+	for p, err := range s.Plan(t.Context(), cursor, nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// read reads all chunks, as lines.
+func read(t *testing.T, s *Source) (string, error) {
+	t.Helper()
+	var all strings.Builder
+	for _, p := range planned(t, s, nil) {
+		in, err := s.Open(t.Context(), p.Input, nil)
+		if err != nil {
+			return all.String(), err
+		}
+		_, err = io.Copy(&all, in.Reader)
+		if err = errors.Join(in.Close(), err); err != nil {
+			return all.String(), err
+		}
+	}
+	return all.String(), nil
+}
+
+// wantError checks the class of an error and what it says.
+func wantError(t *testing.T, err error, class job.Class, says ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("there is no error")
+	}
+	if got := job.ClassOf(err); got != class {
+		t.Errorf("the class of %q is %s, not %s", err, got, class)
+	}
+	for _, part := range says {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not say %q", err, part)
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"drayage/pkg/job"
+	"drayage/pkg/source"
+)
+
+// No credential goes to the host of a redirect.
+func TestRedirect(t *testing.T) {
+	var got http.Header
+	other := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header
+		sendJSON(w, `[{}]`)
+	})
+	api := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/same" {
+			got = r.Header
+			sendJSON(w, `[{}]`)
+			return
+		}
+		http.Redirect(w, r, map[string]string{"/here": "/same", "/there": other}[r.URL.Path], http.StatusTemporaryRedirect)
+	})
+	cfg := Config{Bearer: "sesame-open", Headers: map[string]string{"X-Api-Key": "k-12345"}}
+	for path, kept := range map[string]bool{"/here": true, "/there": false} {
+		cfg.URL = api + path + "?token=tok-12345"
+		s, _ := open(t, cfg)
+		if _, err := read(t, s); err != nil {
+			t.Fatal(err)
+		}
+		if (got.Get("Authorization") != "") != kept || (got.Get("X-Api-Key") != "") != kept || !kept && got.Get("Referer") != "" {
+			t.Errorf("%s was asked with %v", path, got)
+		}
+	}
+	cfg.Method, cfg.Body = http.MethodPost, "{}"
+	cfg.URL = api + "/here"
+	s, _ := open(t, cfg)
+	if _, err := read(t, s); err != nil {
+		t.Error(err)
+	}
+	cfg.URL = api + "/there"
+	s, _ = open(t, cfg)
+	_, err := read(t, s)
+	wantError(t, err, job.Permanent, "not followed")
+}
+
+// The URL, which stands in the errors of net/http, is not shown.
+func TestNoConnection(t *testing.T) {
+	s, _ := open(t, Config{URL: "http://127.0.0.1:1/a?token=tok-12345", Bearer: "sesame-open"})
+	_, err := read(t, s)
+	wantError(t, err, job.Retry, "http://127.0.0.1:1/a", "refused")
+	if strings.Contains(err.Error(), "12345") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	days := Range{Days: &Days{From: "2026-01-01", To: "2026-01-03"}}
+	const u = "https://a.example/x"
+	for name, tt := range map[string]struct {
+		cfg   Config
+		field string // empty: none is wrong
+	}{
+		"whole":             {Config{URL: u}, ""},
+		"days":              {Config{URL: u + "?d={from}", Range: days}, ""},
+		"no url":            {Config{}, "url"},
+		"no scheme":         {Config{URL: "a.example/x"}, "url"},
+		"user in url":       {Config{URL: "https://u:secret@a.example/x"}, "url"},
+		"host of values":    {Config{URL: "https://{value}.example/x", Range: Range{Values: []string{"a"}}}, "url"},
+		"method":            {Config{URL: u, Method: "PUT"}, "method"},
+		"body of GET":       {Config{URL: u, Body: "{}"}, "body"},
+		"two credentials":   {Config{URL: u, Bearer: "a", Basic: &Basic{"u", "p"}}, "basic"},
+		"authorization too": {Config{URL: u, Bearer: "a", Headers: map[string]string{"authorization": "x"}}, "headers.authorization"},
+		"header break":      {Config{URL: u, Headers: map[string]string{"X-A": "a\r\nB: c"}}, "headers.X-A"},
+		"encoding":          {Config{URL: u, Headers: map[string]string{"accept-encoding": "br"}}, "headers.accept-encoding"},
+		"path":              {Config{URL: u, Records: "a..b"}, "records"},
+		"paging kind":       {Config{URL: u, Paging: Paging{Kind: "pages"}}, "paging.kind"},
+		"no param":          {Config{URL: u, Paging: Paging{Kind: PagingPage}}, "paging.param"},
+		"no cursor":         {Config{URL: u, Paging: Paging{Kind: PagingCursor, Param: "c"}}, "paging.cursor"},
+		"size alone":        {Config{URL: u, Paging: Paging{Size: 5}}, "paging.size"},
+		"param in url":      {Config{URL: u + "?p=1", Paging: Paging{Kind: PagingPage, Param: "p"}}, "paging"},
+		"range unused":      {Config{URL: u, Range: days}, "range"},
+		"no range":          {Config{URL: u + "?d={from}"}, "range"},
+		"values unused":     {Config{URL: u, Range: Range{Values: []string{"a"}}}, "range.values"},
+		"no values":         {Config{URL: u + "/{value}"}, "range.values"},
+		"30 February":       {Config{URL: u + "/{from}", Range: Range{Days: &Days{From: "2026-01-01", To: "2026-02-30"}}}, "range"},
+		"backwards":         {Config{URL: u + "/{from}", Range: Range{IDs: &IDs{From: 5, To: 5, Step: 1}}}, "range"},
+		"no step":           {Config{URL: u + "/{from}", Range: Range{IDs: &IDs{From: 5, To: 6}}}, "range"},
+		"two ranges":        {Config{URL: u + "/{from}", Range: Range{Days: days.Days, Values: []string{"a"}}}, "range"},
+		"rate":              {Config{URL: u, Rate: "10"}, "rate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := New(tt.cfg)
+			var field *source.FieldError
+			switch {
+			case tt.field == "":
+				if err != nil {
+					t.Error(err)
+				}
+			case !errors.As(err, &field) || field.Field != tt.field || job.ClassOf(err) != job.Permanent:
+				t.Errorf("the mistake is %v", err)
+			case strings.Contains(err.Error(), "secret"):
+				t.Errorf("a secret is shown: %v", err)
+			}
+		})
+	}
+}
+
+// The end of the context ends a read at once, also one that waits for a server.
+func TestCancel(t *testing.T) {
+	stuck := make(chan struct{})
+	asked := make(chan struct{}, 1)
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		sendJSON(w, `[{"a":1},`)
+		w.(http.Flusher).Flush()
+		asked <- struct{}{}
+		<-stuck
+	})
+	t.Cleanup(func() { close(stuck) })
+	seats := 0
+	s, _ := open(t, Config{URL: url, Seats: func(ctx context.Context) (context.Context, func(), error) {
+		seats++
+		return ctx, func() { seats-- }, nil
+	}})
+	why := errors.New("the worker stops")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	in, err := s.Open(ctx, planned(t, s, nil)[0].Input, nil)
+	if err != nil || seats != 1 {
+		t.Fatal(seats, err)
+	}
+	<-asked
+	cancel(why)
+	if _, err := in.Reader.Read(make([]byte, 10)); !errors.Is(err, why) {
+		t.Errorf("the error is %v", err)
+	}
+	if err := in.Close(); err != nil || seats != 0 {
+		t.Error(seats, err)
+	}
+}
