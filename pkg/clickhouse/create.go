@@ -9,15 +9,29 @@ import (
 	"drayage/pkg/job"
 )
 
-// CreateSpec says what table to make.
+// CreateSpec says what table to make: either with a whole clause in Engine, or
+// with the name of an engine and the parts of the clause. Expressions are SQL,
+// as their author wrote it.
 type CreateSpec struct {
 	Table Table
 	// Columns of the output. The provenance columns are added, unless the
 	// engine merges rows away: it would merge them too.
 	Columns []job.Column
 	// Engine is the user's text after the columns: "ENGINE = MergeTree ORDER
-	// BY (…)", with PARTITION BY, TTL, SETTINGS, COMMENT as they like.
+	// BY (…)", with PARTITION BY, TTL, SETTINGS, COMMENT as they like. Beside
+	// parts it is an engine alone, "ReplacingMergeTree(version)"; "" is
+	// MergeTree.
 	Engine string
+	// The parts. OrderBy must be there when any of them is; "tuple()" sorts by
+	// nothing.
+	OrderBy, PartitionBy, TTL string
+	// Settings of the table. A value that is not a number goes as a string.
+	Settings map[string]string
+	// Codecs by the name of a column: "Delta, ZSTD(3)".
+	Codecs map[string]string
+	// OnCluster is the cluster on whose servers the table is made, "" for the
+	// one that is asked.
+	OnCluster string
 	// DedupWindow is set when the user's text does not; 0: the Client's.
 	DedupWindow uint64
 }
@@ -25,56 +39,105 @@ type CreateSpec struct {
 // Create makes the database and the table where they are not there yet. Any
 // number of callers may do it at once. A table that exists is left alone,
 // whatever it is like: CheckTarget tells. An engine that does not deduplicate
-// is an *EngineError; a *SyntaxError has its place in spec.Engine.
+// is an *EngineError; a *SyntaxError has its place in spec.Engine when that is
+// a whole clause; a *ClauseError names the field of a spec that contradicts
+// itself.
 func (c *Client) Create(ctx context.Context, spec CreateSpec) error {
 	t := c.qualify(spec.Table)
+	spec.Table = t
+	setDefault(&spec.DedupWindow, c.end.window)
 	what := "creating table " + t.String()
-	engine := engineOf(spec.Engine)
-	if engine != "" && !strings.HasSuffix(engine, "MergeTree") {
-		return job.WithClass(fmt.Errorf("%s: %w", what, &EngineError{t, engine}), job.Permanent)
+	made, err := spec.statement()
+	if err != nil {
+		return job.WithClass(fmt.Errorf("%s: %w", what, err), job.Permanent)
 	}
-	window := spec.DedupWindow
-	setDefault(&window, c.end.window)
-	if err := c.exec(ctx, "creating database "+plainOrQuoted(t.Database), "", "CREATE DATABASE IF NOT EXISTS "+quoteName(t.Database)); err != nil {
+	if err := c.exec(ctx, "creating database "+plainOrQuoted(t.Database), "", "CREATE DATABASE IF NOT EXISTS "+quoteName(t.Database)+onCluster(spec.OnCluster)); err != nil {
 		return err
 	}
+	if err := c.exec(ctx, what, "", made.sql); err != nil {
+		return syntax(what, err, made.text, made.prefix)
+	}
+	if made.widen == "" {
+		return nil
+	}
+	// Whoever created the table, nobody loads before this is done.
+	info, err := c.Describe(ctx, t)
+	if err != nil {
+		return err
+	}
+	if info.DedupWindow < spec.DedupWindow && info.Replicated == replicated(made.engine) {
+		return c.exec(ctx, "setting the deduplication window of "+t.String(), "", made.widen)
+	}
+	return nil
+}
 
-	var b strings.Builder
-	b.WriteString("CREATE TABLE IF NOT EXISTS " + t.SQL() + " (")
-	columns := spec.Columns
-	if keepsRows(engine) {
+// creation is the statement that makes a table.
+type creation struct {
+	sql    string
+	engine string
+	// text is what the user wrote as a whole clause, and prefix where it
+	// begins in sql.
+	text   string
+	prefix int
+	// widen is a statement that sets the deduplication window afterwards, ""
+	// when sql does so.
+	widen string
+}
+
+func (s CreateSpec) statement() (creation, error) {
+	text, whole, err := s.clause()
+	if err != nil {
+		return creation{}, err
+	}
+	made := creation{engine: engineOf(text)}
+	if made.engine != "" && !strings.HasSuffix(made.engine, "MergeTree") {
+		return creation{}, &EngineError{s.Table, made.engine}
+	}
+	columns := s.Columns
+	if keepsRows(made.engine) {
 		columns = append(slices.Clone(columns), job.Provenance()...)
 	}
+	if err := s.checkCodecs(columns); err != nil {
+		return creation{}, err
+	}
+	var b strings.Builder
+	b.WriteString("CREATE TABLE IF NOT EXISTS " + s.Table.SQL() + onCluster(s.OnCluster) + " (")
 	for i, col := range columns {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		b.WriteString(quoteName(col.Name) + " " + col.Type)
+		if codec := s.Codecs[col.Name]; codec != "" {
+			b.WriteString(" CODEC(" + codec + ")")
+		}
 	}
 	b.WriteString(")\n")
-	prefix := b.Len()
-	text := strings.TrimRight(spec.Engine, " \t\r\n;")
+	made.prefix = b.Len()
 	b.WriteString(text)
-	_, given := settingOf(text, windowSetting(engine))
-	setting := fmt.Sprintf("%s = %d", windowSetting(engine), window)
+	if whole {
+		made.text = text
+	} else {
+		made.prefix += len(text) + 1 // no place in the statement is one of the user's text
+	}
+	_, given := settingOf(text, windowSetting(made.engine))
+	setting := fmt.Sprintf("%s = %d", windowSetting(made.engine), s.DedupWindow)
+	switch {
+	case given:
 	// Only at the very end can a clause be added; the user's text may end in
 	// SETTINGS or COMMENT, or in a comment.
-	later := !given && (hasWord(text, "SETTINGS") || hasWord(text, "COMMENT"))
-	if !given && !later {
+	case hasWord(text, "SETTINGS") || hasWord(text, "COMMENT"):
+		made.widen = "ALTER TABLE " + s.Table.SQL() + onCluster(s.OnCluster) + " MODIFY SETTING " + setting
+	default:
 		b.WriteString("\nSETTINGS " + setting)
 	}
-	if err := c.exec(ctx, what, "", b.String()); err != nil {
-		return syntax(what, err, text, prefix)
+	made.sql = b.String()
+	return made, nil
+}
+
+// onCluster is the clause for the name of a cluster, which may be "".
+func onCluster(name string) string {
+	if name == "" {
+		return ""
 	}
-	if later {
-		// Whoever created the table, nobody loads before this is done.
-		info, err := c.Describe(ctx, t)
-		if err != nil {
-			return err
-		}
-		if info.DedupWindow < window && replicated(info.Engine) == replicated(engine) {
-			return c.exec(ctx, "setting the deduplication window of "+t.String(), "", "ALTER TABLE "+t.SQL()+" MODIFY SETTING "+setting)
-		}
-	}
-	return nil
+	return " ON CLUSTER " + quoteString(name) // a string, so that macros are filled in
 }

@@ -25,3 +25,9 @@ func (c *Client) DropStagingHooked(ctx context.Context, staging Table, uuid stri
 func (c *Client) ReplacePartitionsHooked(ctx context.Context, spec PartitionsSpec, after func(statement string) error) ([]PartitionRows, error) {
 	return c.replacePartitions(ctx, spec, after)
 }
+
+// Statements are what Create runs for the table; the second may be "".
+func (s CreateSpec) Statements() (create, widen string, err error) {
+	made, err := s.statement()
+	return made.sql, made.widen, err
+}
