@@ -1,6 +1,10 @@
 package clickhouse
 
-import "context"
+import (
+	"context"
+
+	"drayage/pkg/job"
+)
 
 // Codes are the names of the table of verdicts.
 func Codes() map[int32]string {
@@ -30,4 +34,9 @@ func (c *Client) ReplacePartitionsHooked(ctx context.Context, spec PartitionsSpe
 func (s CreateSpec) Statements() (create, widen string, err error) {
 	made, err := s.statement()
 	return made.sql, made.widen, err
+}
+
+// AddColumnsSQL is the statement of AddColumns.
+func AddColumnsSQL(t Table, columns []job.Column, cluster string) string {
+	return addColumns(t, columns, cluster)
 }

@@ -61,6 +61,9 @@ func (t Table) SQL() string {
 type Column struct {
 	Name, Type  string
 	DefaultKind string // "", DEFAULT, MATERIALIZED, ALIAS or EPHEMERAL
+	// Key is the key of the table that the column is in: partition, primary,
+	// sorting or sampling, the first of these; "" when it is in none.
+	Key string
 }
 
 // insertable reports whether an INSERT may name the column.
@@ -156,10 +159,11 @@ FROM system.tables WHERE database = `+quoteString(t.Database)+` AND name = `+quo
 	if info.Views, _, err = c.views(ctx, what, t); err != nil {
 		return TableInfo{}, err
 	}
-	err = c.rows(ctx, what, `SELECT name, type, default_kind FROM system.columns
+	err = c.rows(ctx, what, `SELECT name, type, default_kind,
+multiIf(is_in_partition_key, 'partition', is_in_primary_key, 'primary', is_in_sorting_key, 'sorting', is_in_sampling_key, 'sampling', '') FROM system.columns
 WHERE database = `+quoteString(t.Database)+` AND table = `+quoteString(t.Name)+` ORDER BY position`, func(scan scanner) error {
 		var col Column
-		err := scan(&col.Name, &col.Type, &col.DefaultKind)
+		err := scan(&col.Name, &col.Type, &col.DefaultKind, &col.Key)
 		info.Columns = append(info.Columns, col)
 		return err
 	})
