@@ -60,6 +60,7 @@ func (s *Source) connect(ctx context.Context) (context.Context, *client, error) 
 		kgo.SeedBrokers(s.cfg.Brokers...), kgo.ClientID("drayage"),
 		kgo.RequestRetries(reconnects), kgo.RetryTimeout(patience), kgo.DialTimeout(patience),
 		kgo.DisableClientMetrics(),
+		kgo.MetadataMinAge(stallPause), // or a leader that moved would be looked for in the cache
 	}
 	if s.cfg.TLS {
 		opts = append(opts, kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12}))

@@ -18,7 +18,7 @@ const (
 	fetchWait = 5 * time.Second
 	// stalls bounds the fetches without any progress, one after the other.
 	stalls = 6
-	// stallPause is the pause after one.
+	// stallPause is the pause after the first, which doubles with each.
 	stallPause = 200 * time.Millisecond
 )
 
@@ -54,7 +54,7 @@ func (f *fetcher) next(ctx context.Context) (records []*kgo.Record, done bool, e
 		select {
 		case <-ctx.Done():
 			return nil, false, context.Cause(ctx)
-		case <-time.After(stallPause):
+		case <-time.After(stallPause << (f.stalls - 1)):
 			return nil, false, nil
 		}
 	}
