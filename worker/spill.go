@@ -81,9 +81,16 @@ func (s *slot) spillInto(ctx context.Context, lease *queue.Lease, t *task, d *qu
 	rel := s.w.input(t, path, in, judged)
 	settings := settings(in, rel)
 	maps.Copy(settings, spillSettings())
+	rows := transform.Select(t.pipeline.SQL(), rel, t.output(d.Chunk()))
+	if in.Unordered {
+		// The blocks are cut by the rows' numbers and must be the same at each
+		// attempt. Rows that are equal are as good as each other.
+		rows = fmt.Sprintf("SELECT * FROM (%s) ORDER BY tuple(*)", rows)
+		settings["max_bytes_before_external_sort"] = sortMemory
+	}
 	sum, err := s.w.eng.Client().Exec(ctx, engine.Statement{
 		SQL: fmt.Sprintf("CREATE TABLE %s ENGINE = MergeTree ORDER BY %s AS SELECT *, rowNumberInAllBlocks() AS %s FROM (%s)",
-			table, spillRow, spillRow, transform.Select(t.pipeline.SQL(), rel, t.output(d.Chunk()))),
+			table, spillRow, spillRow, rows),
 		Database: t.workspace.Database, QueryID: s.queryID(d), Settings: settings,
 	})
 	if err := ended(err, fed(), nil); err != nil {
@@ -92,6 +99,9 @@ func (s *slot) spillInto(ctx context.Context, lease *queue.Lease, t *task, d *qu
 	res.RowsRead = sum.ReadRows - min(sum.ReadRows, t.job.Frozen.Baseline)
 	return nil
 }
+
+// sortMemory is what sorting may take before it goes to the disk, in bytes.
+const sortMemory = "268435456"
 
 // spillRow is the column that numbers the rows of a spilled chunk.
 const spillRow = "`_dray_row`"

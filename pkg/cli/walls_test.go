@@ -29,6 +29,7 @@ var walls = map[string][]string{
 	"pkg/source/relation":        {"pkg/job", "pkg/source"},
 	"pkg/source/replay":          {"pkg/job", "pkg/source"},
 	"pkg/source/rest":            {"pkg/job", "pkg/source"},
+	"pkg/source/clickhouse":      {"pkg/clickhouse", "pkg/job", "pkg/source"},
 	"pkg/source/kinds":           {"pkg/job", "pkg/pipeline", "pkg/source"},
 	"pkg/transform":              {"pkg/job", "pkg/engine", "pkg/pipeline"},
 	"pkg/quarantine":             {"pkg/job", "pkg/engine", "pkg/pipeline", "pkg/source", "pkg/transform"},

@@ -2,9 +2,11 @@ package local_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"testing"
 
+	"drayage/pkg/engine"
 	"drayage/pkg/job"
 )
 
@@ -28,7 +30,7 @@ func documented(t *testing.T, page, name string) string {
 
 // The pipelines of the documentation run as they stand there.
 func TestDocumentedPipelines(t *testing.T) {
-	t.Parallel()
+	t.Setenv("SOURCE_CLICKHOUSE_URL", origin(t))
 	for _, tt := range []struct {
 		page, name string
 		chunks     uint64
@@ -36,13 +38,32 @@ func TestDocumentedPipelines(t *testing.T) {
 	}{
 		{"source-query.md", "readings", 31, 31_000},
 		{"source-query.md", "synthetic", 4, 100_000},
+		{"source-clickhouse.md", "copied", 4, 50_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
 			j := wait(t, submit(t, t.TempDir(), documented(t, tt.page, tt.name)))
 			if j.State != job.Done || j.Totals.Chunks != tt.chunks || j.Totals.RowsLoaded != tt.rows {
 				t.Errorf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 			}
 		})
 	}
+}
+
+// origin starts another ClickHouse, with a table, and returns its URL.
+func origin(t *testing.T) string {
+	t.Helper()
+	p, err := engine.Start(t.Context(), engine.Config{Name: "origin", Path: filepath.Join(t.TempDir(), "data")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	_, err = p.Client().Exec(t.Context(), engine.Statement{SQL: "CREATE TABLE default.origin ENGINE = MergeTree ORDER BY id SETTINGS index_granularity = 1000 AS SELECT number AS id, toString(number) AS v FROM numbers(100000)"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.URL()
 }

@@ -77,3 +77,22 @@ func TestMistakeInAQuery(t *testing.T) {
 		t.Errorf("the job is %s: %s", j.State, j.Error)
 	}
 }
+
+// Rows that come in any order make the same blocks at each attempt: they are
+// sorted before they are cut into blocks.
+func TestBigRelation(t *testing.T) {
+	t.Parallel()
+	id := submit(t, t.TempDir(), "pipeline: big\nsource:\n  query: {sql: 'SELECT rand() % 1000000000 AS r, randomString(10) AS s, [number, number] AS l FROM numbers(100000)'}\nload: {table: big, create: ENGINE = MergeTree ORDER BY tuple()}\n")
+	j := wait(t, id)
+	if j.State != job.Done || j.Totals.RowsLoaded != 100_000 {
+		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
+	}
+	if got, want := sql(t, "SELECT count(), uniqExact(l) FROM big"), "100000\t100000"; got != want {
+		t.Errorf("the table has %q", got)
+	}
+	// Parts are in the order of the blocks.
+	got := sql(t, "SELECT count(), min(ok) FROM (SELECT max(r) <= lead(min(r), 1, 4000000000) OVER (ORDER BY min(r)) AS ok FROM (SELECT _part, r FROM big) GROUP BY _part)")
+	if strings.HasPrefix(got, "1\t") || !strings.HasSuffix(got, "\t1") {
+		t.Errorf("blocks and whether they are apart: %q", got)
+	}
+}

@@ -8,14 +8,15 @@ import (
 // Source says what to extract: exactly one kind is set. A kind is a field that
 // is a pointer to a struct.
 type Source struct {
-	Files    *Files    `yaml:"files" json:"files,omitempty"`
-	Query    *Query    `yaml:"query" json:"query,omitempty"`
-	Generate *Generate `yaml:"generate" json:"generate,omitempty"`
-	Kafka    *Kafka    `yaml:"kafka" json:"kafka,omitempty"`
-	HTTP     *HTTP     `yaml:"http" json:"http,omitempty"`
-	Columns  Columns   `yaml:"columns" json:"columns,omitempty"` // empty: found out when the job is planned, then frozen
-	Chunk    Size      `yaml:"chunk" json:"chunk"`               // target size of a chunk in bytes, default DefaultChunk
-	Rows     uint64    `yaml:"rows" json:"rows,omitempty"`       // target size of a chunk in rows, of kinds that can count them; 0: by Chunk
+	Files      *Files      `yaml:"files" json:"files,omitempty"`
+	ClickHouse *ClickHouse `yaml:"clickhouse" json:"clickhouse,omitempty"`
+	Query      *Query      `yaml:"query" json:"query,omitempty"`
+	Generate   *Generate   `yaml:"generate" json:"generate,omitempty"`
+	Kafka      *Kafka      `yaml:"kafka" json:"kafka,omitempty"`
+	HTTP       *HTTP       `yaml:"http" json:"http,omitempty"`
+	Columns    Columns     `yaml:"columns" json:"columns,omitempty"` // empty: found out when the job is planned, then frozen
+	Chunk      Size        `yaml:"chunk" json:"chunk"`               // target size of a chunk in bytes, default DefaultChunk
+	Rows       uint64      `yaml:"rows" json:"rows,omitempty"`       // target size of a chunk in rows, of kinds that can count them; 0: by Chunk
 }
 
 // Kinds lists the kinds that are set, by their keys.

@@ -64,7 +64,8 @@ type Source interface {
 	Plan(ctx context.Context, cursor json.RawMessage, columns []job.Column) iter.Seq2[Planned, error]
 
 	// Open opens the chunk that Plan described by input. Opening it twice
-	// gives the same bytes, or ErrChanged.
+	// gives the same bytes, or ErrChanged; for an Unordered Input the same rows,
+	// as far as the server that they come from does not change meanwhile.
 	Open(ctx context.Context, input json.RawMessage, columns []job.Column) (*Input, error)
 
 	// Size estimates the bytes of the whole input for the progress bar, 0
@@ -131,6 +132,10 @@ type Input struct {
 	Structure   []job.Column      // the columns in the order of the bytes
 	Settings    map[string]string // engine settings that the format needs
 	Bytes       int64             // of input, as stored
+
+	// Unordered says that the same rows may come in another order when the chunk
+	// is opened again, as those of a database do.
+	Unordered bool
 
 	// Doubt, when it is not empty, says why the planner could not cut the
 	// input at the borders of its records: the engine may take broken bytes

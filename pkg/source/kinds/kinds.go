@@ -7,6 +7,7 @@ import (
 
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
+	"drayage/pkg/source/clickhouse"
 	"drayage/pkg/source/files"
 	"drayage/pkg/source/kafka"
 	"drayage/pkg/source/relation"
@@ -31,6 +32,12 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 			Header: f.Header, Delimiter: f.Delimiter, Quote: f.Quote, SkipLines: f.SkipLines,
 			Regexp: f.Regexp, Columns: s.Columns, Settings: f.Settings,
 			ChunkBytes: int64(s.Chunk),
+		})
+	case s.ClickHouse != nil:
+		c := s.ClickHouse
+		return clickhouse.New(clickhouse.Config{
+			URL: c.URL, User: c.User, Password: c.Password, CAFile: c.CAFile, Table: c.Table, Query: c.Query, Where: c.Where,
+			Columns: s.Columns, ChunkBytes: int64(s.Chunk), ChunkRows: s.Rows, Seats: env.Seats,
 		})
 	case s.Query != nil:
 		q := s.Query

@@ -126,7 +126,7 @@ func (s *Source) Open(_ context.Context, input json.RawMessage, columns []job.Co
 		return nil, err
 	}
 	return &source.Input{
-		Relation: "(" + s.sql(p) + "\n)", Structure: columns, Settings: s.cfg.Settings,
+		Relation: "(" + s.sql(p) + "\n)", Structure: columns, Settings: s.cfg.Settings, Unordered: true,
 		Close: func() error { return nil },
 	}, nil
 }
