@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"time"
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
@@ -40,23 +39,6 @@ type Config struct {
 const DefaultRows = 100_000
 
 const defaultChunkBytes = 128 << 20
-
-// start is where to begin.
-type start struct {
-	latest bool
-	after  int64 // milliseconds since 1970; 0: at the first message
-}
-
-func parseStart(from string) (start, error) {
-	switch from {
-	case "", "earliest":
-		return start{}, nil
-	case "latest":
-		return start{latest: true}, nil
-	}
-	t, err := time.Parse(time.RFC3339, from)
-	return start{after: t.UnixMilli()}, err
-}
 
 // Validate reports every mistake that can be seen without a broker, as
 // source.FieldErrors, or nil.
@@ -95,7 +77,7 @@ func (c Config) Validate() error {
 	case c.Metadata && !f.Metadata():
 		bad("metadata", "write format: JSONEachRow or format: raw", "can not stand beside rows of %s", f)
 	}
-	if _, err := parseStart(c.From); err != nil {
+	if _, err := messages.ParseStart(c.From); err != nil {
 		bad("from", "earliest, latest, or a time such as 2026-01-31T00:00:00Z", "%q is not known", c.From)
 	}
 	if c.ChunkBytes < 0 {

@@ -34,32 +34,34 @@ type fetcher struct {
 	stalls int
 }
 
-// next returns the records that follow, which may be none; done is set once the
-// range is read.
-func (f *fetcher) next(ctx context.Context) (records []*kgo.Record, done bool, err error) {
-	if f.span.From >= f.span.To {
-		return nil, true, nil
+// done reports whether the range is read.
+func (f *fetcher) done() bool { return f.span.From >= f.span.To }
+
+// next returns the records that follow, which may be none.
+func (f *fetcher) next(ctx context.Context) ([]*kgo.Record, error) {
+	if f.done() {
+		return nil, nil
 	}
 	before := f.span.From
-	records, err = f.fetch(ctx)
+	records, err := f.fetch(ctx)
 	if err == nil && f.span.From == before {
 		err = f.stalled()
 	}
-	if err != nil {
-		f.leader = -1
-		f.stalls++
-		if f.stalls >= stalls || !tryAgain(err) {
-			return nil, false, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, false, context.Cause(ctx)
-		case <-time.After(stallPause << (f.stalls - 1)):
-			return nil, false, nil
-		}
+	if err == nil {
+		f.stalls = 0
+		return records, nil
 	}
-	f.stalls = 0
-	return records, f.span.From >= f.span.To, nil
+	f.leader = -1
+	f.stalls++
+	if f.stalls >= stalls || !tryAgain(err) {
+		return nil, err
+	}
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-time.After(stallPause << (f.stalls - 1)):
+		return nil, nil
+	}
 }
 
 var errNoProgress = errors.New("the broker answers without records")

@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
@@ -44,20 +43,19 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 		stop()
 		return nil, err
 	}
-	r := &reader{
-		ctx: held, s: s,
-		rows: messages.NewEncoder(s.format, columns, s.fields()),
-		from: fetcher{c: c, id: p.id(), span: p.span(), leader: -1},
-	}
 	if _, err := c.same(held, p.id()); err != nil {
 		stop()
 		c.close()
 		return nil, err
 	}
+	r := messages.NewReader(messages.NewEncoder(s.format, columns, s.fields()),
+		&feed{ctx: held, fetcher: fetcher{c: c, id: p.id(), span: p.span(), leader: -1}, with: s.cfg.Metadata}, &s.tombstones)
 	return &source.Input{
 		Reader: r, Format: s.format.Input(), Compression: "none",
 		Structure: columns, Settings: s.format.Settings(), Bytes: p.bytes(),
-		Check: r.check,
+		// Each answer was of the topic that was planned, for it is asked for by
+		// its ID: a failure of the reading is all that there is to say.
+		Check: r.Failure,
 		Close: func() error {
 			stop()
 			c.close()
@@ -66,77 +64,35 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 	}, nil
 }
 
-// reader gives the rows of a range. It holds one answer of a broker.
-type reader struct {
+// feed gives the messages of a range. It holds one answer of a broker.
+type feed struct {
 	ctx     context.Context //nolint:containedctx // of the seat: io.Reader takes none
-	s       *Source
-	from    fetcher
-	rows    *messages.Encoder
+	fetcher fetcher
+	with    bool          // metadata
 	records []*kgo.Record // left of the last answer
-	row     []byte
-	at      int // in row
 	data    []messages.Datum
-	err     error
 }
 
-// Read implements io.Reader.
-func (r *reader) Read(b []byte) (int, error) {
-	n := 0
-	for n < len(b) {
-		if r.at == len(r.row) && !r.advance(n == 0) {
-			break
+// Next implements messages.Feed.
+func (f *feed) Next(wait bool) (messages.Message, error) {
+	for len(f.records) == 0 {
+		if f.fetcher.done() {
+			return messages.Message{}, io.EOF
 		}
-		m := copy(b[n:], r.row[r.at:])
-		n, r.at = n+m, r.at+m
-	}
-	if n > 0 || len(b) == 0 {
-		return n, nil
-	}
-	return 0, r.err
-}
-
-// advance makes the next row; it waits for the broker when wait is set.
-func (r *reader) advance(wait bool) bool {
-	for r.err == nil {
-		if len(r.records) == 0 {
-			if !wait {
-				return false
-			}
-			r.fetch()
-			continue
+		if !wait {
+			return messages.Message{}, messages.ErrNotYet
 		}
-		rec := r.records[0]
-		r.records = r.records[1:]
-		if rec.Value == nil && !r.rows.KeepsNull() {
-			r.s.tombstones.Add(1)
-			continue
+		var err error
+		if f.records, err = f.fetcher.next(f.ctx); err != nil {
+			return messages.Message{}, err
 		}
-		if r.s.cfg.Metadata {
-			r.data = data(r.data, rec)
-		}
-		r.row, r.at = r.rows.Append(r.row[:0], rec.Value, r.data), 0
-		return true
 	}
-	return false
-}
-
-func (r *reader) fetch() {
-	if r.from.span.From >= r.from.span.To {
-		r.err = io.EOF
-		return
+	r := f.records[0]
+	f.records[0], f.records = nil, f.records[1:]
+	m := messages.Message{Value: r.Value}
+	if f.with {
+		f.data = data(f.data, r)
+		m.Data = f.data
 	}
-	var err error
-	if r.records, _, err = r.from.next(r.ctx); err != nil {
-		r.err = err
-	}
-}
-
-// check implements Input.Check. Each answer was of the topic that was planned,
-// for it is asked for by its ID; so a failure of the reading is all there is to
-// say. Whoever stops before the end has a reason of its own.
-func (r *reader) check() error {
-	if errors.Is(r.err, io.EOF) {
-		return nil
-	}
-	return r.err
+	return m, nil
 }

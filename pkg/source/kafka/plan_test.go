@@ -120,9 +120,9 @@ func TestLeaderMoves(t *testing.T) {
 		// What the fetcher knows is wrong twice of three times.
 		f := fetcher{c: cl, id: p.id(), span: p.span(), leader: 0}
 		n := 0
-		for done := false; !done; {
-			var records []*kgo.Record
-			if records, done, err = f.next(ctx); err != nil {
+		for !f.done() {
+			records, err := f.next(ctx)
+			if err != nil {
 				t.Fatal(err)
 			}
 			n += len(records)

@@ -18,7 +18,7 @@ import (
 type Source struct {
 	cfg        Config
 	format     messages.Format
-	start      start
+	start      messages.Start
 	tombstones atomic.Uint64
 }
 
@@ -39,7 +39,7 @@ func New(cfg Config) (*Source, error) {
 	}
 	s := &Source{cfg: cfg}
 	s.format, _ = messages.FormatNamed(cfg.Format)
-	s.start, _ = parseStart(cfg.From)
+	s.start, _ = messages.ParseStart(cfg.From)
 	return s, nil
 }
 
@@ -91,7 +91,7 @@ func (c *client) sample(ctx context.Context, id topicID, spans []span) (values [
 	for _, sp := range spans {
 		f := fetcher{c: c, id: id, span: sp, leader: -1}
 		for range sampleFetches {
-			records, done, err := f.next(ctx)
+			records, err := f.next(ctx)
 			if err != nil {
 				return nil, err
 			}
@@ -100,7 +100,7 @@ func (c *client) sample(ctx context.Context, id topicID, spans []span) (values [
 					values = append(values, r.Value)
 				}
 			}
-			if done || len(values) >= sampled {
+			if f.done() || len(values) >= sampled {
 				break
 			}
 		}

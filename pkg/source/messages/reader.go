@@ -1,0 +1,82 @@
+package messages
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+)
+
+// Message is one message. A nil Value means that it has none.
+type Message struct {
+	Value []byte
+	Data  []Datum // one a field; nil where no fields are asked for
+}
+
+// ErrNotYet says that a Feed would have to wait for the next message.
+var ErrNotYet = errors.New("no message is here yet")
+
+// Feed gives the messages of a chunk, one after the other.
+type Feed interface {
+	// Next returns the next message, which is good until the next call, and
+	// io.EOF after the last. Without wait it returns ErrNotYet rather than
+	// wait for the broker.
+	Next(wait bool) (Message, error)
+}
+
+// Reader is a feed as the bytes of an input. It holds one row.
+type Reader struct {
+	rows    *Encoder
+	feed    Feed
+	skipped *atomic.Uint64
+	row     []byte
+	at      int // in row
+	err     error
+}
+
+// NewReader returns the rows of feed. Messages without a value that are no rows
+// are counted in skipped.
+func NewReader(rows *Encoder, feed Feed, skipped *atomic.Uint64) *Reader {
+	return &Reader{rows: rows, feed: feed, skipped: skipped}
+}
+
+// Read implements io.Reader. It waits for the broker only when it has nothing
+// to return.
+func (r *Reader) Read(b []byte) (int, error) {
+	n := 0
+	for n < len(b) && (r.at < len(r.row) || r.advance(n == 0)) {
+		m := copy(b[n:], r.row[r.at:])
+		n, r.at = n+m, r.at+m
+	}
+	if n > 0 || len(b) == 0 {
+		return n, nil
+	}
+	return 0, r.err
+}
+
+// advance makes the next row.
+func (r *Reader) advance(wait bool) bool {
+	for r.err == nil {
+		m, err := r.feed.Next(wait)
+		switch {
+		case errors.Is(err, ErrNotYet):
+			return false
+		case err != nil:
+			r.err = err
+		case m.Value == nil && !r.rows.KeepsNull():
+			r.skipped.Add(1)
+		default:
+			r.row, r.at = r.rows.Append(r.row[:0], m.Value, m.Data), 0
+			return true
+		}
+	}
+	return false
+}
+
+// Failure is the error that the reading ended with, nil at the end of the
+// messages or before it. It is what source.Input.Check returns.
+func (r *Reader) Failure() error {
+	if errors.Is(r.err, io.EOF) {
+		return nil
+	}
+	return r.err
+}
