@@ -206,6 +206,7 @@ var verdicts = map[int32]struct {
 	549: {"DATA_TYPE_CANNOT_BE_USED_IN_KEY", job.Permanent},
 	583: {"ILLEGAL_PROJECTION", job.Permanent},
 	620: {"QUERY_NOT_ALLOWED", job.Permanent},
+	630: {"HAVE_DEPENDENT_OBJECTS", job.Permanent},
 	632: {"UNEXPECTED_DATA_AFTER_PARSED_VALUE", job.Permanent},
 	675: {"CANNOT_PARSE_IPV4", job.Permanent},
 	676: {"CANNOT_PARSE_IPV6", job.Permanent},

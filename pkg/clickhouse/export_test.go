@@ -15,19 +15,19 @@ func Codes() map[int32]string {
 	return names
 }
 
-// SwapInHooked is SwapIn with a hook after each statement that it runs.
-func (c *Client) SwapInHooked(ctx context.Context, spec SwapSpec, after func(statement string) error) error {
-	return c.swapIn(ctx, spec, after)
+// SwapInHooked is SwapIn with a hook around each statement that it runs.
+func (c *Client) SwapInHooked(ctx context.Context, spec SwapSpec, h func(statement string, done bool) error) error {
+	return c.swapIn(ctx, spec, h)
 }
 
-// DropStagingHooked is DropStaging with a hook after each statement.
-func (c *Client) DropStagingHooked(ctx context.Context, staging Table, uuid string, after func(statement string) error) error {
-	return c.dropStaging(ctx, staging, uuid, after)
+// DropStagingHooked is DropStaging with a hook around each statement.
+func (c *Client) DropStagingHooked(ctx context.Context, staging Table, uuid string, h func(statement string, done bool) error) error {
+	return c.dropStaging(ctx, staging, uuid, h)
 }
 
-// ReplacePartitionsHooked is ReplacePartitions with a hook after each statement.
-func (c *Client) ReplacePartitionsHooked(ctx context.Context, spec PartitionsSpec, after func(statement string) error) ([]PartitionRows, error) {
-	return c.replacePartitions(ctx, spec, after)
+// ReplacePartitionsHooked is ReplacePartitions with a hook around each statement.
+func (c *Client) ReplacePartitionsHooked(ctx context.Context, spec PartitionsSpec, h func(statement string, done bool) error) ([]PartitionRows, error) {
+	return c.replacePartitions(ctx, spec, h)
 }
 
 // Statements are what Create runs for the table; the second may be "".

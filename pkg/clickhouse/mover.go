@@ -21,12 +21,23 @@ func (e *DatabaseEngineError) Error() string {
 	return fmt.Sprintf("the database %s has the engine %s: only in one with the engine Atomic can a table take the place of another in one step", plainOrQuoted(e.Database), e.Engine)
 }
 
+// hook, when it is not nil, is called before and after each statement that
+// changes something; its error ends the work there.
+type hook func(statement string, done bool) error
+
+func (h hook) call(statement string, done bool) error {
+	if h == nil {
+		return nil
+	}
+	return h(statement, done)
+}
+
 // mover moves and drops tables of one database, which it knows by uuid.
 type mover struct {
 	c              *Client
 	what, database string
-	after          func(statement string) error // may be nil
-	met            int                          // how often others came between
+	hook           hook
+	met            int // how often others came between
 }
 
 // place is where a table is.
@@ -119,13 +130,7 @@ func (m *mover) sql(name string) string { return Table{m.database, name}.SQL() }
 // do runs a statement. The server's limit on the size of what is dropped is
 // against mistakes with names, and it is the uuid that goes here.
 func (m *mover) do(ctx context.Context, statement string) error {
-	if err := m.c.execSized(ctx, m.what, statement); err != nil {
-		return err
-	}
-	if m.after != nil {
-		return m.after(statement)
-	}
-	return nil
+	return m.c.execSized(ctx, m.what, statement, m.hook)
 }
 
 // dropLimits are the limits on the size of what a statement may drop. Not
@@ -133,7 +138,10 @@ func (m *mover) do(ctx context.Context, statement string) error {
 func dropLimits() []string { return []string{"max_table_size_to_drop", "max_partition_size_to_drop"} }
 
 // execSized runs a statement that drops what may be large.
-func (c *Client) execSized(ctx context.Context, what, statement string) error {
+func (c *Client) execSized(ctx context.Context, what, statement string, h hook) error {
+	if err := h.call(statement, false); err != nil {
+		return err
+	}
 	settings := ch.Settings{"wait_end_of_query": 1}
 	for _, name := range dropLimits() {
 		if c.known[name] {
@@ -141,7 +149,10 @@ func (c *Client) execSized(ctx context.Context, what, statement string) error {
 		}
 	}
 	ctx = ch.Context(ctx, ch.WithSettings(settings))
-	return c.call(ctx, what, func() error { return c.conn.Exec(ctx, statement) })
+	if err := c.call(ctx, what, func() error { return c.conn.Exec(ctx, statement) }); err != nil {
+		return err
+	}
+	return h.call(statement, true)
 }
 
 // Marks in the names that tables are moved to.
@@ -165,7 +176,15 @@ func freshName(base, mark, uuid string) string {
 	return base + mark + uuid[:8] + "_" + strings.ToLower(rand.Text())
 }
 
-var dropForm = regexp.MustCompile(regexp.QuoteMeta(oldMark) + `[0-9a-f]{8}_[a-z2-7]{26}$`)
+var freshForm = regexp.MustCompile(`(_dray_old_|_dray_new_)[0-9a-f]{8}_[a-z2-7]{26}$`)
+
+// markOf is the mark of a name that freshName made, "" for another name.
+func markOf(name string) string {
+	if m := freshForm.FindStringSubmatch(name); m != nil {
+		return m[1]
+	}
+	return ""
+}
 
 // dropName reports whether freshName made the name for a table to be dropped.
-func dropName(name string) bool { return dropForm.MatchString(name) }
+func dropName(name string) bool { return markOf(name) == oldMark }

@@ -86,7 +86,10 @@ func TestReplacePartitionsKilledAnywhere(t *testing.T) {
 		spec := staged(t, c, fmt.Sprintf("t%d", n))
 		stage(t, c, spec)
 		ran := 0
-		_, err := c.ReplacePartitionsHooked(t.Context(), spec, func(string) error {
+		_, err := c.ReplacePartitionsHooked(t.Context(), spec, func(_ string, done bool) error {
+			if !done {
+				return nil
+			}
 			if ran++; ran == n {
 				return killed
 			}

@@ -172,6 +172,21 @@ func hasProjection(create string) bool {
 	return false
 }
 
+// bodyOf returns the first thing in brackets, brackets included, or "".
+func bodyOf(sql string) string {
+	start := -1
+	for _, t := range tokens(sql) {
+		switch {
+		case t.quoted || t.depth != 0:
+		case t.text == "(" && start < 0:
+			start = t.offset
+		case t.text == ")" && start >= 0:
+			return sql[start : t.offset+1]
+		}
+	}
+	return ""
+}
+
 // engineOf returns the word after ENGINE [=], or "".
 func engineOf(sql string) string {
 	all := tokens(sql)

@@ -65,10 +65,33 @@ func (c *Client) CreateLike(ctx context.Context, staging, like Table) (TableInfo
 			differ = append(differ, "it lacks "+text)
 		}
 	}
+	if len(differ) == 0 {
+		same, err := c.sameBody(ctx, what, staging, like)
+		if err != nil {
+			return TableInfo{}, err
+		}
+		if !same {
+			differ = append(differ, "its indices, projections, constraints or comments are others")
+		}
+	}
 	if len(differ) > 0 {
 		return TableInfo{}, job.WithClass(fmt.Errorf("%s: %w", what, &StructureError{staging, like, differ}), job.Permanent)
 	}
 	return made, nil
+}
+
+// sameBody reports whether all that CREATE TABLE writes in brackets after the
+// name is the same for two tables of the same columns.
+func (c *Client) sameBody(ctx context.Context, what string, a, b Table) (bool, error) {
+	var bodies []string
+	err := c.rows(ctx, what, "SELECT create_table_query FROM system.tables WHERE (database, name) IN (("+
+		quoteStrings([]string{a.Database, a.Name})+"), ("+quoteStrings([]string{b.Database, b.Name})+"))", func(scan scanner) error {
+		var create string
+		err := scan(&create)
+		bodies = append(bodies, bodyOf(create))
+		return err
+	})
+	return len(bodies) == 2 && bodies[0] == bodies[1], err
 }
 
 // columnTexts writes each column as a CREATE would.
@@ -85,8 +108,8 @@ WHERE database = `+quoteString(t.Database)+` AND table = `+quoteString(t.Name)+`
 }
 
 // DropStaging drops the table of a uuid when it is under the name of staging,
-// or was on its way to be dropped. One that SwapIn made the target is under
-// another name, and is left alone. It may be called again at any time, and by
+// or under one that SwapIn or DropStaging gave to it on the way. One that SwapIn
+// made the target is under another name, and is left alone. It may be called again at any time, and by
 // several processes at once; after a nil error no table of that uuid is left
 // under the name of staging. What is under that name with another uuid stays.
 // Statements of others that name the staging table fail from here on, so that
@@ -95,9 +118,9 @@ func (c *Client) DropStaging(ctx context.Context, staging Table, uuid string) er
 	return c.dropStaging(ctx, staging, uuid, nil)
 }
 
-func (c *Client) dropStaging(ctx context.Context, staging Table, uuid string, after func(statement string) error) error {
+func (c *Client) dropStaging(ctx context.Context, staging Table, uuid string, h hook) error {
 	staging = c.qualify(staging)
-	m := &mover{c: c, what: "dropping the staging table " + staging.String(), database: staging.Database, after: after}
+	m := &mover{c: c, what: "dropping the staging table " + staging.String(), database: staging.Database, hook: h}
 	if err := m.check(ctx, uuid); err != nil {
 		return err
 	}
@@ -108,7 +131,7 @@ func (c *Client) dropStaging(ctx context.Context, staging Table, uuid string, af
 			return err
 		}
 		name := at.named[uuid].name
-		if name == "" || name != staging.Name && !dropName(name) {
+		if name == "" || name != staging.Name && markOf(name) == "" {
 			if absent++; absent == absentLooks {
 				return nil
 			}

@@ -3,6 +3,7 @@ package clickhouse_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"drayage/pkg/clickhouse"
@@ -18,7 +19,9 @@ func TestCreateLike(t *testing.T) {
 		t.Fatal(err)
 	}
 	exec1(t, c, "CREATE MATERIALIZED VIEW v ENGINE = MergeTree ORDER BY id AS SELECT id FROM t")
-	exec1(t, c, "ALTER TABLE t ADD COLUMN d UInt8 DEFAULT 7 CODEC(ZSTD(3))")
+	for _, alter := range []string{"ADD COLUMN d UInt8 DEFAULT 7 COMMENT 'seven)' CODEC(ZSTD(3))", "ADD INDEX i s TYPE minmax", "ADD PROJECTION p (SELECT s, count() GROUP BY s)", "ADD CONSTRAINT c CHECK id < 100", "MODIFY COMMENT 'a table (of mine'"} {
+		exec1(t, c, "ALTER TABLE t "+alter)
+	}
 	var uuid string
 	for range 2 {
 		info, err := c.CreateLike(t.Context(), staging, like)
@@ -34,7 +37,7 @@ func TestCreateLike(t *testing.T) {
 	if got := query(t, c, "SELECT (SELECT count() FROM v), (SELECT count() FROM `t staging`)"); got != "0\t1" {
 		t.Errorf("got %s", got)
 	}
-	for _, change := range []string{"ALTER TABLE t ADD COLUMN e String", "ALTER TABLE `t staging` ADD COLUMN e UInt8", "ALTER TABLE `t staging` MODIFY SETTING merge_max_block_size = 99"} {
+	for _, change := range []string{"ALTER TABLE t ADD INDEX j d TYPE set(9)", "ALTER TABLE t ADD COLUMN e String", "ALTER TABLE `t staging` ADD COLUMN e UInt8", "ALTER TABLE `t staging` MODIFY SETTING merge_max_block_size = 99"} {
 		exec1(t, c, change)
 		_, err := c.CreateLike(t.Context(), staging, like)
 		var e *clickhouse.StructureError
@@ -60,7 +63,10 @@ func TestDropStaging(t *testing.T) {
 	for n := range 3 {
 		table := target(t, c, fmt.Sprintf("t%d", n))
 		uuid, ran := uuidOf(t, c, table), 0
-		err := c.DropStagingHooked(t.Context(), table, uuid, func(string) error {
+		err := c.DropStagingHooked(t.Context(), table, uuid, func(_ string, done bool) error {
+			if !done {
+				return nil
+			}
 			if ran++; ran == n {
 				return killed
 			}
@@ -86,11 +92,27 @@ func TestDropStaging(t *testing.T) {
 	// Another table comes under the name between the look and the RENAME.
 	table := clickhouse.Table{Database: c.Database(), Name: "t0"}
 	uuid, other := uuidOf(t, c, table), uuidOf(t, c, clickhouse.Table{Name: "t1"})
-	exec1(t, c, "EXCHANGE TABLES t0 AND t1")
-	if err := c.DropStaging(t.Context(), table, uuid); err != nil {
-		t.Fatal(err)
+	met := false
+	err := c.DropStagingHooked(t.Context(), table, uuid, func(sql string, done bool) error {
+		if strings.HasPrefix(sql, "RENAME") && !done && !met {
+			met = true
+			exec1(t, c, "EXCHANGE TABLES t0 AND t1")
+		}
+		return nil
+	})
+	if err != nil || !met {
+		t.Fatal(met, err)
 	}
-	if uuidOf(t, c, table) != other || tables(t, c) != "t0, t1, t2" {
+	if uuidOf(t, c, table) != other || uuidOf(t, c, clickhouse.Table{Name: "t1"}) != uuid || tables(t, c) != "t0, t1, t2" {
 		t.Errorf("left: %s", tables(t, c))
+	}
+
+	// A swap that was given up had moved it.
+	exec1(t, c, "RENAME TABLE t1 TO t_dray_new_01234567_abcdefghijklmnopqrstuvwxyz")
+	if err := c.DropStaging(t.Context(), table, uuid); err != nil || tables(t, c) != "t0, t2" {
+		t.Errorf("got %v, left: %s", err, tables(t, c))
+	}
+	for _, none := range []string{"", "00000000-0000-0000-0000-000000000000", "' OR 1"} {
+		wantClass(t, c.DropStaging(t.Context(), table, none), job.Permanent)
 	}
 }

@@ -33,6 +33,18 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("table %s is not the one that this job began with: its uuid is %s and was %s. Somebody made or swapped it meanwhile; start the job anew", e.Table, e.Found, e.Want)
 }
 
+// ReplicatedError is a table that replicates itself in a database that does
+// not: it would be swapped on one replica, and the others would keep the old
+// one. Its class is job.Permanent.
+type ReplicatedError struct {
+	Table  Table
+	Engine string
+}
+
+func (e *ReplicatedError) Error() string {
+	return fmt.Sprintf("table %s has the engine %s: to put another in its place on this server would leave the other replicas with the old one; replace its partitions instead", e.Table, e.Engine)
+}
+
 // swapRounds bounds how often SwapIn looks and acts. A swap alone takes 4
 // rounds; the others are for those who do the same at the same time.
 const swapRounds = 60
@@ -52,17 +64,20 @@ const swapRounds = 60
 //
 // It is *DatabaseEngineError where EXCHANGE is not atomic, *TakenError when
 // Target is a third table, and ErrNoTable when there is no table of
-// StagingUUID: all of job.Permanent. Tables of a Replicated engine are refused
-// with *EngineError: it would swap them on one replica only.
+// StagingUUID, and *ReplicatedError for tables that replicate themselves: all of
+// job.Permanent. The server's limit on the size of a table that may be dropped
+// is lifted for the old one.
+//
+// Materialized views and dictionaries that name Target go on with the new
+// table. Views were not fed by what was loaded into the staging table, and keep
+// what the old one had fed them.
 func (c *Client) SwapIn(ctx context.Context, spec SwapSpec) error {
 	return c.swapIn(ctx, spec, nil)
 }
 
-// swapIn is SwapIn; after, when it is not nil, is called after each statement
-// that changes something, and its error ends the swap there.
-func (c *Client) swapIn(ctx context.Context, spec SwapSpec, after func(statement string) error) error {
+func (c *Client) swapIn(ctx context.Context, spec SwapSpec, h hook) error {
 	spec.Target, spec.Staging = c.qualify(spec.Target), c.qualify(spec.Staging)
-	s := &mover{c: c, what: fmt.Sprintf("putting %s in the place of %s", spec.Staging, spec.Target), database: spec.Target.Database, after: after}
+	s := &mover{c: c, what: fmt.Sprintf("putting %s in the place of %s", spec.Staging, spec.Target), database: spec.Target.Database, hook: h}
 	if spec.Staging.Database != spec.Target.Database {
 		return job.WithClass(fmt.Errorf("%s: both must be in one database", s.what), job.Permanent)
 	}
@@ -95,7 +110,7 @@ func (c *Client) swapIn(ctx context.Context, spec SwapSpec, after func(statement
 			}
 			return nil
 		case replicated(staging.engine):
-			return job.WithClass(fmt.Errorf("%s: %w", s.what, &EngineError{spec.Staging, staging.engine}), job.Permanent)
+			return job.WithClass(fmt.Errorf("%s: %w", s.what, &ReplicatedError{spec.Target, staging.engine}), job.Permanent)
 		case at.uuid == spec.StagingUUID:
 			err = s.retire(ctx, old.name, spec.TargetUUID, spec.Target.Name, spec.StagingUUID)
 		case dropName(staging.name):

@@ -99,7 +99,10 @@ func TestSwapInKilledAnywhere(t *testing.T) {
 	for n := 1; ; n++ {
 		spec := swap(t, c, fmt.Sprintf("t%d", n))
 		ran := 0
-		err := c.SwapInHooked(t.Context(), spec, func(string) error {
+		err := c.SwapInHooked(t.Context(), spec, func(_ string, done bool) error {
+			if !done {
+				return nil
+			}
 			if ran++; ran == n {
 				return killed
 			}
@@ -122,8 +125,8 @@ func TestSwapInKilledAnywhere(t *testing.T) {
 	}
 }
 
-// TestSwapInMeetsLateStatements has a zombie send each statement that swapping
-// takes after each one of ours.
+// TestSwapInMeetsLateStatements has a zombie send statements of a swap that it
+// began long ago, before and after each one of ours.
 func TestSwapInMeetsLateStatements(t *testing.T) {
 	t.Parallel()
 	c := open(t, shared.URL())
@@ -132,30 +135,75 @@ func TestSwapInMeetsLateStatements(t *testing.T) {
 		"RENAME TABLE %[2]s TO %[3]s",
 		"EXCHANGE TABLES %[1]s AND %[2]s; RENAME TABLE %[2]s TO %[3]s",
 	} {
-		for after := range 4 {
-			spec := swap(t, c, fmt.Sprintf("t%d%d", n, after))
-			zombie := func() {
-				drop := spec.Target
-				drop.Name += "_dray_old_" + spec.TargetUUID[:8] + "_abcdefghijklmnopqrstuvwxyz"
+		for at := range 6 { // three statements
+			spec := swap(t, c, fmt.Sprintf("t%d%d", n, at))
+			drop := spec.Target
+			drop.Name += "_dray_old_" + spec.TargetUUID[:8] + "_abcdefghijklmnopqrstuvwxyz"
+			met := 0
+			err := c.SwapInHooked(t.Context(), spec, func(string, bool) error {
+				if met++; met != at+1 {
+					return nil
+				}
 				for sql := range strings.SplitSeq(fmt.Sprintf(late, spec.Target.SQL(), spec.Staging.SQL(), drop.SQL()), ";") {
 					_ = c.Exec(t.Context(), sql) // it may come too late
-				}
-			}
-			ran := 0
-			if after == 0 {
-				zombie()
-			}
-			err := c.SwapInHooked(t.Context(), spec, func(string) error {
-				if ran++; ran == after {
-					zombie()
 				}
 				return nil
 			})
 			if err != nil {
-				t.Fatalf("%s after %d: %v", late, after, err)
+				t.Fatalf("%s at %d: %v", late, at, err)
 			}
 			wantSwapped(t, c, spec)
 		}
+	}
+	for name := range strings.SplitSeq(tables(t, c), ", ") {
+		if strings.Contains(name, "_dray_") || strings.Contains(name, "staging") {
+			t.Errorf("left: %s", name)
+		}
+	}
+}
+
+// TestSwapInDropsNothingElse puts a table of somebody else under the name that
+// the old one had, just before it is moved away from there.
+func TestSwapInDropsNothingElse(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	spec := swap(t, c, "t")
+	other := target(t, c, "other")
+	uuid := uuidOf(t, c, other)
+	met := false
+	err := c.SwapInHooked(t.Context(), spec, func(sql string, done bool) error {
+		if strings.HasPrefix(sql, "RENAME") && !done && !met {
+			met = true
+			exec1(t, c, "EXCHANGE TABLES other AND "+spec.Staging.SQL())
+		}
+		return nil
+	})
+	if err != nil || !met {
+		t.Fatal(met, err)
+	}
+	wantSwapped(t, c, spec)
+	if got := uuidOf(t, c, spec.Staging); got != uuid || tables(t, c) != "t, t staging" {
+		t.Errorf("left: %s, %s", got, tables(t, c))
+	}
+}
+
+func TestSwapInKeepsWhatNamesTheTarget(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	spec := swap(t, c, "t")
+	exec1(t, c, "CREATE TABLE src (id UInt64, s String) ENGINE = MergeTree ORDER BY id")
+	exec1(t, c, "CREATE TABLE fed (s String) ENGINE = MergeTree ORDER BY s")
+	exec1(t, c, "CREATE MATERIALIZED VIEW v TO fed AS SELECT s FROM t")
+	exec1(t, c, "CREATE MATERIALIZED VIEW v2 TO t AS SELECT id, s FROM src")
+	exec1(t, c, "CREATE DICTIONARY dict (id UInt64, s String) PRIMARY KEY id SOURCE(CLICKHOUSE(TABLE 't')) LIFETIME(0) LAYOUT(FLAT())")
+	if err := c.SwapIn(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	wantSwapped(t, c, spec)
+	exec1(t, c, "INSERT INTO t (id, s) VALUES (2, 'later')")
+	exec1(t, c, "INSERT INTO src (id, s) VALUES (3, 'through')")
+	if got := query(t, c, "SELECT (SELECT arraySort(groupArray(s)) FROM fed), (SELECT arraySort(groupArray(s)) FROM t)"); got != "['later','through']\t['later','new','through']" {
+		t.Errorf("got %s", got)
 	}
 }
 
