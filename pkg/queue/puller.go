@@ -154,19 +154,21 @@ type pulled struct {
 // Ours returns it, whatever has become of ctx. For pulse see pullOnce.
 func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait, pulse time.Duration) (pulled, error) {
 	deadline := time.Now().Add(wait)
-	var last error // of the last try, nil when it was only empty
+	var last error        // of the last try, nil when it was only empty
+	var asked, again bool // once more after the end of wait: a lost pull says nothing about the queue
 	for attempt := 1; ; attempt++ {
 		if ctx.Err() != nil {
 			return pulled{}, ended(ctx, what, nil)
 		}
 		r := pullRequest{Batch: 1, Expires: min(time.Until(deadline), pullSlice)}
 		if r.Expires < 10*time.Millisecond { // the server refuses very short ones
-			if attempt > 1 {
+			if attempt > 1 && !again {
 				if last != nil {
 					return pulled{}, last
 				}
 				return pulled{}, fmt.Errorf("%s: %w", what, ErrEmpty)
 			}
+			again = false
 			r = pullRequest{Batch: 1, NoWait: true}
 		}
 		msg, err := q.pullOnce(ctx, stream, consumer, r, pulse)
@@ -194,7 +196,11 @@ func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait
 				return pulled{}, explain(what, gerr)
 			}
 			if time.Until(deadline) <= 0 {
-				return pulled{}, last
+				if gerr != nil || asked {
+					return pulled{}, last
+				}
+				asked, again = true, true
+				break
 			}
 			if !q.pause(ctx, try) {
 				return pulled{}, ended(ctx, what, last)

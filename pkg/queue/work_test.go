@@ -328,6 +328,33 @@ func TestPauseHoldsChunksBackAndSurvivesUpdatesAndRestart(t *testing.T) {
 	})
 }
 
+// The connection may come back after a call of its own was answered already: a
+// pull that is lost then is asked anew, though its time is over.
+func TestAPullThatAReconnectionTookIsAskedAnew(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		p := b.open("j", queue.JobQueue{MaxInFlight: 10})
+		const wait = 500 * time.Millisecond
+		start := time.Now()
+		got := make(chan error, 1)
+		go func() {
+			_, err := p.Next(ctx(t), wait)
+			got <- err
+		}()
+		b.pullsWaiting("j", 1)
+		b.server.Stop()
+		eventually(t, func() error {
+			if time.Since(start) < wait {
+				return errors.New("it is not over")
+			}
+			return nil
+		})
+		if err := b.server.Restart(ctx(t)); err != nil {
+			t.Fatal(err)
+		}
+		want(t, <-got, queue.ErrEmpty)
+	})
+}
+
 func TestCloseJobTakesItsChunksAndEndsItsPullers(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bundle) {
 		p := b.open("j", queue.JobQueue{MaxInFlight: 10})
