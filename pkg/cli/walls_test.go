@@ -31,6 +31,8 @@ var walls = map[string][]string{
 	"pkg/source/rest":            {"pkg/job", "pkg/source"},
 	"pkg/source/clickhouse":      {"pkg/clickhouse", "pkg/job", "pkg/source"},
 	"pkg/source/kinds":           {"pkg/job", "pkg/pipeline", "pkg/source"},
+	"pkg/stage":                  {"pkg/job"},
+	"pkg/stage/stagetest":        {"pkg/job", "pkg/stage"},
 	"pkg/transform":              {"pkg/job", "pkg/engine", "pkg/pipeline"},
 	"pkg/quarantine":             {"pkg/job", "pkg/engine", "pkg/pipeline", "pkg/source", "pkg/transform"},
 	"pkg/fault":                  {},
