@@ -51,6 +51,9 @@ func request(ctx context.Context, q *queue.Queue, id, what string, to, or job.St
 			return nil
 		}
 		from := j.State
+		if j.Publishing {
+			return job.WithClass(&StateError{j.ID, from, what + ": its rows are being put in their place"}, job.Permanent)
+		}
 		// What a driver alone may do is not to be asked for.
 		if to == job.Running && from != job.Paused || !from.CanMove(to) {
 			return job.WithClass(&StateError{j.ID, from, what}, job.Permanent)

@@ -97,6 +97,9 @@ func (d *driver) advance(ctx context.Context, j job.Job, rev queue.Revision, to 
 			if err := d.release(ctx, j); err != nil {
 				return fmt.Errorf("giving back what was taken over: %w", err)
 			}
+			if err := d.discard(ctx, j); err != nil {
+				return fmt.Errorf("dropping what was loaded for nothing: %w", err)
+			}
 		}
 	}
 	if _, err := d.c.Queue.UpdateJob(ctx, j, rev); err != nil {
@@ -124,7 +127,7 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) erro
 		return err
 	}
 	frozen, err := Freezer{
-		Engine: d.c.Engine.Client(), ClickHouse: d.c.ClickHouse, Create: true, Seats: d.c.seats(doc.Pipeline),
+		Engine: d.c.Engine.Client(), ClickHouse: d.c.ClickHouse, Create: true, Append: j.Submission.Replay != nil, Seats: d.c.seats(doc.Pipeline),
 	}.Freeze(ctx, doc, j.ID, j.CreatedAt)
 	if err != nil {
 		return err
@@ -234,7 +237,13 @@ func (d *driver) stopInserts(ctx context.Context) error {
 	return err
 }
 
-// table is the target of a job that was frozen.
+// holds is the table that holds the rows of a job.
+func holds(j job.Job) clickhouse.Table {
+	database, name := j.Holds()
+	return clickhouse.Table{Database: database, Name: name}
+}
+
+// table is where the rows of a job that was frozen are.
 func (d *driver) table(j job.Job) clickhouse.Table {
-	return clickhouse.Table{Database: j.Frozen.Database, Name: j.Frozen.Table}
+	return holds(j)
 }

@@ -26,6 +26,9 @@ type Freezer struct {
 	// Create makes the target when it does not exist. Without it an absent
 	// target is only checked for a create clause.
 	Create bool
+	// Append says that the rows are added to the target whatever the mode is:
+	// those that another job has left out.
+	Append bool
 	Seats  source.Seats // for the source's connections; nil: unbounded
 }
 
@@ -34,6 +37,8 @@ type Frozen struct {
 	job.Frozen
 	Source source.Source
 	Exists bool // whether the target was there before
+	// Difference lists the columns that were added to the target, or would be.
+	Difference string
 }
 
 // Freeze reads the pipeline's surroundings. A mistake of the pipeline is of
@@ -81,7 +86,7 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	}
 	out.Selected, out.Output, out.Rereads = checked.Columns, checked.Columns, checked.Rereads
 	if f.ClickHouse != nil {
-		if err := f.target(ctx, doc, p, out); err != nil {
+		if err := f.target(ctx, doc, p, id, out); err != nil {
 			return nil, err
 		}
 	}
@@ -95,36 +100,74 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 }
 
 // target finds or makes the table and takes its types over.
-func (f Freezer) target(ctx context.Context, doc *pipeline.Document, p *pipeline.Pipeline, out *Frozen) error {
+func (f Freezer) target(ctx context.Context, doc *pipeline.Document, p *pipeline.Pipeline, id string, out *Frozen) error {
 	table, err := clickhouse.ParseTable(p.Load.Table, f.ClickHouse.Database())
 	if err != nil {
 		return mistake(doc.At("load.table", err.Error(), ""))
 	}
 	out.Database, out.Table = table.Database, table.Name
-	_, err = f.ClickHouse.Describe(ctx, table)
+	info, err := f.ClickHouse.Describe(ctx, table)
 	switch {
 	case err == nil:
 		out.Exists = true
 	case !errors.Is(err, clickhouse.ErrNoTable):
 		return fmt.Errorf("looking for the table %s: %w", table, err)
-	case p.Load.Create == "":
+	case !p.Load.Creates():
 		return mistake(doc.At("load.table", fmt.Sprintf("the table %s does not exist", table),
 			`create it, or let the job do so: create: "ENGINE = MergeTree ORDER BY …"`))
 	case !f.Create:
 		out.Provenance = true
 		return nil
 	default:
+		l := p.Load
+		engineClause := l.Create
+		if engineClause == "" {
+			engineClause = l.Engine
+		}
 		err := f.ClickHouse.Create(ctx, clickhouse.CreateSpec{
-			Table: table, Columns: out.Selected, Engine: p.Load.Create,
+			Table: table, Columns: out.Selected, Engine: engineClause,
+			OrderBy: l.OrderBy, PartitionBy: l.PartitionBy, TTL: l.TTL, Settings: l.Settings, Codecs: l.Codecs, OnCluster: l.OnCluster,
 		})
 		if err != nil {
-			return targetError(doc, "load.create", fmt.Errorf("creating the table %s: %w", table, err))
+			key := "load.create"
+			if l.Create == "" {
+				key = "load"
+			}
+			return targetError(doc, key, fmt.Errorf("creating the table %s: %w", table, err))
 		}
 	}
-	info, err := f.ClickHouse.CheckTarget(ctx, table, out.Selected)
-	if err != nil {
+	if out.Exists && p.Load.Evolve == pipeline.EvolveAdd {
+		done, err := f.evolve(ctx, doc, p, info, out)
+		if done || err != nil {
+			return err
+		}
+	}
+	if info, err = f.ClickHouse.CheckTarget(ctx, table, out.Selected); err != nil {
 		return targetError(doc, "load.table", err)
 	}
+	if p.Load.Mode == pipeline.ModeUpsert {
+		if err := info.CheckUpsert(out.Selected); err != nil {
+			return targetError(doc, "load.mode", err)
+		}
+	}
+	f.take(info, out)
+	if !f.Create || f.Append {
+		return nil
+	}
+	switch p.Load.Mode {
+	case pipeline.ModeReplace:
+		return f.stage(ctx, doc, info, id, job.PublishReplace, out)
+	case pipeline.ModePartitions:
+		if info.PartitionKey == "" {
+			return mistake(doc.At("load.mode", fmt.Sprintf("the table %s has no partitions", table), "write mode: replace, or make the table with partition_by"))
+		}
+		return f.stage(ctx, doc, info, id, job.PublishPartitions, out)
+	}
+	return nil
+}
+
+// take takes over what a table is like.
+func (f Freezer) take(info clickhouse.TableInfo, out *Frozen) {
 	types := map[string]string{}
 	for _, c := range info.Columns {
 		types[c.Name] = c.Type
@@ -135,6 +178,49 @@ func (f Freezer) target(ctx context.Context, doc *pipeline.Document, p *pipeline
 	}
 	out.Provenance = info.HasProvenance() && info.Countable()
 	out.Views = len(info.Views) > 0
+}
+
+// evolve adds the columns that a table lacks. Where nothing may be changed it
+// notes them, and reports true: the table can not be checked as it will be.
+func (f Freezer) evolve(ctx context.Context, doc *pipeline.Document, p *pipeline.Pipeline, info clickhouse.TableInfo, out *Frozen) (bool, error) {
+	diff, err := f.ClickHouse.Compare(ctx, info, out.Selected)
+	if err != nil {
+		return false, fmt.Errorf("comparing the SELECT with the table %s: %w", info.Table, err)
+	}
+	if err := diff.Refused(); err != nil {
+		return false, targetError(doc, "load.evolve", err)
+	}
+	if len(diff.Added) == 0 {
+		return false, nil
+	}
+	if out.Difference = diff.String(); !f.Create {
+		f.take(info, out)
+		for i, c := range out.Selected { // as it will be
+			if out.Output[i].Type == "" {
+				out.Output[i] = c
+			}
+		}
+		return true, nil
+	}
+	if _, err := f.ClickHouse.AddColumns(ctx, info.Table, diff.Added, p.Load.OnCluster); err != nil {
+		return false, targetError(doc, "load.evolve", err)
+	}
+	return false, nil
+}
+
+// stage makes the staging table of a job whose rows are published together.
+func (f Freezer) stage(ctx context.Context, doc *pipeline.Document, info clickhouse.TableInfo, id, mode string, out *Frozen) error {
+	staging := stagingName(info.Table, id)
+	made, err := f.ClickHouse.CreateLike(ctx, staging, info.Table)
+	if err != nil {
+		return targetError(doc, "load.mode", fmt.Errorf("making a staging table: %w", err))
+	}
+	f.take(made, out)
+	out.Database, out.Table = staging.Database, staging.Name
+	out.Publish = &job.Publish{
+		Mode: mode, Database: info.Table.Database, Table: info.Table.Name,
+		TargetUUID: info.UUID, StagingUUID: made.UUID,
+	}
 	return nil
 }
 

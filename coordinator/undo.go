@@ -27,7 +27,10 @@ func Undo(ctx context.Context, q *queue.Queue, ch *clickhouse.Client, id string)
 	if j.Frozen == nil {
 		return 0, nil
 	}
-	table := clickhouse.Table{Database: j.Frozen.Database, Name: j.Frozen.Table}
+	if p := j.Frozen.Publish; p != nil {
+		return 0, job.WithClass(fmt.Errorf("job %s put its rows in the place of others (mode %s), which are gone; load those again instead", id, p.Mode), job.Permanent)
+	}
+	table := holds(j)
 	rows, err := ch.DeleteJob(ctx, table, id)
 	if err != nil {
 		return 0, fmt.Errorf("removing the rows of job %s: %w", id, err)

@@ -18,6 +18,9 @@ const maxRepairs = 5
 // verify asks ClickHouse for the job's rows. It ends the job when they are as
 // recorded; otherwise it repairs what differs, and asks again.
 func (d *driver) verify(ctx context.Context, j job.Job, rev queue.Revision) error {
+	if j.Publishing {
+		return d.conclude(ctx, j, rev)
+	}
 	if err := d.c.Faults.At(fault.Verify); err != nil {
 		return err
 	}
@@ -57,7 +60,29 @@ func (d *driver) verify(ctx context.Context, j job.Job, rev queue.Revision) erro
 			j.Error = fmt.Sprintf("no chunk could be loaded; chunk %d: %s", dead[0].Chunk.Ordinal, dead[0].Error)
 		}
 		to = job.Failed
-	case j.Totals.Dead > 0 || j.Totals.RowsRejected > 0:
+	case j.Totals.Dead > 0 && j.Frozen.Publish != nil:
+		j.Error = fmt.Sprintf("%d chunks are dead letters, so nothing was put in the place of what %s holds; dray dead list %s says why", j.Totals.Dead, target(j), j.ID)
+		to = job.Failed
+	}
+	if to == job.Failed {
+		return d.advance(ctx, j, rev, to)
+	}
+	if j.Frozen.Publish != nil {
+		j.Publishing = true
+		if rev, err = d.c.Queue.UpdateJob(ctx, j, rev); err != nil {
+			return fmt.Errorf("recording that the rows are verified: %w", err)
+		}
+	}
+	return d.conclude(ctx, j, rev)
+}
+
+// conclude ends a job that is verified.
+func (d *driver) conclude(ctx context.Context, j job.Job, rev queue.Revision) error {
+	if err := d.publishRows(ctx, &j); err != nil {
+		return err
+	}
+	to := job.Done
+	if j.Totals.Dead > 0 || j.Totals.RowsRejected > 0 {
 		to = job.DoneWithRejects
 	}
 	return d.advance(ctx, j, rev, to)
@@ -182,7 +207,7 @@ func (d *driver) replace(ctx context.Context, j job.Job) error {
 
 // retire notes in the ledger that chunks count no more, and deletes their rows.
 func retire(ctx context.Context, ch *clickhouse.Client, j job.Job, chunks []uint64, why string) error {
-	table := clickhouse.Table{Database: j.Frozen.Database, Name: j.Frozen.Table}
+	table := holds(j)
 	if err := ch.RetireChunks(ctx, table, j.ID, j.Name, chunks, why, time.Now()); err != nil {
 		return fmt.Errorf("noting retired chunks in the ledger: %w", err)
 	}

@@ -136,7 +136,8 @@ func (a *app) runHere(ctx context.Context, stack *local.Stack, id, again string,
 	return j, watchErr
 }
 
-// table is the target of a job that was frozen.
+// table is where the rows of a job that was frozen are.
 func table(j job.Job) clickhouse.Table {
-	return clickhouse.Table{Database: j.Frozen.Database, Name: j.Frozen.Table}
+	database, name := j.Holds()
+	return clickhouse.Table{Database: database, Name: name}
 }

@@ -2,6 +2,8 @@ package cli_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -139,6 +141,57 @@ func TestCoordinatorFaults(t *testing.T) {
 					t.Errorf("the ended job has a queue, with %d chunks", queued)
 				}
 			})
+		}
+	}
+}
+
+// What is put in the place of older rows is put there once, whole, whoever does
+// it: the coordinator that began, another, or both.
+func TestPublishFaults(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.env = append(f.env, "DRAY_LEAD_TTL=1s")
+	start(t, f.env, "worker")
+	for n, point := range []fault.Point{fault.Publish, fault.Published} {
+		for _, mode := range []string{"replace", "partitions"} {
+			for _, action := range []string{"kill", "stop"} {
+				name := fmt.Sprintf("p%d%s%s", n, mode, action)
+				t.Run(string(point)+" "+mode+" "+action, func(t *testing.T) {
+					file := filepath.Join(f.dir, name+".yaml")
+					text := fmt.Sprintf(`pipeline: %s
+source: {generate: {rows: 1000, select: 'number AS id, toUInt8(number %% 4) AS p'}, rows: 100}
+load: {table: %s, order_by: id, partition_by: p, mode: %s}
+`, name, name, mode)
+					if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+						t.Fatal(err)
+					}
+					f.sql(t, fmt.Sprintf("CREATE TABLE %s (id UInt64, p UInt8, _job String, _chunk UInt32) ENGINE = MergeTree PARTITION BY p ORDER BY id SETTINGS non_replicated_deduplication_window = 10000", name))
+					f.sql(t, fmt.Sprintf("INSERT INTO %s SELECT number, number %% 5, 'older', 0 FROM numbers(500)", name))
+					faulty := start(t, f.faulty(fmt.Sprintf("%s=%s", point, action)), "coordinator")
+					submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
+					faulty.meets(action)
+					good := start(t, f.env, "coordinator")
+					if code := submit.wait(); code != 0 {
+						t.Fatalf("submit exited with %d", code)
+					}
+					older := map[string]string{"replace": "0", "partitions": "100"}[mode]
+					check := func() {
+						t.Helper()
+						if got := f.sql(t, "SELECT countIf(_job != 'older'), uniqExactIf(id, _job != 'older'), countIf(_job = 'older'), countIf(_job = 'older' AND p < 4) FROM "+name); got != "1000\t1000\t"+older+"\t0" {
+							t.Errorf("the table has %q", got)
+						}
+						if got := f.sql(t, "SELECT groupArray(name) FROM system.tables WHERE startsWith(name, '"+name+"_')"); got != "[]" {
+							t.Errorf("tables are left: %s", got)
+						}
+					}
+					check()
+					endAll(faulty, good)
+					check()
+					if code := start(t, f.env, "verify", name+"-1").wait(); code != 0 {
+						t.Errorf("verify exited with %d", code)
+					}
+				})
+			}
 		}
 	}
 }

@@ -240,7 +240,7 @@ func (a *app) printSummary(j job.Job, wall time.Duration) {
 		}
 		fmt.Fprintf(w, "  verified       %s rows, %s\n", humanize.Comma(int64(p.Rows)), how)
 	}
-	look := fmt.Sprintf("SELECT * FROM %s.%s LIMIT 10", j.Frozen.Database, j.Frozen.Table)
+	look := fmt.Sprintf("SELECT * FROM %s LIMIT 10", table(j))
 	if a.cfg.Remote() && a.cfg.ClickHouse.URL == "" {
 		fmt.Fprintf(w, "  look           in ClickHouse: %s\n", look)
 	} else {

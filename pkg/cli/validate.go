@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,7 +37,7 @@ Mistakes are written with line and column; the exit code is then 2.`,
 		if a.json {
 			return a.printJSON(map[string]any{
 				"pipeline": doc.Pipeline.Name, "valid": true, "columns": frozen.Columns, "output": frozen.Output,
-				"database": frozen.Database, "table": frozen.Table, "table_exists": frozen.Exists, "estimated_bytes": size,
+				"database": frozen.Database, "table": frozen.Table, "table_exists": frozen.Exists, "difference": frozen.Difference, "estimated_bytes": size,
 			})
 		}
 		fmt.Fprintf(a.Out, "%s is valid\n", args[0])
@@ -47,6 +48,12 @@ Mistakes are written with line and column; the exit code is then 2.`,
 			note = "will be created"
 		}
 		fmt.Fprintf(a.Out, "  target   %s.%s (%s)\n", frozen.Database, frozen.Table, note)
+		if d := frozen.Difference; d != "" {
+			fmt.Fprintf(a.Out, "  columns to be added (load.evolve: add)\n    %s\n", strings.ReplaceAll(d, "\n", "\n    "))
+		}
+		if m := doc.Pipeline.Load.Mode; m != "" {
+			fmt.Fprintf(a.Out, "  mode     %s\n", m)
+		}
 		if size > 0 {
 			fmt.Fprintf(a.Out, "  input    about %s, chunks of %s\n", pipeline.Size(size), doc.Pipeline.Source.Chunk)
 		}

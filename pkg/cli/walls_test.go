@@ -26,6 +26,7 @@ var walls = map[string][]string{
 	"pkg/source/files/rowgroups": {"pkg/job", "pkg/source"},
 	"pkg/source/kafka":           {"pkg/job", "pkg/source"},
 	"pkg/source/messages":        {"pkg/job", "pkg/source"},
+	"pkg/source/postgres":        {"pkg/job", "pkg/source"},
 	"pkg/source/relation":        {"pkg/job", "pkg/source"},
 	"pkg/source/replay":          {"pkg/job", "pkg/source"},
 	"pkg/source/rest":            {"pkg/job", "pkg/source"},
@@ -38,6 +39,7 @@ var walls = map[string][]string{
 	"pkg/fault":                  {},
 	"pkg/chaos":                  {"pkg/clickhouse", "pkg/job", "pkg/queue"},
 	"pkg/testkit":                {"pkg/engine"},
+	"pkg/testkit/pgtest":         {},
 	"coordinator":                {"pkg"},
 	"worker":                     {"pkg"},
 	"pkg/local":                  {"coordinator", "worker", "pkg"},
@@ -54,6 +56,7 @@ var owners = map[string][]string{
 	"github.com/nats-io/nats-server":      {"pkg/queue", "pkg/chaos"},
 	"github.com/ClickHouse/clickhouse-go": {"pkg/clickhouse"},
 	"github.com/ebitengine/purego":        {"pkg/engine"},
+	"github.com/jackc/pgx":                {"pkg/source/postgres", "pkg/testkit/pgtest"},
 	"github.com/twmb/franz-go":            {"pkg/source/kafka"},
 }
 

@@ -21,7 +21,7 @@ func TestCreateFromParts(t *testing.T) {
 		"order":  {clickhouse.CreateSpec{OrderBy: "(id, at)"}, 77, []string{"MergeTree ORDER BY (id, at)"}},
 		"engine": {clickhouse.CreateSpec{Engine: "ReplacingMergeTree(at)", OrderBy: "id -- so"}, 77, []string{"ReplacingMergeTree(at) ORDER BY id"}},
 		"all": {clickhouse.CreateSpec{
-			Engine: "MergeTree", OrderBy: "id", PartitionBy: "toYYYYMM(at)", TTL: "at + INTERVAL 1 YEAR",
+			Engine: "MergeTree", OrderBy: "id", PartitionBy: "toYYYYMM(at)", TTL: "at + INTERVAL 1 YEAR RECOMPRESS CODEC(ZSTD(3))",
 			Settings: map[string]string{"index_granularity": "1024", "storage_policy": "default"},
 			Codecs:   map[string]string{"id": "Delta, ZSTD(3)", "a `b": "LZ4HC", "_job": "ZSTD"},
 		}, 77, []string{"PARTITION BY toYYYYMM(at)", "TTL at + toIntervalYear(1)", "index_granularity = 1024", "storage_policy = 'default'"}},

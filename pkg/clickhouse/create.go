@@ -15,7 +15,7 @@ import (
 type CreateSpec struct {
 	Table Table
 	// Columns of the output. The provenance columns are added, unless the
-	// engine merges rows away: it would merge them too.
+	// engine merges rows away, or a TTL deletes them: nothing could be counted.
 	Columns []job.Column
 	// Engine is the user's text after the columns: "ENGINE = MergeTree ORDER
 	// BY (…)", with PARTITION BY, TTL, SETTINGS, COMMENT as they like. Beside
@@ -94,7 +94,7 @@ func (s CreateSpec) statement() (creation, error) {
 		return creation{}, &EngineError{s.Table, made.engine}
 	}
 	columns := s.Columns
-	if keepsRows(made.engine) {
+	if keepsRows(made.engine, text) {
 		columns = append(slices.Clone(columns), job.Provenance()...)
 	}
 	if err := s.checkCodecs(columns); err != nil {

@@ -119,6 +119,9 @@ func TestCheckTarget(t *testing.T) {
 		{"dates", "(a DateTime64(6), b Decimal(18, 4)) ENGINE = MergeTree ORDER BY a" + window, []job.Column{{Name: "a", Type: "DateTime"}, {Name: "b", Type: "Decimal(9, 2)"}}, nil},
 		{"dates, cut", "(a DateTime, b Decimal(9, 2)) ENGINE = MergeTree ORDER BY a" + window, []job.Column{{Name: "a", Type: "DateTime64(3)"}, {Name: "b", Type: "Decimal(18, 4)"}},
 			&clickhouse.MismatchError{Types: []clickhouse.TypeDifference{{"a", "DateTime64(3)", "DateTime"}, {"b", "Decimal(18, 4)", "Decimal(9, 2)"}}}},
+		{"one that forgets", "(a UInt32, b String) ENGINE = MergeTree ORDER BY a TTL toDate(a) + INTERVAL 1 DAY" + window, out, nil},
+		{"one that only recompresses", "(a UInt32, b String) ENGINE = MergeTree ORDER BY a TTL toDate(a) + INTERVAL 1 DAY RECOMPRESS CODEC(ZSTD(9))" + window, out, nil},
+		{"one that does both", "(a UInt32, b String) ENGINE = MergeTree ORDER BY a TTL toDate(a) + INTERVAL 1 DAY RECOMPRESS CODEC(ZSTD(9)), toDate(a) + INTERVAL 1 YEAR DELETE WHERE a > 7" + window, out, nil},
 		{"a replacing table", "(a UInt32, b String) ENGINE = ReplacingMergeTree ORDER BY a" + window, out, nil},
 	} {
 		exec1(t, c, "CREATE OR REPLACE TABLE x "+tc.table)
@@ -126,7 +129,7 @@ func TestCheckTarget(t *testing.T) {
 		if len(info.Columns) == 0 {
 			t.Errorf("%s: no information: %v", tc.name, err)
 		}
-		if strings.Contains(tc.table, "Replacing") == info.Countable() {
+		if loses := strings.Contains(tc.table, "Replacing") || strings.Contains(tc.table, "DELETE") || tc.name == "one that forgets"; loses == info.Countable() {
 			t.Errorf("%s: countable is %v", tc.name, info.Countable())
 		}
 		if strings.Contains(tc.table, "_job") != info.HasProvenance() {

@@ -40,3 +40,8 @@ func (s CreateSpec) Statements() (create, widen string, err error) {
 func AddColumnsSQL(t Table, columns []job.Column, cluster string) string {
 	return addColumns(t, columns, cluster)
 }
+
+// ExecSized runs a statement as one that may drop what is large.
+func (c *Client) ExecSized(ctx context.Context, statement string) error {
+	return c.execSized(ctx, "testing", statement, nil)
+}

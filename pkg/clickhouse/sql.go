@@ -160,6 +160,29 @@ func hasWord(sql, word string) bool {
 	return false
 }
 
+// expires reports whether a clause has a TTL that deletes rows or folds them
+// together: any but those that only move or recompress.
+func expires(clause string) bool {
+	in, kept := false, true
+	for _, t := range tokens(clause) {
+		switch {
+		case t.depth != 0 || t.quoted:
+		case t.is("TTL"):
+			in, kept = true, false
+		case !in:
+		case t.text == "," && !kept:
+			return true
+		case t.text == ",":
+			kept = false
+		case t.is("TO") || t.is("RECOMPRESS"):
+			kept = true
+		case t.is("SETTINGS") || t.is("COMMENT"):
+			return !kept
+		}
+	}
+	return !kept
+}
+
 // hasProjection reports whether the text of a CREATE TABLE, as the server
 // writes it, declares a projection. Names of columns are quoted there.
 func hasProjection(create string) bool {

@@ -14,7 +14,7 @@ func TestCreateLike(t *testing.T) {
 	t.Parallel()
 	c := open(t, shared.URL())
 	like, staging := clickhouse.Table{Name: "t"}, clickhouse.Table{Name: "t staging"}
-	err := c.Create(t.Context(), clickhouse.CreateSpec{Table: like, Columns: columns, Engine: "ENGINE = MergeTree PARTITION BY id % 3 ORDER BY id TTL toDate(id) + INTERVAL 99 YEAR SETTINGS index_granularity = 1024", DedupWindow: 12345})
+	err := c.Create(t.Context(), clickhouse.CreateSpec{Table: like, Columns: columns, Engine: "ENGINE = MergeTree PARTITION BY id % 3 ORDER BY id TTL toDate(id) + INTERVAL 99 YEAR RECOMPRESS CODEC(ZSTD(3)) SETTINGS index_granularity = 1024", DedupWindow: 12345})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,5 +114,30 @@ func TestDropStaging(t *testing.T) {
 	}
 	for _, none := range []string{"", "00000000-0000-0000-0000-000000000000", "' OR 1"} {
 		wantClass(t, c.DropStaging(t.Context(), table, none), job.Permanent)
+	}
+}
+
+// A server refuses to drop what is larger than 50 GB, unless the query says
+// otherwise.
+func TestLimitsOnDropsAreLifted(t *testing.T) {
+	t.Parallel()
+	c := open(t, shared.URL())
+	table := target(t, c, "t")
+	exec1(t, c, "INSERT INTO t (id) VALUES (1)")
+	var x *clickhouse.Exception
+	err := c.Exec(t.Context(), "DROP TABLE t SETTINGS max_table_size_to_drop = 1")
+	if !errors.As(err, &x) || x.Code != 359 {
+		t.Errorf("got %v", err)
+	}
+	wantClass(t, err, job.Permanent)
+	const both = "SELECT throwIf(count() != 2) FROM system.settings WHERE name IN ('max_table_size_to_drop', 'max_partition_size_to_drop') AND changed AND value = '0'"
+	if err := c.ExecSized(t.Context(), both); err != nil {
+		t.Error(err)
+	}
+	if err := c.Exec(t.Context(), both); err == nil {
+		t.Error("they are lifted for others")
+	}
+	if err := c.DropStaging(t.Context(), table, uuidOf(t, c, table)); err != nil || tables(t, c) != "" {
+		t.Errorf("got %v", err)
 	}
 }

@@ -101,13 +101,14 @@ func (i TableInfo) HasProvenance() bool {
 
 // Countable reports whether the table keeps every row that was inserted, so
 // that counting proves something. Engines that merge rows away (Replacing,
-// Summing, Aggregating, Collapsing, Graphite, …) do not.
+// Summing, Aggregating, Collapsing, Graphite, …) do not, nor do tables with a TTL
+// that deletes: rows that are old when they arrive are gone at once.
 func (i TableInfo) Countable() bool {
-	return keepsRows(i.Engine)
+	return keepsRows(i.Engine, i.EngineFull)
 }
 
-func keepsRows(engine string) bool {
-	return strings.TrimPrefix(strings.TrimPrefix(engine, "Replicated"), "Shared") == "MergeTree"
+func keepsRows(engine, clause string) bool {
+	return !expires(clause) && strings.TrimPrefix(strings.TrimPrefix(engine, "Replicated"), "Shared") == "MergeTree"
 }
 
 // Column returns the column of that name, or nil.

@@ -19,14 +19,16 @@ type Point string
 
 // The places, in the order in which a healthy job passes them.
 const (
-	Frozen   Point = "coordinator.frozen"   // the job's queue is open, RUNNING is not recorded yet
-	Planned  Point = "coordinator.planned"  // a chunk was published, the plan was not moved
-	Ledger   Point = "coordinator.ledger"   // the ledger was written, the totals were not
-	Verify   Point = "coordinator.verify"   // about to ask ClickHouse; skip: take its agreement for granted
-	Verified Point = "coordinator.verified" // ClickHouse has answered, the job's end is not recorded
-	Retired  Point = "coordinator.retired"  // chunks are recorded as replaced, their rows are still there
-	Deleted  Point = "coordinator.deleted"  // their rows are gone, the replacements are not published
-	Closing  Point = "coordinator.closing"  // a cancelled job's queue is closed, CANCELLED is not recorded
+	Frozen    Point = "coordinator.frozen"    // the job's queue is open, RUNNING is not recorded yet
+	Planned   Point = "coordinator.planned"   // a chunk was published, the plan was not moved
+	Ledger    Point = "coordinator.ledger"    // the ledger was written, the totals were not
+	Verify    Point = "coordinator.verify"    // about to ask ClickHouse; skip: take its agreement for granted
+	Verified  Point = "coordinator.verified"  // ClickHouse has answered, the job's end is not recorded
+	Publish   Point = "coordinator.publish"   // the rows are verified and about to be put in their place
+	Published Point = "coordinator.published" // they are, the job's end is not recorded
+	Retired   Point = "coordinator.retired"   // chunks are recorded as replaced, their rows are still there
+	Deleted   Point = "coordinator.deleted"   // their rows are gone, the replacements are not published
+	Closing   Point = "coordinator.closing"   // a cancelled job's queue is closed, CANCELLED is not recorded
 
 	Pulled      Point = "worker.pulled"      // a chunk was taken
 	Transformed Point = "worker.transformed" // its block is made
@@ -44,7 +46,7 @@ const (
 
 func points() []Point {
 	return []Point{
-		Frozen, Planned, Ledger, Verify, Verified, Retired, Deleted, Closing,
+		Frozen, Planned, Ledger, Verify, Verified, Publish, Published, Retired, Deleted, Closing,
 		Pulled, Transformed, Rejected, Loaded, Recorded, Settled, Lead, Token, Found,
 	}
 }

@@ -64,12 +64,18 @@ type Job struct {
 	Repairs int `json:"repairs,omitempty"`
 	// InFlight is the bound on chunks at the workers while it is lowered
 	// because ClickHouse asked to slow down; 0: as configured.
-	InFlight   int       `json:"in_flight,omitempty"`
-	Claims     []Claim   `json:"claims,omitempty"`
-	UndoneAt   time.Time `json:"undone_at,omitzero"` // when undo took its rows out again
-	CreatedAt  time.Time `json:"created_at"`
-	StartedAt  time.Time `json:"started_at,omitzero"`
-	FinishedAt time.Time `json:"finished_at,omitzero"`
+	InFlight int       `json:"in_flight,omitempty"`
+	Claims   []Claim   `json:"claims,omitempty"`
+	UndoneAt time.Time `json:"undone_at,omitzero"` // when undo took its rows out again
+	// Publishing is true once a job with a Publish is verified: from then on its
+	// rows are put in their place, and it can not be cancelled any more.
+	Publishing bool `json:"publishing,omitempty"`
+	// PublishedAt is when what a job with a Publish had loaded was put in its
+	// place.
+	PublishedAt time.Time `json:"published_at,omitzero"`
+	CreatedAt   time.Time `json:"created_at"`
+	StartedAt   time.Time `json:"started_at,omitzero"`
+	FinishedAt  time.Time `json:"finished_at,omitzero"`
 }
 
 // Frozen is all that a job depends on beside its inputs, as it was when the
@@ -82,8 +88,12 @@ type Frozen struct {
 	Columns  []Column        `json:"columns"`  // of chunk, the source's
 	Selected []Column        `json:"selected"` // what the pipeline's SELECT gives
 	Output   []Column        `json:"output"`   // the same under the target's types, as they are sent
-	Database string          `json:"database"`
-	Table    string          `json:"table"`
+	// Database and Table are where the chunks are loaded: the target or, with
+	// Publish, a staging table.
+	Database string `json:"database"`
+	Table    string `json:"table"`
+	// Publish, when set, says where the verified rows go from there.
+	Publish *Publish `json:"publish,omitempty"`
 	// Provenance is true when the table has the columns _job and _chunk.
 	Provenance bool `json:"provenance"`
 	// Rereads is true when the SELECT names its input more than once: the
@@ -99,6 +109,39 @@ type Frozen struct {
 	At time.Time `json:"at"`
 	// JobTime is what ${job_time} stands for, the job's creation.
 	JobTime time.Time `json:"job_time"`
+}
+
+// Publish says what becomes of the staging table of a job once it is verified.
+type Publish struct {
+	Mode     string `json:"mode"` // one of the Publish constants
+	Database string `json:"database"`
+	Table    string `json:"table"` // the target
+	// TargetUUID and StagingUUID are the two tables as they were when the job
+	// was planned, so that neither is mistaken for one that was made since.
+	TargetUUID  string `json:"target_uuid"`
+	StagingUUID string `json:"staging_uuid"`
+}
+
+// What is put in the place of what.
+const (
+	PublishReplace    = "replace"    // the staging table in that of the target
+	PublishPartitions = "partitions" // its partitions in those of the target
+)
+
+// Holds is the table that holds the job's rows now. The job must be frozen.
+func (j Job) Holds() (database, table string) {
+	if p := j.Frozen.Publish; p != nil && !j.PublishedAt.IsZero() {
+		return p.Database, p.Table
+	}
+	return j.Frozen.Database, j.Frozen.Table
+}
+
+// Target is the table that the job's rows are for. The job must be frozen.
+func (j Job) Target() (database, table string) {
+	if p := j.Frozen.Publish; p != nil {
+		return p.Database, p.Table
+	}
+	return j.Frozen.Database, j.Frozen.Table
 }
 
 // Column is a name and a ClickHouse type.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -57,6 +58,19 @@ func (d *Document) check() Errors {
 	if c := strings.TrimSpace(p.Load.Create); c != "" && !strings.HasPrefix(strings.ToUpper(c), "ENGINE") {
 		bad("load.create", "an engine clause is expected", `write "ENGINE = MergeTree ORDER BY …"; the columns come from the SELECT`)
 	}
+	parts := p.Load.part()
+	switch {
+	case parts != "" && p.Load.Create != "":
+		bad("load."+parts, "there is a create clause too", "write it into create, or leave create out and name order_by")
+	case parts != "" && p.Load.OrderBy == "":
+		bad("load."+parts, "order_by is missing", "write order_by: (column, …), or order_by: tuple() for none")
+	}
+	if m := p.Load.Mode; !slices.Contains([]string{"", ModeAppend, ModeReplace, ModePartitions, ModeUpsert}, m) {
+		bad("load.mode", fmt.Sprintf("%q is no mode", m), "write append, replace, partitions or upsert")
+	}
+	if e := p.Load.Evolve; !slices.Contains([]string{"", EvolveRefuse, EvolveAdd}, e) {
+		bad("load.evolve", fmt.Sprintf("%q is no policy", e), "write refuse or add")
+	}
 	if m := p.Reject.Limit(); m.Percent < 0 || m.Percent > 100 {
 		bad("reject.max", fmt.Sprintf("%s is outside 0%% to 100%%", m), "")
 	} else if m.Rows > MaxRejects {
@@ -70,4 +84,23 @@ func (d *Document) check() Errors {
 	}
 	d.checkTests(bad)
 	return errs
+}
+
+// part is the key of the first part of a create clause that is set, "" for none.
+func (l Load) part() string {
+	switch {
+	case l.Engine != "":
+		return "engine"
+	case l.PartitionBy != "":
+		return "partition_by"
+	case l.TTL != "":
+		return "ttl"
+	case len(l.Settings) > 0:
+		return "settings"
+	case len(l.Codecs) > 0:
+		return "codecs"
+	case l.OrderBy != "":
+		return "order_by"
+	}
+	return ""
 }

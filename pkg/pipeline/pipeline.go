@@ -45,7 +45,34 @@ type Load struct {
 	// does not exist, such as "ENGINE = MergeTree ORDER BY id". Empty: the
 	// table must exist.
 	Create string `yaml:"create" json:"create,omitempty"`
+	// In place of Create, its parts; OrderBy must be there when any is.
+	Engine      string            `yaml:"engine" json:"engine,omitempty"` // default MergeTree
+	OrderBy     string            `yaml:"order_by" json:"order_by,omitempty"`
+	PartitionBy string            `yaml:"partition_by" json:"partition_by,omitempty"`
+	TTL         string            `yaml:"ttl" json:"ttl,omitempty"`
+	Settings    map[string]string `yaml:"settings" json:"settings,omitempty"`
+	Codecs      map[string]string `yaml:"codecs" json:"codecs,omitempty"` // by column
+	OnCluster   string            `yaml:"on_cluster" json:"on_cluster,omitempty"`
+	Mode        string            `yaml:"mode" json:"mode,omitempty"`     // one of the Mode constants; default ModeAppend
+	Evolve      string            `yaml:"evolve" json:"evolve,omitempty"` // one of the Evolve constants; default EvolveRefuse
 }
+
+// Modes of loading.
+const (
+	ModeAppend     = "append"     // the rows are added
+	ModeReplace    = "replace"    // the table holds the job's rows and no others, once they are verified
+	ModePartitions = "partitions" // so do the partitions that the job has rows of
+	ModeUpsert     = "upsert"     // a row takes the place of those with its sorting key and an older version
+)
+
+// What is done when the SELECT gives columns that the table does not have.
+const (
+	EvolveRefuse = "refuse" // the job fails and says which
+	EvolveAdd    = "add"    // they are added
+)
+
+// Creates reports whether the table is to be made when it does not exist.
+func (l Load) Creates() bool { return l.Create != "" || l.OrderBy != "" }
 
 // Reject says how many rows may go to quarantine.
 type Reject struct {
