@@ -29,6 +29,7 @@ var walls = map[string][]string{
 	"pkg/source/postgres":        {"pkg/job", "pkg/source"},
 	"pkg/source/relation":        {"pkg/job", "pkg/source"},
 	"pkg/source/replay":          {"pkg/job", "pkg/source"},
+	"pkg/source/sourcetest":      {"pkg/engine", "pkg/job", "pkg/source"},
 	"pkg/source/rest":            {"pkg/job", "pkg/source"},
 	"pkg/source/clickhouse":      {"pkg/clickhouse", "pkg/job", "pkg/source"},
 	"pkg/source/kinds":           {"pkg/job", "pkg/pipeline", "pkg/source"},
