@@ -1,0 +1,189 @@
+package postgres
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"drayage/pkg/job"
+)
+
+// relation is what is read, as the server describes it now.
+type relation struct {
+	sql     string // what stands after FROM
+	ref     string // its name in expressions
+	columns []*column
+	// Of a table:
+	oid       string
+	blocks    int64 // of blockSize bytes
+	blockSize int64
+	bytes     int64   // with what is stored beside the blocks
+	rows      float64 // estimated; below 1: not known
+	file      string  // which file holds the blocks: another one when it is rewritten
+	heap      bool    // a table with blocks that are all its own
+	strict    bool    // its NOT NULL holds for every row
+}
+
+// column is a column of a relation.
+type column struct {
+	name    string
+	number  string // pg_attribute.attnum
+	sqlType string // to cast a text to
+	typ     pgType
+	notNull bool
+	dims    int64 // declared dimensions of an array
+}
+
+func (r *relation) column(name string) *column {
+	for _, c := range r.columns {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// describe asks for the relation; a table that is not there is found = false.
+// It is kept from being altered until the session ends. A table that was
+// rewritten while it was asked for is an error: a transaction that began before
+// sees no row of it.
+func (c *session) describe() (r *relation, found bool, err error) {
+	r = &relation{sql: "(" + c.s.query + "\n) AS _q", ref: "_q"}
+	if c.s.cfg.Table != "" {
+		if found, err = c.table(r); err != nil || !found {
+			return nil, false, err
+		}
+	}
+	err = c.columns(r)
+	if r.oid != "" && state(err) == undefinedTable {
+		return nil, false, nil
+	}
+	return r, err == nil, err
+}
+
+// table fills in what is known of a table.
+func (c *session) table(r *relation) (found bool, err error) {
+	all, err := c.rows("looking for the table", fmt.Sprintf(
+		`SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind, c.reltuples,
+	CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) ELSE 0 END,
+	CASE WHEN c.relkind IN ('r', 'm') THEN pg_table_size(c.oid) ELSE 0 END,
+	current_setting('block_size'),
+	c.relkind IN ('r', 'm') AND a.amname = 'heap' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid)
+		AND current_setting('server_version_num')::int >= 140000,
+	c.relkind = 'p' OR c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid)
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am a ON a.oid = c.relam
+	WHERE c.oid = to_regclass(%s)`, literal(c.s.cfg.Table)))
+	if err != nil || len(all) == 0 {
+		return false, err
+	}
+	t := all[0]
+	r.ref = t.text(1)
+	r.oid, r.sql, r.heap, r.strict = t.text(0), t.text(1), t.is(7), t.is(8)
+	switch kind := t.text(2); kind {
+	case "r", "m", "v", "p", "f":
+	default:
+		return false, permanent("%s: it is no table or view (relkind %s)", c.s.name(), kind)
+	}
+	r.rows, _ = strconv.ParseFloat(t.text(3), 64)
+	var size int64
+	for i, to := range map[int]*int64{4: &size, 5: &r.bytes, 6: &r.blockSize} {
+		if *to, err = strconv.ParseInt(t.text(i), 10, 64); err != nil {
+			return false, fmt.Errorf("%s: reading its size: %w", c.s.name(), err)
+		}
+	}
+	r.blockSize = max(r.blockSize, 1)
+	r.blocks = (size + r.blockSize - 1) / r.blockSize
+	return true, nil
+}
+
+// fields describes the answer of a statement, which has no rows.
+func (c *session) fields(sql string) ([]pgconn.FieldDescription, error) {
+	answers := c.conn.Exec(c.ctx, sql)
+	var fields []pgconn.FieldDescription
+	if answers.NextResult() {
+		fields = slices.Clone(answers.ResultReader().FieldDescriptions())
+	}
+	return fields, answers.Close()
+}
+
+// columns fills in the columns.
+func (c *session) columns(r *relation) error {
+	fields, err := c.fields("SELECT * FROM " + r.sql + " LIMIT 0")
+	if err != nil {
+		return c.failed("reading its columns", err)
+	}
+	if len(fields) == 0 {
+		return permanent("%s: it has no columns", c.s.name())
+	}
+	var list strings.Builder
+	for i, f := range fields {
+		if r.column(f.Name) != nil {
+			return permanent("%s: it has two columns %q: give one of them another name", c.s.name(), f.Name)
+		}
+		r.columns = append(r.columns, &column{name: f.Name, typ: pgType{mod: -1}})
+		fmt.Fprintf(&list, ", (%d, %d::oid, %d, %s)", i, f.DataTypeOID, f.TypeModifier, literal(f.Name))
+	}
+	oid := "NULL::oid"
+	if r.oid != "" {
+		oid = r.oid + "::oid"
+	}
+	rows, err := c.rows("reading the types of its columns", fmt.Sprintf(`WITH RECURSIVE f(i, typ, mod, name) AS (VALUES %[1]s),
+d AS (SELECT i, typ, mod FROM f UNION ALL
+	SELECT d.i, t.typbasetype, t.typtypmod FROM d JOIN pg_type t ON t.oid = d.typ WHERE t.typtype = 'd'),
+tree(oid) AS (VALUES (%[2]s) UNION SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid)
+SELECT f.i, format_type(f.typ, f.mod), CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN t.typname END, t.typtype = 'e', d.mod,
+	e.oid IS NOT NULL, CASE WHEN e.typnamespace = 'pg_catalog'::regnamespace THEN e.typname END,
+	coalesce(a.attnotnull, false), coalesce(a.attndims, 0), coalesce(a.attnum, 0),
+	coalesce(pg_relation_filenode(%[2]s), 0),
+	(SELECT coalesce(bool_or(pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode), false)
+		FROM tree JOIN pg_class c ON c.oid = tree.oid WHERE c.relkind IN ('r', 'm'))
+FROM f JOIN d ON d.i = f.i JOIN pg_type t ON t.oid = d.typ AND t.typtype <> 'd'
+LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typoutput = 'array_out'::regproc
+LEFT JOIN pg_attribute a ON a.attrelid = %[2]s AND a.attname = f.name AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY f.i`, list.String()[2:], oid))
+	if err != nil {
+		return err
+	}
+	if len(rows) != len(r.columns) {
+		return permanent("%s: the server does not know the types of all its columns", c.s.name())
+	}
+	for i, t := range rows {
+		col := r.columns[i]
+		mod, err := strconv.ParseInt(t.text(4), 10, 32)
+		if err != nil {
+			return fmt.Errorf("%s: reading the type of %s: %w", c.s.name(), col.name, err)
+		}
+		col.sqlType = t.text(1)
+		col.typ = pgType{name: t.text(2), enum: t.is(3), mod: int32(mod), array: t.is(5)}
+		if col.typ.array {
+			col.typ.elem = &pgType{name: t.text(6), mod: int32(mod)}
+		}
+		col.notNull = r.strict && t.is(7)
+		col.dims, _ = strconv.ParseInt(t.text(8), 10, 64)
+		col.number = t.text(9)
+		r.file = t.text(10)
+		if t.is(11) {
+			return job.WithClass(fmt.Errorf("%s: it was rewritten this very moment", c.s.name()), job.Retry)
+		}
+	}
+	return nil
+}
+
+// shape is a fingerprint of the names and types of the columns that a job
+// reads; ok is false where one of them is not there.
+func (r *relation) shape(columns []job.Column) (shape string, ok bool) {
+	h := sha256.New()
+	for _, want := range columns {
+		c := r.column(want.Name)
+		if c == nil {
+			return "", false
+		}
+		fmt.Fprintf(h, "%q %q %t\n", c.name, c.sqlType, c.notNull)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12]), true
+}

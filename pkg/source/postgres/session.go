@@ -1,0 +1,147 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"drayage/pkg/job"
+)
+
+// connectPatience bounds how long a connection takes to be made.
+const connectPatience = 20 * time.Second
+
+// begin begins a transaction that sees the table as of one moment, and in which
+// values have one text whatever the server and the user are set to. SET LOCAL
+// ends with it, so that a pooler may give the connection to others after.
+const begin = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL client_encoding = 'UTF8';
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL DateStyle = 'ISO, YMD';
+SET LOCAL TimeZone = 'UTC';
+SET LOCAL IntervalStyle = 'postgres';
+SET LOCAL extra_float_digits = 3;
+SET LOCAL bytea_output = 'hex';
+SET LOCAL synchronize_seqscans = off;
+SET LOCAL max_parallel_workers_per_gather = 0;
+`
+
+// session is a connection within one transaction. It takes one seat.
+type session struct {
+	s       *Source
+	conn    *pgconn.PgConn
+	ctx     context.Context //nolint:containedctx // of the seat
+	release func()
+}
+
+// connect takes a seat and begins a transaction.
+func (s *Source) connect(ctx context.Context) (*session, error) {
+	held, release, err := s.cfg.Seats.Take(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: waiting for a seat at PostgreSQL: %w", s.name(), err)
+	}
+	cfg, err := pgconn.ParseConfig(s.cfg.URL)
+	if err != nil {
+		release()
+		// The error may hold the password.
+		return nil, permanent("%s: the url is not an address of PostgreSQL, or names a file that can not be read", s.name())
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectPatience
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "drayage"
+	}
+	conn, err := pgconn.ConnectConfig(held, cfg)
+	if err != nil {
+		release()
+		return nil, classify(s.name()+": connecting", err)
+	}
+	c := &session{s: s, conn: conn, ctx: held, release: release}
+	if _, err := c.rows("beginning to read", begin); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// goodbye bounds how long the end of a connection is waited for.
+const goodbye = 2 * time.Second
+
+// terminate is the message that ends a connection.
+var terminate = []byte{'X', 0, 0, 0, 4}
+
+// close ends the connection, and gives the seat back once the server has ended
+// it too. The client's own Close does not wait for that, and another one would
+// find the server with one connection more than there are seats.
+func (c *session) close() {
+	if own, err := c.conn.Hijack(); err == nil {
+		defer c.release()
+		defer own.Conn.Close()
+		if own.Conn.SetDeadline(time.Now().Add(goodbye)) != nil {
+			return
+		}
+		if _, err := own.Conn.Write(terminate); err == nil {
+			_, _ = io.Copy(io.Discard, own.Conn) // until the server has closed it
+		}
+		return
+	}
+	// A statement broke off: the client asks the server to cancel it, and reads
+	// until the server has closed the connection, or for 15 seconds.
+	select {
+	case <-c.conn.CleanupDone():
+		c.release()
+	case <-time.After(goodbye):
+		go func() {
+			<-c.conn.CleanupDone()
+			c.release()
+		}()
+	}
+}
+
+// failed is the error of a statement. Where the connection had to be left, that
+// is why.
+func (c *session) failed(doing string, err error) error {
+	if err != nil && c.ctx.Err() != nil {
+		err = context.Cause(c.ctx)
+	}
+	return classify(c.s.name()+": "+doing, err)
+}
+
+// row is a row of an answer; nil is NULL.
+type row [][]byte
+
+func (r row) text(i int) string { return string(r[i]) }
+
+// is reports whether a Boolean is true.
+func (r row) is(i int) bool { return string(r[i]) == "t" }
+
+// rows runs statements whose answer is small, and returns that of the last.
+func (c *session) rows(doing, sql string) ([]row, error) {
+	results, err := c.conn.Exec(c.ctx, sql).ReadAll()
+	if err != nil {
+		return nil, c.failed(doing, err)
+	}
+	var all []row
+	if len(results) > 0 {
+		for _, r := range results[len(results)-1].Rows {
+			all = append(all, r)
+		}
+	}
+	return all, nil
+}
+
+// one runs a statement whose answer is one row.
+func (c *session) one(doing, sql string) (row, error) {
+	all, err := c.rows(doing, sql)
+	if err == nil && len(all) != 1 {
+		err = job.WithClass(fmt.Errorf("%s: %s: the server gave %d rows in place of one", c.s.name(), doing, len(all)), job.Retry)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
+}

@@ -1,0 +1,118 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"drayage/pkg/job"
+	"drayage/pkg/source"
+)
+
+// Split implements source.Splitter: a range of a key is cut where half of its
+// keys are before, a range of blocks in its middle. What has one key or block,
+// the rows without a key, and what is read as a whole can not be cut.
+func (s *Source) Split(ctx context.Context, input json.RawMessage, columns []job.Column) ([]job.Part, error) {
+	p, err := s.parsePiece(input)
+	if err != nil {
+		return nil, err
+	}
+	a, b := p, p
+	a.Bytes = p.Bytes / 2
+	b.Bytes = p.Bytes - a.Bytes
+	switch {
+	case p.Manner == byBlocks && p.End-p.Begin > 1:
+		a.End = p.Begin + (p.End-p.Begin)/2
+		b.Begin = a.End
+	case p.Manner == byKey && !p.Null:
+		middle, err := s.middle(ctx, p, columns)
+		if err != nil {
+			return nil, err
+		}
+		a.To, b.From = middle, middle
+	default:
+		return nil, s.whole(p)
+	}
+	first, err1 := json.Marshal(a)
+	second, err2 := json.Marshal(b)
+	return []job.Part{{Input: first, Bytes: a.Bytes}, {Input: second, Bytes: b.Bytes}}, errors.Join(err1, err2)
+}
+
+func (s *Source) whole(p piece) error {
+	return permanent("%s: %w", s.place(p), source.ErrWhole)
+}
+
+// middle returns a key that cuts a range in two parts that both have keys.
+func (s *Source) middle(ctx context.Context, p piece, columns []job.Column) (bound, error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	r, err := c.planned(p.Shape, columns)
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.keyOf(r, p.Key)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.byIndex(k); err != nil {
+		return nil, err
+	}
+	n, err := c.count(k, p.From, p.To, math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
+	middle, err := c.step(k, p.From, p.To, max(n/2, 1))
+	if err != nil {
+		return nil, err
+	}
+	after, err := c.step(k, middle, p.To, 1)
+	if err != nil {
+		return nil, err
+	}
+	if middle != nil && after == nil {
+		// The second half is one key, which the first has as well.
+		if middle, err = c.before(k, p.From, middle); err != nil {
+			return nil, err
+		}
+	}
+	if middle == nil {
+		return nil, s.whole(p)
+	}
+	return middle, nil
+}
+
+// Locate implements source.Locator: the name is the table with the range.
+func (s *Source) Locate(input json.RawMessage) (source.Location, error) {
+	p, err := s.parsePiece(input)
+	if err != nil {
+		return source.Location{}, err
+	}
+	return source.Location{Name: s.place(p), Offset: -1}, nil
+}
+
+// place says what a chunk reads, such as "table public.t, id after 5 up to 9".
+func (s *Source) place(p piece) string {
+	key := strings.Join(p.Key, ", ")
+	switch {
+	case p.Manner == byBlocks:
+		return fmt.Sprintf("%s, blocks %d up to %d", s.name(), p.Begin, p.End-1)
+	case p.Manner == byKey && p.Null:
+		return fmt.Sprintf("%s, rows with a NULL in %s", s.name(), key)
+	case p.Manner == byKey:
+		at := fmt.Sprintf("%s, %s", s.name(), key)
+		if p.From != nil {
+			at += " after " + strings.Join(p.From, ", ")
+		}
+		if p.To != nil {
+			at += " up to " + strings.Join(p.To, ", ")
+		}
+		return at
+	}
+	return s.name()
+}
