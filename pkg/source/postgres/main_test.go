@@ -14,8 +14,6 @@ import (
 
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
-	"drayage/pkg/pipeline"
-	"drayage/pkg/quarantine"
 	"drayage/pkg/source"
 	"drayage/pkg/testkit"
 	"drayage/pkg/testkit/pgtest"
@@ -137,47 +135,34 @@ func lines(t *testing.T, s *Source) (all [][]string, chunks []source.Planned) {
 	return all, chunks
 }
 
-// load reads the bytes of an input as a worker does, with every value checked,
-// and without its bad rows where there are any. It returns the rows, each as a
-// list of JSON, and the rejects.
-func load(t *testing.T, data string, columns []job.Column, query string) (rows [][]any, rejects []job.Reject) {
+// load reads the bytes of an input as a worker does: with every value checked,
+// and where the engine refuses them, row by row. It returns the rows, each as a
+// list of JSON, and the errors of those that are rejected.
+func load(t *testing.T, data string, columns []job.Column, query string) (rows [][]any, rejects []error) {
 	t.Helper()
+	rows, err := compute(t, data, columns, query, false)
+	if err == nil {
+		return rows, nil
+	}
+	rows = nil
+	for line := range strings.Lines(data) {
+		row, err := compute(t, line, columns, query, true)
+		if err != nil {
+			rejects = append(rejects, fmt.Errorf("%.100q: %w", line, err))
+		}
+		rows = append(rows, row...)
+	}
+	return rows, rejects
+}
+
+func compute(t *testing.T, data string, columns []job.Column, query string, judged bool) ([][]any, error) {
 	path := filepath.Join(t.TempDir(), "chunk")
 	if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	in := &source.Input{File: f, Format: "TSV", Compression: "none", Structure: columns, Settings: settings()}
-	rows, err = compute(t, in, columns, query, false)
-	if !quarantine.Suspicious(err) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		return rows, nil
-	}
-	sep, err := quarantine.Separate(t.Context(), quarantine.Request{
-		Engine: eng, Database: "default", Input: in, Columns: columns, SQL: query,
-		Output: transform.Output{Columns: columns, From: columns},
-		Limit:  pipeline.RowLimit{Percent: 100, Relative: true}, Offset: -1, Dir: t.TempDir(), Cause: err,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sep.Close()
-	if rows, err = compute(t, sep.Input, columns, query, true); err != nil {
-		t.Fatal(err)
-	}
-	return rows, sep.Rejects
-}
-
-func compute(t *testing.T, in *source.Input, columns []job.Column, query string, judged bool) ([][]any, error) {
 	b := transform.Bytes{
-		Path: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), in.File.Fd()), Format: in.Format, Structure: in.Structure,
-		Columns: columns, Settings: in.Settings, Unscanned: !judged, Judged: judged,
+		Path: path, Format: "TSV", Structure: columns,
+		Columns: columns, Settings: settings(), Unscanned: !judged, Judged: judged,
 	}
 	set := b.StrictSettings()
 	maps.Copy(set, transform.OneBlock())
@@ -192,6 +177,9 @@ func compute(t *testing.T, in *source.Input, columns []job.Column, query string,
 			strings.TrimPrefix(transform.Relation(query, transform.Strict(b)), "("),
 		Settings: set,
 	}, &got)
+	if err != nil {
+		return nil, err
+	}
 	rows := make([][]any, len(got))
 	for i, r := range got {
 		d := json.NewDecoder(strings.NewReader(r.Row))

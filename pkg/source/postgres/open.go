@@ -126,7 +126,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 		in.CloseWithError(c.failed("reading rows", err)) // nil: io.EOF
 	}()
 	// Who does not read must not keep a seat that was lost.
-	left := context.AfterFunc(c.ctx, func() { out.CloseWithError(context.Cause(c.ctx)) })
+	left := context.AfterFunc(c.ctx, func() { in.CloseWithError(c.failed("reading rows", c.ctx.Err())) })
 	rows := &reader{from: out}
 	return &source.Input{
 		Reader: rows, Format: "TSV", Compression: "none",

@@ -61,6 +61,8 @@ const (
 	// sampled is how many rows are looked at for their size where the server
 	// has no statistics.
 	sampled = 1000
+	// rowHeader is what a row takes beside its values, in bytes.
+	rowHeader = 28
 )
 
 // Plan implements source.Source: ranges in the order of the key, and last the
@@ -215,7 +217,7 @@ func (c *session) mean(r *relation) (int64, error) {
 	if r.rows >= 1 && r.bytes > 0 {
 		return max(int64(float64(r.bytes)/r.rows), 1), nil
 	}
-	sum := "0"
+	sum := strconv.Itoa(rowHeader)
 	for _, col := range r.columns {
 		// As stored: it does not fetch what is stored beside the row.
 		sum += fmt.Sprintf(" + coalesce(pg_column_size(%s), 0)", identifier(col.name))

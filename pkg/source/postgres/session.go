@@ -57,6 +57,9 @@ func (s *Source) connect(ctx context.Context) (*session, error) {
 	}
 	conn, err := pgconn.ConnectConfig(held, cfg)
 	if err != nil {
+		if held.Err() != nil {
+			err = context.Cause(held)
+		}
 		release()
 		return nil, classify(s.name()+": connecting", err)
 	}

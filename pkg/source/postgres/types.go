@@ -177,7 +177,7 @@ func arrayOf(e string, elem *pgType, to, null string) string {
 	x, text := "concat(_e)", to == "String" || strings.HasPrefix(to, "FixedString(")
 	number := numbers[elem.name] && !text
 	switch {
-	case elem.name == "bool" && number:
+	case elem.name == "bool" && number && to != "Bool":
 		x = "_e::int4::text"
 	case number:
 		x = "_e::text"
