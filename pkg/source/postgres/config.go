@@ -71,8 +71,12 @@ func (c Config) Validate() error {
 	case len(c.Table) > maxTable:
 		bad("table", "write schema.table", "has more than %d letters", maxTable)
 	}
-	if strings.ContainsRune(c.Table+c.Query+c.Where+strings.Join(c.Key, ""), 0) {
-		bad("table", "", "a text of PostgreSQL has no zero byte")
+	for _, text := range []struct{ field, value string }{
+		{"table", c.Table}, {"query", c.Query}, {"where", c.Where}, {"key", strings.Join(c.Key, "")},
+	} {
+		if strings.ContainsRune(text.value, 0) {
+			bad(text.field, "", "has a zero byte, which no text of PostgreSQL has")
+		}
 	}
 	if len(c.Key) > maxKey {
 		bad("key", "the first of them are enough", "has %d columns; %d are possible", len(c.Key), maxKey)

@@ -27,6 +27,7 @@ SET LOCAL extra_float_digits = 3;
 SET LOCAL bytea_output = 'hex';
 SET LOCAL synchronize_seqscans = off;
 SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL jit = off;
 `
 
 // session is a connection within one transaction. It takes one seat.
