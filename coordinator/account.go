@@ -181,14 +181,15 @@ func (a *account) fold(r job.Result) error {
 		a.retired[r.Chunk] = true
 		a.totals.Retired++
 		a.parts = append(a.parts, replacements(by, r)...)
-		row := a.loaded(r)
-		row.Outcome, row.Error = clickhouse.OutcomeRetired, fmt.Sprintf("too big for one attempt: cut into %d chunks", len(r.Parts))
-		a.ledger = append(a.ledger, row)
+		for _, row := range a.loaded(r) {
+			row.Outcome, row.Error = clickhouse.OutcomeRetired, fmt.Sprintf("too big for one attempt: cut into %d chunks", len(r.Parts))
+			a.ledger = append(a.ledger, row)
+		}
 		return nil
 	}
 	a.totals.Add(r)
 	a.hedges.ended(r)
-	a.ledger = append(a.ledger, a.loaded(r))
+	a.ledger = append(a.ledger, a.loaded(r)...)
 	return nil
 }
 
@@ -315,20 +316,26 @@ func (a *account) countRevived(ctx context.Context) (uint64, error) {
 	return revived, nil
 }
 
-func (a *account) loaded(r job.Result) clickhouse.LedgerRow {
-	return clickhouse.LedgerRow{
-		Result: r, Pipeline: a.job.Name, Table: a.d.table(a.job),
-		Outcome: clickhouse.OutcomeLoaded, RecordedAt: time.Now().UTC(),
+// loaded are the ledger's rows of a result, one for each target.
+func (a *account) loaded(r job.Result) []clickhouse.LedgerRow {
+	var rows []clickhouse.LedgerRow
+	for i, table := range Tables(a.job) {
+		rows = append(rows, clickhouse.LedgerRow{
+			Result: r.Of(i), Pipeline: a.job.Name, Table: table,
+			Outcome: clickhouse.OutcomeLoaded, RecordedAt: time.Now().UTC(),
+		})
 	}
+	return rows
 }
 
+// failed is the ledger's row of an attempt, under the first target.
 func (a *account) failed(t job.Attempt) clickhouse.LedgerRow {
 	return clickhouse.LedgerRow{
 		Result: job.Result{
 			Job: t.Job, Chunk: t.Chunk, Generation: t.Generation, Attempt: t.Attempt, Worker: t.Worker,
 			StartedAt: t.At.Add(-time.Duration(t.TookMS) * time.Millisecond), TransformMS: t.TransformMS, LoadMS: t.LoadMS,
 		},
-		Pipeline: a.job.Name, Table: a.d.table(a.job), RecordedAt: t.At,
+		Pipeline: a.job.Name, Table: Tables(a.job)[0], RecordedAt: t.At,
 		Outcome: t.Verdict, Error: t.Error,
 	}
 }

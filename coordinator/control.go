@@ -95,8 +95,8 @@ func Claimable(old job.Job, r job.Replay, by string) error {
 		return job.WithClass(fmt.Errorf("job %s was undone; run its pipeline again instead", old.ID), job.Permanent)
 	case old.Frozen == nil:
 		return job.WithClass(fmt.Errorf("job %s ended before its first chunk; run its pipeline again instead", old.ID), job.Permanent)
-	case r.What == job.ReplayChunks && old.Frozen.Views:
-		return job.WithClass(fmt.Errorf("materialized views hang on %s.%s and would be fed twice: undo job %s and run it again", old.Frozen.Database, old.Frozen.Table, old.ID), job.Permanent)
+	case r.What == job.ReplayChunks && old.Frozen.Fed():
+		return job.WithClass(fmt.Errorf("materialized views hang on %s and would be fed twice: undo job %s and run it again", names(Tables(old)), old.ID), job.Permanent)
 	}
 	mine := map[uint64]bool{}
 	for _, chunk := range r.Chunks {

@@ -123,6 +123,9 @@ func (c *Coordinator) sweep(ctx context.Context) {
 		if seen, err = c.sweepOnce(ctx, seen); err != nil && ctx.Err() == nil {
 			c.Log.Warn().Err(err).Msg("could not look for stranded chunks")
 		}
+		if err := c.sweepLookups(ctx); err != nil && ctx.Err() == nil {
+			c.Log.Warn().Err(err).Msg("could not look for snapshots of lookups that are left")
+		}
 		pause(ctx, sweepEvery)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -74,6 +75,7 @@ func (d *driver) step(ctx context.Context) (bool, error) {
 	case job.Paused:
 		err = d.rest(ctx)
 	default:
+		d.dropLookups(ctx, j)
 		return true, d.c.Queue.CloseJob(ctx, d.id)
 	}
 	if err != nil && ctx.Err() == nil && job.ClassOf(err) == job.Permanent {
@@ -106,6 +108,9 @@ func (d *driver) advance(ctx context.Context, j job.Job, rev queue.Revision, to 
 		return fmt.Errorf("moving the job from %s to %s: %w", from, to, err)
 	}
 	d.log.Info().Str("from", string(from)).Str("state", string(to)).Msg("job moved")
+	if to.Terminal() {
+		d.dropLookups(ctx, j)
+	}
 	return nil
 }
 
@@ -127,7 +132,8 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) erro
 		return err
 	}
 	frozen, err := Freezer{
-		Engine: d.c.Engine.Client(), ClickHouse: d.c.ClickHouse, Create: true, Append: j.Submission.Replay != nil, Seats: d.c.seats(doc.Pipeline),
+		Engine: d.c.Engine.Client(), ClickHouse: d.c.ClickHouse, Create: true, Append: j.Submission.Replay != nil, Seats: d.c.seats(doc.Pipeline), Faults: d.c.Faults,
+		Lookups: clickhouse.SnapshotLimit{Rows: d.c.cfg.LookupRows, Bytes: d.c.cfg.LookupBytes},
 	}.Freeze(ctx, doc, j.ID, j.CreatedAt)
 	if err != nil {
 		return err
@@ -237,13 +243,21 @@ func (d *driver) stopInserts(ctx context.Context) error {
 	return err
 }
 
-// holds is the table that holds the rows of a job.
-func holds(j job.Job) clickhouse.Table {
-	database, name := j.Holds()
-	return clickhouse.Table{Database: database, Name: name}
+// Tables hold the rows of a job that was frozen, one for each target.
+func Tables(j job.Job) []clickhouse.Table {
+	var all []clickhouse.Table
+	for _, t := range j.Frozen.Targets() {
+		database, name := t.Holds(!j.PublishedAt.IsZero())
+		all = append(all, clickhouse.Table{Database: database, Name: name})
+	}
+	return all
 }
 
-// table is where the rows of a job that was frozen are.
-func (d *driver) table(j job.Job) clickhouse.Table {
-	return holds(j)
+// names writes tables for people.
+func names(all []clickhouse.Table) string {
+	var list []string
+	for _, t := range all {
+		list = append(list, t.String())
+	}
+	return strings.Join(list, ", ")
 }

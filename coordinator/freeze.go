@@ -5,12 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
+	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
@@ -30,14 +29,22 @@ type Freezer struct {
 	// those that another job has left out.
 	Append bool
 	Seats  source.Seats // for the source's connections; nil: unbounded
+	// Lookups bounds each lookup; zero: DefaultLookups.
+	Lookups clickhouse.SnapshotLimit
+	Faults  *fault.Set // nil: none
 }
 
 // Frozen is a job's pipeline made ready.
 type Frozen struct {
 	job.Frozen
 	Source source.Source
-	Exists bool // whether the target was there before
-	// Difference lists the columns that were added to the target, or would be.
+	Found  []Found // of each target, what was there
+}
+
+// Found is what a target was like before the job.
+type Found struct {
+	Exists bool
+	// Difference lists the columns that were added to it, or would be.
 	Difference string
 }
 
@@ -65,163 +72,59 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	if len(out.Columns) == 0 {
 		return nil, mistake(doc.At("source", "the input has no columns", "declare them with source.columns"))
 	}
-	for name, l := range p.Lookups {
-		if err := lookupExists(doc, name, l.Path); err != nil {
-			return nil, err
-		}
-	}
-	ws, err := transform.Prepare(ctx, f.Engine, transform.WorkspaceName("plan", id), doc.Dir, p.Lookups)
+	ws, err := transform.Prepare(ctx, f.Engine, transform.WorkspaceName("plan", id))
 	if err != nil {
 		return nil, fmt.Errorf("preparing the transformation: %w", err)
 	}
 	defer ws.Drop(context.WithoutCancel(ctx))
 
+	look := &looking{Freezer: f, doc: doc, pipeline: p, id: id, workspace: ws}
+	defer func() {
+		if err != nil {
+			look.dropCopies(context.WithoutCancel(ctx))
+		}
+	}()
+	if out.Lookups, err = look.all(ctx); err != nil {
+		return nil, err
+	}
 	if out.Columns, err = ws.Canonical(ctx, out.Columns); err != nil {
-		return nil, sqlError(doc, err)
+		return nil, sqlError(doc, p.All()[0], err)
 	}
-	sel := p.SQL()
-	checked, err := transform.Check(ctx, ws, sel, out.Columns)
-	if err != nil {
-		return nil, sqlError(doc, err)
-	}
-	out.Selected, out.Output, out.Rereads = checked.Columns, checked.Columns, checked.Rereads
-	if f.ClickHouse != nil {
-		if err := f.target(ctx, doc, p, id, out); err != nil {
-			return nil, err
+	outputs := p.All()
+	targets := make([]job.Target, len(outputs))
+	for i, o := range outputs {
+		checked, err := transform.Check(ctx, ws, o.SQL(), out.Columns)
+		if err != nil {
+			return nil, sqlError(doc, o, err)
 		}
+		targets[i] = job.Target{Selected: checked.Columns, Output: checked.Columns, Rereads: checked.Rereads}
 	}
-	out.Baseline, err = transform.Baseline(ctx, ws, sel, out.Columns, transform.Output{
-		Columns: out.Output, From: out.Selected, Provenance: out.Provenance, Job: id,
-	})
-	if err != nil {
-		return nil, sqlError(doc, err)
-	}
-	return out, nil
-}
-
-// target finds or makes the table and takes its types over.
-func (f Freezer) target(ctx context.Context, doc *pipeline.Document, p *pipeline.Pipeline, id string, out *Frozen) error {
-	table, err := clickhouse.ParseTable(p.Load.Table, f.ClickHouse.Database())
-	if err != nil {
-		return mistake(doc.At("load.table", err.Error(), ""))
-	}
-	out.Database, out.Table = table.Database, table.Name
-	info, err := f.ClickHouse.Describe(ctx, table)
-	switch {
-	case err == nil:
-		out.Exists = true
-	case !errors.Is(err, clickhouse.ErrNoTable):
-		return fmt.Errorf("looking for the table %s: %w", table, err)
-	case !p.Load.Creates():
-		return mistake(doc.At("load.table", fmt.Sprintf("the table %s does not exist", table),
-			`create it, or let the job do so: create: "ENGINE = MergeTree ORDER BY …"`))
-	case !f.Create:
-		out.Provenance = true
-		return nil
-	default:
-		l := p.Load
-		engineClause := l.Create
-		if engineClause == "" {
-			engineClause = l.Engine
+	out.Found = make([]Found, len(outputs))
+	defer func() {
+		if err != nil && job.ClassOf(err) == job.Permanent {
+			f.discard(context.WithoutCancel(ctx), targets)
 		}
-		err := f.ClickHouse.Create(ctx, clickhouse.CreateSpec{
-			Table: table, Columns: out.Selected, Engine: engineClause,
-			OrderBy: l.OrderBy, PartitionBy: l.PartitionBy, TTL: l.TTL, Settings: l.Settings, Codecs: l.Codecs, OnCluster: l.OnCluster,
+	}()
+	for i, o := range outputs {
+		if f.ClickHouse != nil {
+			t := targeting{f, doc, o, id, &targets[i], &out.Found[i]}
+			if err := t.find(ctx); err != nil {
+				return nil, err
+			}
+			if err := t.alone(targets[:i]); err != nil {
+				return nil, err
+			}
+		}
+		t := &targets[i]
+		t.Baseline, err = transform.Baseline(ctx, ws, o.SQL(), out.Columns, transform.Output{
+			Columns: t.Output, From: t.Selected, Provenance: t.Provenance, Job: id,
 		})
 		if err != nil {
-			key := "load.create"
-			if l.Create == "" {
-				key = "load"
-			}
-			return targetError(doc, key, fmt.Errorf("creating the table %s: %w", table, err))
+			return nil, sqlError(doc, o, err)
 		}
 	}
-	if out.Exists && p.Load.Evolve == pipeline.EvolveAdd {
-		done, err := f.evolve(ctx, doc, p, info, out)
-		if done || err != nil {
-			return err
-		}
-	}
-	if info, err = f.ClickHouse.CheckTarget(ctx, table, out.Selected); err != nil {
-		return targetError(doc, "load.table", err)
-	}
-	if p.Load.Mode == pipeline.ModeUpsert {
-		if err := info.CheckUpsert(out.Selected); err != nil {
-			return targetError(doc, "load.mode", err)
-		}
-	}
-	f.take(info, out)
-	if !f.Create || f.Append {
-		return nil
-	}
-	switch p.Load.Mode {
-	case pipeline.ModeReplace:
-		return f.stage(ctx, doc, info, id, job.PublishReplace, out)
-	case pipeline.ModePartitions:
-		if info.PartitionKey == "" {
-			return mistake(doc.At("load.mode", fmt.Sprintf("the table %s has no partitions", table), "write mode: replace, or make the table with partition_by"))
-		}
-		return f.stage(ctx, doc, info, id, job.PublishPartitions, out)
-	}
-	return nil
-}
-
-// take takes over what a table is like.
-func (f Freezer) take(info clickhouse.TableInfo, out *Frozen) {
-	types := map[string]string{}
-	for _, c := range info.Columns {
-		types[c.Name] = c.Type
-	}
-	out.Output = make([]job.Column, len(out.Selected))
-	for i, c := range out.Selected {
-		out.Output[i] = job.Column{Name: c.Name, Type: types[c.Name]}
-	}
-	out.Provenance = info.HasProvenance() && info.Countable()
-	out.Views = len(info.Views) > 0
-}
-
-// evolve adds the columns that a table lacks. Where nothing may be changed it
-// notes them, and reports true: the table can not be checked as it will be.
-func (f Freezer) evolve(ctx context.Context, doc *pipeline.Document, p *pipeline.Pipeline, info clickhouse.TableInfo, out *Frozen) (bool, error) {
-	diff, err := f.ClickHouse.Compare(ctx, info, out.Selected)
-	if err != nil {
-		return false, fmt.Errorf("comparing the SELECT with the table %s: %w", info.Table, err)
-	}
-	if err := diff.Refused(); err != nil {
-		return false, targetError(doc, "load.evolve", err)
-	}
-	if len(diff.Added) == 0 {
-		return false, nil
-	}
-	if out.Difference = diff.String(); !f.Create {
-		f.take(info, out)
-		for i, c := range out.Selected { // as it will be
-			if out.Output[i].Type == "" {
-				out.Output[i] = c
-			}
-		}
-		return true, nil
-	}
-	if _, err := f.ClickHouse.AddColumns(ctx, info.Table, diff.Added, p.Load.OnCluster); err != nil {
-		return false, targetError(doc, "load.evolve", err)
-	}
-	return false, nil
-}
-
-// stage makes the staging table of a job whose rows are published together.
-func (f Freezer) stage(ctx context.Context, doc *pipeline.Document, info clickhouse.TableInfo, id, mode string, out *Frozen) error {
-	staging := stagingName(info.Table, id)
-	made, err := f.ClickHouse.CreateLike(ctx, staging, info.Table)
-	if err != nil {
-		return targetError(doc, "load.mode", fmt.Errorf("making a staging table: %w", err))
-	}
-	f.take(made, out)
-	out.Database, out.Table = staging.Database, staging.Name
-	out.Publish = &job.Publish{
-		Mode: mode, Database: info.Table.Database, Table: info.Table.Name,
-		TargetUUID: info.UUID, StagingUUID: made.UUID,
-	}
-	return nil
+	out.Target, out.Others = targets[0], targets[1:]
+	return out, nil
 }
 
 // mistake marks an error of the pipeline.
@@ -246,29 +149,10 @@ func sourceError(doc *pipeline.Document, err error) error {
 }
 
 // sqlError gives a mistake in the SELECT its place in the file.
-func sqlError(doc *pipeline.Document, err error) error {
+func sqlError(doc *pipeline.Document, o pipeline.Output, err error) error {
 	var e *transform.SQLError
 	if !errors.As(err, &e) {
 		return err
 	}
-	return mistake(doc.SQLError("transform", e.Line, e.Column, e.Problem, e.Hint))
-}
-
-// targetError gives ClickHouse's refusal of the target the place of its key.
-func targetError(doc *pipeline.Document, key string, err error) error {
-	if job.ClassOf(err) != job.Permanent {
-		return err
-	}
-	return mistake(doc.At(key, err.Error(), ""))
-}
-
-// lookupExists reports a lookup that is not there with its place.
-func lookupExists(doc *pipeline.Document, name, path string) error {
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(doc.Dir, path)
-	}
-	if _, err := os.Stat(path); err != nil {
-		return mistake(doc.At("lookups."+name, fmt.Sprintf("the file can not be read: %s", err), ""))
-	}
-	return nil
+	return mistake(doc.SQLError(o.Key("transform"), e.Line, e.Column, e.Problem, e.Hint))
 }

@@ -23,7 +23,7 @@ func (d *driver) takeOver(ctx context.Context, j job.Job) error {
 	if err != nil {
 		return fmt.Errorf("taking over from job %s: %w", j.Submission.Replay.Job, err)
 	}
-	if j.Submission.Replay.What == job.ReplayRejects || !old.Frozen.Provenance {
+	if j.Submission.Replay.What == job.ReplayRejects {
 		return nil
 	}
 	if err := d.c.ClickHouse.StopInserts(ctx, old.ID, j.Submission.Replay.Chunks); err != nil && job.ClassOf(err) != job.Permanent {

@@ -27,16 +27,24 @@ func Undo(ctx context.Context, q *queue.Queue, ch *clickhouse.Client, id string)
 	if j.Frozen == nil {
 		return 0, nil
 	}
-	if p := j.Frozen.Publish; p != nil {
-		return 0, job.WithClass(fmt.Errorf("job %s put its rows in the place of others (mode %s), which are gone; load those again instead", id, p.Mode), job.Permanent)
+	all := Tables(j)
+	for i, t := range j.Frozen.Targets() { // all of it or nothing
+		switch {
+		case t.Publish != nil:
+			return 0, job.WithClass(fmt.Errorf("job %s put its rows in the place of others (mode %s), which are gone; load those again instead", id, t.Publish.Mode), job.Permanent)
+		case !t.Provenance:
+			return 0, job.WithClass(fmt.Errorf("undoing job %s: %w", id, &clickhouse.ProvenanceError{Table: all[i]}), job.Permanent)
+		}
 	}
-	table := holds(j)
-	rows, err := ch.DeleteJob(ctx, table, id)
-	if err != nil {
-		return 0, fmt.Errorf("removing the rows of job %s: %w", id, err)
-	}
-	if err := ch.MarkUndone(ctx, table, id, time.Now()); err != nil {
-		return rows, fmt.Errorf("noting it in the ledger: %w", err)
+	var rows uint64
+	for _, table := range all {
+		n, err := ch.DeleteJob(ctx, table, id)
+		if rows += n; err != nil {
+			return rows, fmt.Errorf("removing the rows of job %s: %w", id, err)
+		}
+		if err := ch.MarkUndone(ctx, table, id, time.Now()); err != nil {
+			return rows, fmt.Errorf("noting it in the ledger: %w", err)
+		}
 	}
 	_, err = q.EditJob(ctx, id, func(j *job.Job) error {
 		j.UndoneAt = time.Now().UTC()

@@ -30,11 +30,11 @@ func (d *driver) verify(ctx context.Context, j job.Job, rev queue.Revision) erro
 			return err
 		}
 	}
-	table := d.table(j)
-	proof, err := d.c.ClickHouse.Verify(ctx, table, j.ID, j.Frozen.Provenance)
+	proof, err := Prove(ctx, d.c.ClickHouse, j)
 	if err != nil {
 		return fmt.Errorf("verifying the job: %w", err)
 	}
+	all := Tables(j)
 	if err := d.c.Faults.At(fault.Verified); err != nil {
 		return err
 	}
@@ -49,10 +49,10 @@ func (d *driver) verify(ctx context.Context, j job.Job, rev queue.Revision) erro
 	case len(proof.Differ) > 0:
 		first := proof.Differ[0]
 		j.Error = fmt.Sprintf("ClickHouse does not hold what was recorded, after %d repairs: %d chunks differ, the first is chunk %d with %d rows recorded and %d found in %s; dray verify %s lists them",
-			j.Repairs, len(proof.Differ), first.Chunk, first.Recorded, first.Found, table, j.ID)
+			j.Repairs, len(proof.Differ), first.Chunk, first.Recorded, first.Found, all[first.Target], j.ID)
 		to = job.Failed
 	case proof.Rows != j.Totals.RowsLoaded:
-		j.Error = fmt.Sprintf("ClickHouse vouches for %d rows in %s, %d were recorded", proof.Rows, table, j.Totals.RowsLoaded)
+		j.Error = fmt.Sprintf("ClickHouse vouches for %d rows in %s, %d were recorded", proof.Rows, names(all), j.Totals.RowsLoaded)
 		to = job.Failed
 	case j.Totals.Dead > 0 && j.Totals.Chunks == 0:
 		j.Error = "no chunk could be loaded"
@@ -60,20 +60,48 @@ func (d *driver) verify(ctx context.Context, j job.Job, rev queue.Revision) erro
 			j.Error = fmt.Sprintf("no chunk could be loaded; chunk %d: %s", dead[0].Chunk.Ordinal, dead[0].Error)
 		}
 		to = job.Failed
-	case j.Totals.Dead > 0 && j.Frozen.Publish != nil:
-		j.Error = fmt.Sprintf("%d chunks are dead letters, so nothing was put in the place of what %s holds; dray dead list %s says why", j.Totals.Dead, target(j), j.ID)
+	case j.Totals.Dead > 0 && j.Frozen.Publishes():
+		j.PublishedAt = time.Now() // for the names alone
+		j.Error = fmt.Sprintf("%d chunks are dead letters, so nothing was put in the place of what %s holds; dray dead list %s says why", j.Totals.Dead, names(Tables(j)), j.ID)
+		j.PublishedAt = time.Time{}
 		to = job.Failed
 	}
 	if to == job.Failed {
 		return d.advance(ctx, j, rev, to)
 	}
-	if j.Frozen.Publish != nil {
+	if j.Frozen.Publishes() {
 		j.Publishing = true
 		if rev, err = d.c.Queue.UpdateJob(ctx, j, rev); err != nil {
 			return fmt.Errorf("recording that the rows are verified: %w", err)
 		}
 	}
 	return d.conclude(ctx, j, rev)
+}
+
+// Prove asks ClickHouse for the rows of a job in all its targets.
+func Prove(ctx context.Context, ch *clickhouse.Client, j job.Job) (job.Proof, error) {
+	targets := j.Frozen.Targets()
+	proof := job.Proof{Kind: clickhouse.ProofProvenance}
+	for i, table := range Tables(j) {
+		p, err := ch.Verify(ctx, table, j.ID, targets[i].Provenance)
+		if err != nil {
+			return proof, err
+		}
+		if p.Kind != clickhouse.ProofProvenance {
+			proof.Kind = p.Kind
+		}
+		proof.At = p.At
+		proof.Rows += p.Rows
+		proof.Rejected += p.Rejected
+		for _, d := range p.Differ {
+			d.Target = i
+			proof.Differ = append(proof.Differ, d)
+		}
+		if len(targets) > 1 {
+			proof.Tables = append(proof.Tables, job.TableProof{Table: table.String(), Kind: p.Kind, Rows: p.Rows})
+		}
+	}
+	return proof, nil
 }
 
 // conclude ends a job that is verified.
@@ -101,10 +129,8 @@ func (d *driver) repair(ctx context.Context, j job.Job, rev queue.Revision) erro
 	if err := d.c.ClickHouse.AppendLedger(ctx, found.relist); err != nil {
 		return fmt.Errorf("writing the ledger: %w", err)
 	}
-	if len(found.remove) > 0 {
-		if err := d.c.ClickHouse.DeleteChunks(ctx, d.table(j), j.ID, found.remove); err != nil {
-			return fmt.Errorf("removing rows of chunks that were given up: %w", err)
-		}
+	if err := remove(ctx, d.c.ClickHouse, j, found.remove); err != nil {
+		return fmt.Errorf("removing rows of chunks that were given up: %w", err)
 	}
 	j.Repairs++
 	if len(found.replace) == 0 {
@@ -113,9 +139,13 @@ func (d *driver) repair(ctx context.Context, j job.Job, rev queue.Revision) erro
 	}
 	first := j.Proof.Differ[0]
 	switch {
-	case j.Frozen.Views:
-		j.Error = fmt.Sprintf("chunk %d has %d rows recorded and %d found in %s, and can not be loaded again because materialized views would be fed twice; compare the views by hand, or undo the job and run it again",
-			first.Chunk, first.Recorded, first.Found, d.table(j))
+	case j.Frozen.Fed(), !j.Frozen.Traceable():
+		why := "materialized views would be fed twice; compare the views by hand, or undo the job and run it again"
+		if !j.Frozen.Traceable() {
+			why = "a target does not say which chunk its rows came with, and would have them twice"
+		}
+		j.Error = fmt.Sprintf("chunk %d has %d rows recorded and %d found in %s, %d rejects recorded and %d found, and can not be loaded again because %s",
+			first.Chunk, first.Recorded, first.Found, Tables(j)[first.Target], first.RejectedRecorded, first.RejectedFound, why)
 		return d.advance(ctx, j, rev, job.Failed)
 	case len(j.Plan.Replaced)+len(found.replace) > job.MaxReplaced:
 		j.Error = fmt.Sprintf("more than %d chunks had to be replaced", job.MaxReplaced)
@@ -139,26 +169,31 @@ type diagnosis struct {
 // diagnose asks the results, and not the ledger alone, before anything is
 // deleted.
 func (d *driver) diagnose(ctx context.Context, j job.Job) (found diagnosis, err error) {
+	all := Tables(j)
+	seen := map[uint64]bool{} // chunks to remove or replace, which may differ in several targets
 	for _, differ := range j.Proof.Differ {
+		if seen[differ.Chunk] {
+			continue
+		}
 		r, err := d.c.Queue.Result(ctx, j.ID, differ.Chunk, j.Plan.Generation(differ.Chunk))
 		switch {
 		case j.Plan.Retired(differ.Chunk):
-			found.remove = append(found.remove, differ.Chunk)
+			found.remove, seen[differ.Chunk] = append(found.remove, differ.Chunk), true
 		case errors.Is(err, queue.ErrNotFound):
 			// An answer of NATS may be old; that it was given up must be
 			// certain.
 			if _, err := d.c.Queue.DeadLetter(ctx, j.ID, differ.Chunk, j.Plan.Generation(differ.Chunk)); err != nil {
 				return found, fmt.Errorf("chunk %d has rows, and neither a result nor a dead letter: %w", differ.Chunk, err)
 			}
-			found.remove = append(found.remove, differ.Chunk)
+			found.remove, seen[differ.Chunk] = append(found.remove, differ.Chunk), true
 		case err != nil:
 			return found, err
-		case r.RowsLoaded != differ.Recorded || r.RowsRejected != differ.RejectedRecorded:
+		case r.Of(differ.Target).RowsLoaded != differ.Recorded || r.Of(differ.Target).RowsRejected != differ.RejectedRecorded:
 			found.relist = append(found.relist, clickhouse.LedgerRow{
-				Result: r, Pipeline: j.Name, Table: d.table(j), Outcome: clickhouse.OutcomeLoaded, RecordedAt: time.Now().UTC(),
+				Result: r.Of(differ.Target), Pipeline: j.Name, Table: all[differ.Target], Outcome: clickhouse.OutcomeLoaded, RecordedAt: time.Now().UTC(),
 			})
 		default:
-			found.replace = append(found.replace, differ.Chunk)
+			found.replace, seen[differ.Chunk] = append(found.replace, differ.Chunk), true
 		}
 	}
 	return found, nil
@@ -207,12 +242,30 @@ func (d *driver) replace(ctx context.Context, j job.Job) error {
 
 // retire notes in the ledger that chunks count no more, and deletes their rows.
 func retire(ctx context.Context, ch *clickhouse.Client, j job.Job, chunks []uint64, why string) error {
-	table := holds(j)
-	if err := ch.RetireChunks(ctx, table, j.ID, j.Name, chunks, why, time.Now()); err != nil {
-		return fmt.Errorf("noting retired chunks in the ledger: %w", err)
+	for _, table := range Tables(j) {
+		if err := ch.RetireChunks(ctx, table, j.ID, j.Name, chunks, why, time.Now()); err != nil {
+			return fmt.Errorf("noting retired chunks in the ledger: %w", err)
+		}
 	}
-	if err := ch.DeleteChunks(ctx, table, j.ID, chunks); err != nil {
+	if err := remove(ctx, ch, j, chunks); err != nil {
 		return fmt.Errorf("removing the rows of retired chunks: %w", err)
+	}
+	return nil
+}
+
+// remove deletes the rows of chunks from the targets that tell which those are.
+func remove(ctx context.Context, ch *clickhouse.Client, j job.Job, chunks []uint64) error {
+	if len(chunks) == 0 {
+		return nil
+	}
+	targets := j.Frozen.Targets()
+	for i, table := range Tables(j) {
+		if !targets[i].Provenance {
+			continue
+		}
+		if err := ch.DeleteChunks(ctx, table, j.ID, chunks); err != nil {
+			return err
+		}
 	}
 	return nil
 }

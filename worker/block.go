@@ -21,26 +21,54 @@ var ErrTooBig = errors.New("the chunk's rows do not fit one block")
 // never moved: one growing buffer cost a third of the worker's own CPU.
 const segment = 4 << 20
 
-// block is a chunk's rows as the engine gave them: Native bytes. Its memory is
-// used again for the next chunk of the same slot.
-type block struct {
-	segments [][]byte
-	size     int64
-	limit    int64 // bytes
+// blocks are the rows of a chunk for each of its outputs. Their memory is used
+// again for the next chunk of the same slot.
+type blocks struct {
+	list  []*block
+	limit int64 // bytes of all of them
+	held  int64
+	free  [][]byte
 }
 
-// readFrom fills the block from the engine's pipe until its end.
+// reset empties the blocks and makes them n.
+func (all *blocks) reset(n int) {
+	for _, b := range all.list {
+		all.free = append(all.free, b.segments...)
+	}
+	all.held, all.list = 0, make([]*block, n)
+	for i := range all.list {
+		all.list[i] = &block{all: all}
+	}
+}
+
+func (all *blocks) segment() []byte {
+	if n := len(all.free); n > 0 {
+		taken := all.free[n-1]
+		all.free = all.free[:n-1]
+		return taken
+	}
+	return make([]byte, segment)
+}
+
+// block is what the engine gave for one output: Native bytes.
+type block struct {
+	all      *blocks
+	segments [][]byte
+	size     int64
+}
+
+// readFrom fills an empty block from the engine's pipe until its end.
 func (b *block) readFrom(pipe *os.File, progress func()) error {
-	b.size = 0
 	for {
 		at := int(b.size / segment)
 		if at == len(b.segments) {
-			b.segments = append(b.segments, make([]byte, segment))
+			b.segments = append(b.segments, b.all.segment())
 		}
 		n, err := pipe.Read(b.segments[at][b.size%segment:])
 		b.size += int64(n)
-		if b.size > b.limit {
-			return fmt.Errorf("%w: more than %d bytes", ErrTooBig, b.limit)
+		b.all.held += int64(n)
+		if b.all.held > b.all.limit {
+			return fmt.Errorf("%w: more than %d bytes", ErrTooBig, b.all.limit)
 		}
 		if err == io.EOF {
 			return nil

@@ -18,7 +18,8 @@ import (
 // A block gives back what was written into it, whatever its size and whatever
 // the slot held before.
 func TestBlock(t *testing.T) {
-	b := &block{limit: 3*segment + 10}
+	all := &blocks{limit: 3*segment + 10}
+	var b *block
 	fill := func(data []byte) error {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -29,6 +30,8 @@ func TestBlock(t *testing.T) {
 			_, _ = w.Write(data) // a block that is too big is not read to its end
 			w.Close()
 		}()
+		all.reset(1)
+		b = all.list[0]
 		return b.readFrom(r, func() {})
 	}
 	random := rand.NewChaCha8([32]byte{1})
@@ -55,7 +58,7 @@ func TestBlock(t *testing.T) {
 	if got, err := io.ReadAll(b.reader(until{time.Now().Add(-time.Second)})); len(got) > 0 || !errors.Is(err, job.ErrLeaseLost) {
 		t.Errorf("%d bytes were read after the end of the lease: %v", len(got), err)
 	}
-	if err := fill(make([]byte, b.limit+1)); !errors.Is(err, ErrTooBig) {
+	if err := fill(make([]byte, all.limit+1)); !errors.Is(err, ErrTooBig) {
 		t.Errorf("a block beyond the limit: %v", err)
 	}
 }

@@ -25,7 +25,7 @@ var (
 // the steps is what makes a kill between any two of them harmless: the rows
 // are in ClickHouse before the result is recorded, and the result is recorded
 // before the chunk is acknowledged.
-func (s *slot) carry(ctx context.Context, j *liveJob, t *task, d *queue.Delivery) {
+func (s *slot) carry(ctx context.Context, j *liveJob, d *queue.Delivery) {
 	started := time.Now()
 	// The end of the job ends the chunk; a pause does not.
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -34,13 +34,23 @@ func (s *slot) carry(ctx context.Context, j *liveJob, t *task, d *queue.Delivery
 	held, lease := d.Hold(ctx)
 	defer lease.Stop()
 
+	// What the job needs here may be large: the chunk is held meanwhile.
+	moving := keepMoving(lease.Progress)
+	t, err := j.task(held, s.w)
+	moving()
+	if err != nil {
+		s.refuse(held, d, j, err)
+		return
+	}
+	defer s.w.loaded.Add(1)
+
 	c := d.Chunk()
 	log := s.w.log.With().Str("job", c.Job).Uint64("chunk", c.Ordinal).Int("attempt", d.Attempt()).Logger()
 	res := job.Result{
 		Job: c.Job, Chunk: c.Ordinal, Generation: c.Generation, Input: c.Input, Bytes: c.Bytes,
 		Attempt: d.Attempt(), Worker: s.w.cfg.ID, StartedAt: started.UTC(),
 	}
-	err := t.pipeline.Redact(s.attempt(held, lease, t, d, &res))
+	err = t.pipeline.Redact(s.attempt(held, lease, t, d, &res))
 	verdict := job.Judge(held, err, t.pipeline.Retry.Backoff.Delay(d.Attempt()))
 	switch {
 	case d.Hedge() && (verdict.Kind == job.VerdictRetry || verdict.Kind == job.VerdictSlowDown || verdict.Kind == job.VerdictDead):
@@ -143,7 +153,7 @@ func (s *slot) starved(ctx context.Context, d *queue.Delivery, err error) bool {
 func (s *slot) compute(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result) error {
 	begin := time.Now()
 	err := s.transform(ctx, lease, t, d, res, func(in *source.Input, judged bool) error {
-		return s.statement(ctx, lease, t, d, in, judged, res)
+		return s.statements(ctx, lease, t, d, in, judged, res)
 	})
 	res.TransformMS = time.Since(begin).Milliseconds()
 	if err != nil {

@@ -23,7 +23,8 @@ func (s *slot) cut(ctx context.Context, lease *queue.Lease, t *task, d *queue.De
 	case err == nil:
 		s.w.log.Info().Str("job", c.Job).Uint64("chunk", c.Ordinal).Int("parts", len(parts)).AnErr("reason", why).Msg("chunk cut")
 		res.Parts = parts
-		res.RowsRead, res.RowsLoaded, res.RowsRejected, res.BytesRead, res.BytesLoaded, res.Hash = 0, 0, 0, 0, 0, ""
+		res.RowsRead, res.RowsLoaded, res.RowsRejected, res.BytesRead, res.BytesLoaded = 0, 0, 0, 0, 0
+		res.Hash, res.Shares = "", nil
 		return nil
 	case !errors.Is(err, source.ErrWhole):
 		return fmt.Errorf("cutting the chunk: %w", err)

@@ -17,63 +17,94 @@ import (
 	"drayage/pkg/transform"
 )
 
-// spill computes the rows of a chunk into a table on the engine's disk and
-// loads them from there, in blocks that are always the same for the same rows.
+// spill computes the rows of a chunk into tables on the engine's disk and loads
+// them from there, in blocks that are always the same for the same rows.
 func (s *slot) spill(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result) error {
 	c := d.Chunk()
 	begin := time.Now()
-	table := fmt.Sprintf("%s.%s", transform.Identifier(t.workspace.Database), transform.Identifier(fmt.Sprintf("spill_%d", s.number)))
+	table := func(o output) string {
+		return fmt.Sprintf("%s.%s", transform.Identifier(t.workspace.Database), transform.Identifier(fmt.Sprintf("spill_%d_%d", s.number, o.number)))
+	}
 	drop := func() error {
-		_, err := s.w.eng.Client().Exec(context.WithoutCancel(ctx), engine.Statement{SQL: "DROP TABLE IF EXISTS " + table + " SYNC", QueryID: s.queryID(d)})
-		return err
+		for _, o := range t.outputs {
+			_, err := s.w.eng.Client().Exec(context.WithoutCancel(ctx), engine.Statement{SQL: "DROP TABLE IF EXISTS " + table(o) + " SYNC", QueryID: s.queryID(d)})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	defer func() { _ = drop() }() // or the next one does, or the job's end
 	err := s.transform(ctx, lease, t, d, res, func(in *source.Input, judged bool) error {
 		if err := drop(); err != nil {
 			return fmt.Errorf("making room to spill: %w", err)
 		}
-		return s.spillInto(ctx, lease, t, d, table, in, judged, res)
+		for _, o := range t.outputs {
+			if err := s.spillInto(ctx, lease, t, o, d, table(o), in, judged, res); err != nil {
+				return t.naming(o, err)
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("computing the rows of a chunk of several blocks: %w", err)
 	}
-	size, err := s.spilled(ctx, t, c, table)
-	if err != nil {
-		return fmt.Errorf("measuring the rows of a chunk of several blocks: %w", err)
-	}
-	res.RowsLoaded, res.BytesLoaded = size.Rows, 0
 	res.TransformMS = time.Since(begin).Milliseconds()
 	begin = time.Now()
 	if err := s.keepRejects(ctx, t, d); err != nil {
 		return err
 	}
-	there, err := s.there(ctx, t, d, size.Rows)
+	res.RowsLoaded, res.BytesLoaded = 0, 0
+	shares := make([]job.Share, len(t.outputs))
+	err = t.each(func(o output) (found bool, err error) {
+		size, err := s.spilled(ctx, o, c, table(o))
+		if err != nil {
+			return false, fmt.Errorf("measuring the rows of a chunk of several blocks: %w", err)
+		}
+		shares[o.number], found, err = s.loadSpilled(ctx, lease, o, d, table(o), size)
+		return found, err
+	}, res)
 	if err != nil {
 		return err
 	}
-	res.Recovered = there
-	each := size.block(s.block.limit)
-	whole := xxhash.New()
-	for n := 0; uint64(n)*each < size.Rows; n++ {
-		if err := s.slice(ctx, lease, d, table, uint64(n)*each, each); err != nil {
-			return fmt.Errorf("taking block %d from the spilled rows: %w", n, err)
-		}
-		_, _ = whole.WriteString(s.block.hash()) // it can not fail
-		res.BytesLoaded += s.block.size
-		if there {
-			continue
-		}
-		if err := s.insert(ctx, lease, t, d, n, min(each, size.Rows-uint64(n)*each)); err != nil {
-			return fmt.Errorf("loading block %d of the chunk: %w", n, err)
-		}
+	res.Shares = nil
+	for _, o := range t.outputs {
+		t.share(o, shares[o.number], res)
 	}
-	res.Hash = fmt.Sprintf("%x", whole.Sum64())
 	res.LoadMS = time.Since(begin).Milliseconds()
 	return nil
 }
 
-// spillInto computes the rows of an open input into the table.
-func (s *slot) spillInto(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, table string, in *source.Input, judged bool, res *job.Result) error {
+// loadSpilled loads the spilled rows of an output block by block, and reports
+// whether they were there already.
+func (s *slot) loadSpilled(ctx context.Context, lease *queue.Lease, o output, d *queue.Delivery, table string, size spillSize) (share job.Share, there bool, err error) {
+	if there, err = s.there(ctx, o, d, size.Rows); err != nil {
+		return share, false, err
+	}
+	share.RowsLoaded = size.Rows
+	each := size.block(s.blocks.limit)
+	whole := xxhash.New()
+	for n := 0; uint64(n)*each < size.Rows; n++ {
+		s.blocks.reset(o.number + 1)
+		b := s.blocks.list[o.number]
+		if err := s.slice(ctx, lease, d, b, table, uint64(n)*each, each); err != nil {
+			return share, false, fmt.Errorf("taking block %d from the spilled rows: %w", n, err)
+		}
+		_, _ = whole.WriteString(b.hash()) // it can not fail
+		share.BytesLoaded += b.size
+		if there {
+			continue
+		}
+		if err := s.insert(ctx, lease, o, d, n, min(each, size.Rows-uint64(n)*each)); err != nil {
+			return share, false, fmt.Errorf("loading block %d of the chunk: %w", n, err)
+		}
+	}
+	share.Hash = fmt.Sprintf("%x", whole.Sum64())
+	return share, there, nil
+}
+
+// spillInto computes the rows of an output from an open input into the table.
+func (s *slot) spillInto(ctx context.Context, lease *queue.Lease, t *task, o output, d *queue.Delivery, table string, in *source.Input, judged bool, res *job.Result) error {
 	path, fed, err := s.inlet(in, lease.Progress)
 	if err != nil {
 		return err
@@ -81,7 +112,7 @@ func (s *slot) spillInto(ctx context.Context, lease *queue.Lease, t *task, d *qu
 	rel := s.w.input(t, path, in, judged)
 	settings := settings(in, rel)
 	maps.Copy(settings, spillSettings())
-	rows := transform.Select(t.pipeline.SQL(), rel, t.output(d.Chunk()))
+	rows := transform.Select(o.sql, rel, o.of(d.Chunk()))
 	if in.Unordered {
 		// The blocks are cut by the rows' numbers and must be the same at each
 		// attempt. Rows that are equal are as good as each other.
@@ -96,8 +127,10 @@ func (s *slot) spillInto(ctx context.Context, lease *queue.Lease, t *task, d *qu
 	if err := ended(err, fed(), nil); err != nil {
 		return err
 	}
-	res.RowsRead = sum.ReadRows - min(sum.ReadRows, t.job.Frozen.Baseline)
-	return nil
+	if o.number > 0 {
+		return nil
+	}
+	return s.countRead(ctx, o, path, in, sum, settings, res)
 }
 
 // sortMemory is what sorting may take before it goes to the disk, in bytes.
@@ -124,9 +157,9 @@ func (z spillSize) block(limit int64) uint64 {
 	return each
 }
 
-func (s *slot) spilled(ctx context.Context, t *task, c job.Chunk, table string) (spillSize, error) {
+func (s *slot) spilled(ctx context.Context, o output, c job.Chunk, table string) (spillSize, error) {
 	var names []string
-	for _, name := range t.output(c).Names() {
+	for _, name := range o.of(c).Names() {
 		names = append(names, transform.Identifier(name))
 	}
 	var rows []spillSize
@@ -147,8 +180,8 @@ func (s *slot) spilled(ctx context.Context, t *task, c job.Chunk, table string) 
 }
 
 // slice makes the block of some spilled rows.
-func (s *slot) slice(ctx context.Context, lease *queue.Lease, d *queue.Delivery, table string, from, rows uint64) error {
-	out, err := s.outlet(lease.Progress)
+func (s *slot) slice(ctx context.Context, lease *queue.Lease, d *queue.Delivery, b *block, table string, from, rows uint64) error {
+	out, err := s.outlet(b, lease.Progress)
 	if err != nil {
 		return err
 	}
@@ -160,7 +193,7 @@ func (s *slot) slice(ctx context.Context, lease *queue.Lease, d *queue.Delivery,
 	if err := ended(err, nil, out.end()); err != nil {
 		return err
 	}
-	got, err := s.block.rows()
+	got, err := b.rows()
 	if err == nil && got == 0 {
 		err = job.WithClass(errors.New("the engine gave an empty block"), job.Retry)
 	}

@@ -9,6 +9,7 @@ import (
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
+	"drayage/pkg/quarantine"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
 	"drayage/pkg/source/kinds"
@@ -22,7 +23,7 @@ type task struct {
 	pipeline  *pipeline.Pipeline
 	source    source.Source
 	workspace transform.Workspace
-	table     clickhouse.Table
+	outputs   []output
 	restarts  int // of the engine when the workspace was made
 }
 
@@ -50,14 +51,47 @@ func (w *Worker) prepare(ctx context.Context, j job.Job) (*task, error) {
 			return nil, job.WithClass(errors.New("rows of this kind of source can not be loaded from quarantine"), job.Permanent)
 		}
 	}
-	ws, err := transform.Prepare(ctx, eng.Client(), transform.WorkspaceName("work", j.ID), j.Submission.Dir, p.Lookups)
+	ws, err := transform.Prepare(ctx, eng.Client(), transform.WorkspaceName("work", j.ID))
 	if err != nil {
 		return nil, err
 	}
-	return &task{
-		job: j, pipeline: p, source: src, workspace: ws, restarts: restarts,
-		table: clickhouse.Table{Database: j.Frozen.Database, Name: j.Frozen.Table},
-	}, nil
+	if err := w.loadLookups(ctx, ws, j, p); err != nil {
+		ws.Drop(context.WithoutCancel(ctx))
+		return nil, p.Redact(err)
+	}
+	t := &task{job: j, pipeline: p, source: src, workspace: ws, restarts: restarts}
+	outputs := p.All()
+	for i, target := range j.Frozen.Targets() {
+		t.outputs = append(t.outputs, output{
+			Target: target, number: i, sql: outputs[i].SQL(),
+			table: clickhouse.Table{Database: target.Database, Name: target.Table},
+		})
+	}
+	return t, nil
+}
+
+// output is a SELECT of the pipeline and the table that its rows go to.
+type output struct {
+	job.Target
+	number int // from 0
+	sql    string
+	table  clickhouse.Table
+}
+
+// of is what the SELECT is to give for chunk c.
+func (o output) of(c job.Chunk) transform.Output {
+	return transform.Output{
+		Columns: o.Output, From: o.Selected, Provenance: o.Provenance, Job: c.Job, Chunk: c.Ordinal,
+	}
+}
+
+// selects are the SELECTs of the task, for the separation of rows.
+func (t *task) selects(c job.Chunk) []quarantine.Select {
+	var all []quarantine.Select
+	for _, o := range t.outputs {
+		all = append(all, quarantine.Select{SQL: o.sql, Output: o.of(c)})
+	}
+	return all
 }
 
 // quarantined opens rejects; a worker plans none.
@@ -71,14 +105,6 @@ func (q quarantined) RawRejects(ctx context.Context, jobID string, chunk uint64)
 // Rejected implements replay.Quarantine.
 func (q quarantined) Rejected(context.Context, string, uint64, func(replay.Rejected) error) error {
 	return job.WithClass(errors.New("a worker plans no chunks"), job.Permanent)
-}
-
-// output is what the SQL is to give for chunk c.
-func (t *task) output(c job.Chunk) transform.Output {
-	return transform.Output{
-		Columns: t.job.Frozen.Output, From: t.job.Frozen.Selected,
-		Provenance: t.job.Frozen.Provenance, Job: c.Job, Chunk: c.Ordinal,
-	}
 }
 
 // place says where the chunk's input is, for people.

@@ -41,7 +41,7 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *qu
 	err = s.reading(ctx, lease, t, c, func(in *source.Input) error {
 		separated, err = quarantine.Separate(ctx, quarantine.Request{
 			Engine: s.w.eng.Client(), Database: t.workspace.Database, Input: in, Columns: t.job.Frozen.Columns,
-			SQL: t.pipeline.SQL(), Output: t.output(c), Limit: t.pipeline.Reject.Limit(), Offset: t.offset(c),
+			Selects: t.selects(c), Limit: t.pipeline.Reject.Limit(), Offset: t.offset(c),
 			Dir: s.w.fifos.dir, Progress: lease.Progress, Cause: cause,
 		})
 		return err
@@ -79,8 +79,8 @@ func (s *slot) reading(ctx context.Context, lease *queue.Lease, t *task, c job.C
 	return err
 }
 
-// open opens the chunk's input, and keeps it on disk for a SELECT that reads
-// it more than once.
+// open opens the chunk's input, and keeps it on disk when it is read more than
+// once.
 func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chunk) (*source.Input, error) {
 	moving := keepMoving(lease.Progress)
 	in, err := t.source.Open(ctx, c.Input, t.job.Frozen.Columns)
@@ -88,7 +88,7 @@ func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chun
 	if err != nil {
 		return nil, fmt.Errorf("opening the input: %w", err)
 	}
-	if !t.job.Frozen.Rereads || in.File != nil {
+	if !t.job.Frozen.Kept() || in.File != nil {
 		return in, nil
 	}
 	var kept *os.File
@@ -166,43 +166,67 @@ func (s *slot) fetch(ctx context.Context, lease *queue.Lease, t *task, in *sourc
 	return got.file, nil
 }
 
-// statement computes the chunk's rows from an open input.
-func (s *slot) statement(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, in *source.Input, judged bool, res *job.Result) error {
+// statements computes the rows of all outputs from an open input.
+func (s *slot) statements(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, in *source.Input, judged bool, res *job.Result) error {
+	s.blocks.reset(len(t.outputs))
+	res.RowsLoaded, res.BytesLoaded, res.Shares = 0, 0, nil
+	for _, o := range t.outputs {
+		share, err := s.statement(ctx, lease, t, o, d, in, judged, res)
+		if err != nil {
+			return t.naming(o, err)
+		}
+		t.share(o, share, res)
+	}
+	return nil
+}
+
+// statement computes the rows of an output into its block, and counts those of
+// the input with the first.
+func (s *slot) statement(ctx context.Context, lease *queue.Lease, t *task, o output, d *queue.Delivery, in *source.Input, judged bool, res *job.Result) (job.Share, error) {
 	c := d.Chunk()
-	out, err := s.outlet(lease.Progress)
+	none := job.Share{}
+	b := s.blocks.list[o.number]
+	out, err := s.outlet(b, lease.Progress)
 	if err != nil {
-		return err
+		return none, err
 	}
 	path, fed, err := s.inlet(in, lease.Progress)
 	if err != nil {
-		return errors.Join(err, out.end())
+		return none, errors.Join(err, out.end())
 	}
 	rel := s.w.input(t, path, in, judged)
 	settings := settings(in, rel)
 	sum, err := s.w.eng.Client().Exec(ctx, engine.Statement{
-		SQL:      transform.Into(out.path, transform.Select(t.pipeline.SQL(), rel, t.output(c))),
+		SQL:      transform.Into(out.path, transform.Select(o.sql, rel, o.of(c))),
 		Database: t.workspace.Database, QueryID: s.queryID(d), Settings: settings,
 	})
 	if err := ended(err, fed(), out.end()); err != nil {
-		return err
+		return none, err
 	}
-	rows, err := s.block.rows()
+	rows, err := b.rows()
 	if err != nil {
-		return err
+		return none, err
 	}
 	if rows != sum.WrittenRows {
-		return job.WithClass(fmt.Errorf("%w: the SELECT gave %d rows in several blocks, the first has %d", ErrTooBig, sum.WrittenRows, rows), job.TooBig)
+		return none, job.WithClass(fmt.Errorf("%w: the SELECT gave %d rows in several blocks, the first has %d", ErrTooBig, sum.WrittenRows, rows), job.TooBig)
 	}
-	res.RowsRead = sum.ReadRows - min(sum.ReadRows, t.job.Frozen.Baseline)
-	if t.job.Frozen.Rereads {
-		if res.RowsRead, err = s.count(ctx, path, in, settings); err != nil {
-			return err
+	if o.number == 0 {
+		if err := s.countRead(ctx, o, path, in, sum, settings, res); err != nil {
+			return none, err
 		}
 	}
-	res.RowsLoaded = rows
-	res.BytesLoaded = s.block.size
-	res.Hash = s.block.hash()
-	return nil
+	return job.Share{RowsLoaded: rows, BytesLoaded: b.size, Hash: b.hash()}, nil
+}
+
+// countRead sets how many rows the input has: those that the engine read, unless
+// the SELECT reads them more than once.
+func (s *slot) countRead(ctx context.Context, o output, path string, in *source.Input, sum engine.Summary, settings map[string]string, res *job.Result) (err error) {
+	if !o.Rereads {
+		res.RowsRead = sum.ReadRows - min(sum.ReadRows, o.Baseline)
+		return nil
+	}
+	res.RowsRead, err = s.count(ctx, path, in, settings)
+	return err
 }
 
 // input is the relation under which the engine reads an open input: with every
@@ -240,7 +264,7 @@ func settings(in *source.Input, rel transform.Input) map[string]string {
 
 // queryID names a statement of the delivery in the engine's own tables.
 func (s *slot) queryID(d *queue.Delivery) string {
-	return fmt.Sprintf("%s/%d/%s/%d", d.Chunk().Token(0), d.Attempt(), s.w.cfg.ID, s.w.statements.Add(1))
+	return fmt.Sprintf("%s/%d/%s/%d", d.Chunk().Token(0, 0), d.Attempt(), s.w.cfg.ID, s.w.statements.Add(1))
 }
 
 // ended picks the error that tells why a statement failed, of the engine's, of
@@ -267,7 +291,7 @@ type outlet struct {
 	read chan error
 }
 
-func (s *slot) outlet(progress func()) (*outlet, error) {
+func (s *slot) outlet(b *block, progress func()) (*outlet, error) {
 	pipe, err := s.w.fifos.make("out")
 	if err != nil {
 		return nil, err
@@ -280,7 +304,7 @@ func (s *slot) outlet(progress func()) (*outlet, error) {
 				return err
 			}
 			defer file.Close()
-			return s.block.readFrom(file, progress)
+			return b.readFrom(file, progress)
 		}()
 	}()
 	return o, nil

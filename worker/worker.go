@@ -97,7 +97,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	group.Go(func() error { w.heartbeats(ctx); return nil })
 	for i := range w.cfg.Slots {
 		group.Go(func() error {
-			s := &slot{w: w, number: i, copyBuf: make([]byte, 1<<20), block: block{limit: w.cfg.MaxBlock}}
+			s := &slot{w: w, number: i, copyBuf: make([]byte, 1<<20), blocks: blocks{limit: w.cfg.MaxBlock}}
 			s.run(ctx, working)
 			return nil
 		})
@@ -152,8 +152,8 @@ type slot struct {
 	w       *Worker
 	number  int
 	copyBuf []byte
-	block   block
-	rejects []job.Reject // of the chunk at work, beside its block
+	blocks  blocks
+	rejects []job.Reject // of the chunk at work, beside its blocks
 }
 
 // Waits of a slot that found no chunk.
@@ -224,13 +224,7 @@ func (s *slot) step(ctx, working context.Context, j *liveJob, changed <-chan str
 	c := d.Chunk()
 	s.w.busy.Store(s.number, fmt.Sprintf("%s/%d/%d", c.Job, c.Ordinal, c.Generation))
 	defer s.w.busy.Delete(s.number)
-	t, err := j.task(working, s.w)
-	if err != nil {
-		s.refuse(working, d, j, err)
-		return nil
-	}
-	s.carry(working, j, t, d)
-	s.w.loaded.Add(1)
+	s.carry(working, j, d)
 	return nil
 }
 
@@ -238,12 +232,14 @@ func (s *slot) step(ctx, working context.Context, j *liveJob, changed <-chan str
 func (s *slot) refuse(ctx context.Context, d *queue.Delivery, j *liveJob, why error) {
 	s.w.log.Error().Err(why).Str("job", j.record.ID).Msg("could not prepare the job")
 	v := job.Judge(ctx, why, errorWait)
+	saying, stop := context.WithTimeout(context.WithoutCancel(ctx), d.Lease())
+	defer stop()
 	if v.Kind == job.VerdictDead {
-		if err := s.bury(ctx, d, why); err != nil {
+		if err := s.bury(saying, d, why); err != nil {
 			v = job.Verdict{Kind: job.VerdictRetry, After: errorWait, Err: err}
 		}
 	}
-	if err := d.Settle(ctx, v); err != nil {
+	if err := d.Settle(saying, v); err != nil {
 		s.w.log.Warn().Err(err).Msg("could not settle the delivery")
 	}
 }

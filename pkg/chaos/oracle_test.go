@@ -207,7 +207,7 @@ func TestOracleAcceptsOneFailure(t *testing.T) {
 	good := func() (watched, *Report) {
 		return watched{
 			spec:   spec{view: true},
-			record: job.Job{State: job.Failed, Frozen: &job.Frozen{Views: true}, Proof: &job.Proof{Differ: []job.Difference{{Chunk: 3}}}},
+			record: job.Job{State: job.Failed, Frozen: &job.Frozen{Target: job.Target{Views: true}}, Proof: &job.Proof{Differ: []job.Difference{{Chunk: 3}}}},
 		}, &Report{Faults: map[Kind]int{KillClickHouse: 1}}
 	}
 	for name, c := range map[string]struct {

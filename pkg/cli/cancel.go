@@ -66,7 +66,7 @@ CANCELLED when the command ends.`,
 			}
 			if !a.json && j.Totals.RowsLoaded > 0 && j.UndoneAt.IsZero() {
 				fmt.Fprintf(a.Err, "  %s rows of it are in %s: dray undo %s takes them out\n",
-					humanize.Comma(int64(j.Totals.RowsLoaded)), table(j), j.ID)
+					humanize.Comma(int64(j.Totals.RowsLoaded)), tables(j), j.ID)
 			}
 		}
 		return errors.Join(errs...)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
+	"drayage/coordinator"
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/job"
 	"drayage/pkg/local"
@@ -136,8 +138,11 @@ func (a *app) runHere(ctx context.Context, stack *local.Stack, id, again string,
 	return j, watchErr
 }
 
-// table is where the rows of a job that was frozen are.
-func table(j job.Job) clickhouse.Table {
-	database, name := j.Holds()
-	return clickhouse.Table{Database: database, Name: name}
+// tables are where the rows of a job that was frozen are, for people.
+func tables(j job.Job) string {
+	var list []string
+	for _, t := range coordinator.Tables(j) {
+		list = append(list, t.String())
+	}
+	return strings.Join(list, ", ")
 }

@@ -105,6 +105,61 @@ func TestWorkerFaults(t *testing.T) {
 	}
 }
 
+// Of several outputs each gets every row once, whoever dies between them; also
+// the one that merges its rows away, of which nothing could be taken out again.
+func TestOutputFaults(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	start(t, f.env, "coordinator")
+	if err := os.WriteFile(filepath.Join(f.dir, "kinds.csv"), []byte("kind,name\n0,zero\n1,one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const lines = 4000
+	for n, point := range []fault.Point{fault.Transformed, fault.Output, fault.Loaded} {
+		for _, action := range []string{"kill", "stop"} {
+			name := fmt.Sprintf("o%d%s", n, action)
+			t.Run(string(point)+" "+action, func(t *testing.T) {
+				text := fmt.Sprintf(`pipeline: %[1]s
+source: {generate: {rows: %[2]d, select: 'number AS id, number %% 4 AS kind'}, rows: 500}
+lookups: {kinds: {path: kinds.csv, columns: 'kind UInt64, name String'}}
+outputs:
+- load: {table: %[1]s_rows, order_by: id}
+- transform: SELECT kind, sum(id) AS total, count() AS n FROM chunk GROUP BY kind
+  load: {table: %[1]s_sums, engine: SummingMergeTree, order_by: kind}
+- transform: SELECT id, k.name AS name FROM chunk JOIN kinds AS k ON k.kind = chunk.kind
+  load: {table: %[1]s_named, order_by: id}
+`, name, lines)
+				file := filepath.Join(f.dir, name+".yaml")
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@2", point, action)), "worker")
+				submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
+				faulty.meets(action)
+				good := start(t, f.env, "worker")
+				if code := submit.wait(); code != 0 {
+					t.Fatalf("submit exited with %d", code)
+				}
+				check := func() {
+					t.Helper()
+					if got := f.sql(t, fmt.Sprintf("SELECT count(), uniqExact(id) FROM %s_rows", name)); got != "4000\t4000" {
+						t.Errorf("the rows are %q", got)
+					}
+					if got := f.sql(t, fmt.Sprintf("SELECT sum(total), sum(n), uniqExact(kind) FROM %s_sums", name)); got != fmt.Sprintf("%d\t4000\t4", lines*(lines-1)/2) {
+						t.Errorf("the sums are %q", got)
+					}
+					if got := f.sql(t, fmt.Sprintf("SELECT count(), uniqExact(id), uniqExact(name) FROM %s_named", name)); got != "2000\t2000\t2" {
+						t.Errorf("the named are %q", got)
+					}
+				}
+				check()
+				endAll(faulty, good)
+				check()
+			})
+		}
+	}
+}
+
 // A second coordinator is started when the first has met its fault: it takes
 // over, in a job that is under way.
 func TestCoordinatorFaults(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"drayage/coordinator"
+	"drayage/pkg/clickhouse"
 	"drayage/pkg/job"
 	"drayage/pkg/local"
 	"drayage/pkg/queue"
@@ -234,17 +236,28 @@ func (a *app) printSummary(j job.Job, wall time.Duration) {
 	fmt.Fprintf(w, "  rate           %s rows/s, %s/s, %d chunks\n", humanize.Comma(int64(float64(t.RowsLoaded)/seconds)),
 		humanize.IBytes(uint64(float64(t.BytesRead)/seconds)), j.Plan.Total())
 	if p := j.Proof; p != nil && len(p.Differ) == 0 {
-		how := "counted by chunk in the table"
-		if p.Kind == "ledger" {
-			how = "by the ledger; the table has no _job and _chunk columns to count by"
+		parts := p.Tables
+		if len(parts) == 0 {
+			parts = []job.TableProof{{Kind: p.Kind, Rows: p.Rows}}
 		}
-		fmt.Fprintf(w, "  verified       %s rows, %s\n", humanize.Comma(int64(p.Rows)), how)
+		for _, t := range parts {
+			how := "counted by chunk in the table"
+			if t.Kind == clickhouse.ProofLedger {
+				how = "by the ledger; the table has no _job and _chunk columns to count by"
+			}
+			if t.Table != "" {
+				t.Table = " in " + t.Table
+			}
+			fmt.Fprintf(w, "  verified       %s rows%s, %s\n", humanize.Comma(int64(t.Rows)), t.Table, how)
+		}
 	}
-	look := fmt.Sprintf("SELECT * FROM %s LIMIT 10", table(j))
-	if a.cfg.Remote() && a.cfg.ClickHouse.URL == "" {
-		fmt.Fprintf(w, "  look           in ClickHouse: %s\n", look)
-	} else {
-		fmt.Fprintf(w, "  look           dray sql '%s'\n", look)
+	for _, table := range coordinator.Tables(j) {
+		look := fmt.Sprintf("SELECT * FROM %s LIMIT 10", table)
+		if a.cfg.Remote() && a.cfg.ClickHouse.URL == "" {
+			fmt.Fprintf(w, "  look           in ClickHouse: %s\n", look)
+		} else {
+			fmt.Fprintf(w, "  look           dray sql '%s'\n", look)
+		}
 	}
 }
 

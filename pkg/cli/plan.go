@@ -60,7 +60,7 @@ partition of the target that its rows are of, which ClickHouse merges later.`,
 		if a.json {
 			return a.printJSON(map[string]any{
 				"pipeline": doc.Pipeline.Name, "chunks": chunks, "inputs": inputs, "bytes": bytes, "largest_bytes": largest,
-				"database": frozen.Database, "table": frozen.Table, "list": listed,
+				"database": frozen.Database, "table": frozen.Table, "others": frozen.Others, "list": listed,
 			})
 		}
 		if more := chunks - min(chunks, shown); shown > 0 && more > 0 {
@@ -68,7 +68,9 @@ partition of the target that its rows are of, which ClickHouse merges later.`,
 		}
 		fmt.Fprintf(a.Out, "%s: %s chunks of %s inputs, %s in all, the largest %s\n", doc.Pipeline.Name,
 			humanize.Comma(int64(chunks)), humanize.Comma(int64(inputs)), sizeOrNone(bytes), sizeOrNone(largest)) //nolint:gosec // counts
-		fmt.Fprintf(a.Out, "  target   %s.%s, at least %s parts before merges, one a chunk and partition\n", frozen.Database, frozen.Table, humanize.Comma(int64(chunks))) //nolint:gosec // a count
+		for _, t := range frozen.Targets() {
+			fmt.Fprintf(a.Out, "  target   %s.%s, at least %s parts before merges, one a chunk and partition\n", t.Database, t.Table, humanize.Comma(int64(chunks))) //nolint:gosec // a count
+		}
 		return nil
 	}
 	return cmd

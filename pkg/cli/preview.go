@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,7 @@ at and not touched. Rows that would be rejected are listed with their reasons.`,
 			if err != nil {
 				return err
 			}
-			return a.printPreview(cmd.Context(), stack, j, rows)
+			return a.printPreview(cmd.Context(), stack, doc.Pipeline.All(), j, rows)
 		})
 	}
 	return cmd
@@ -107,16 +108,32 @@ func (a *app) try(ctx context.Context, stack *local.Stack, p *pipeline.Pipeline,
 	return j, nil
 }
 
-// scratched is the pipeline as it runs on a scratch stack.
+// scratched is the pipeline as it runs on a scratch stack, into scratchTable.
 func scratched(p pipeline.Pipeline, table string) *pipeline.Pipeline {
-	p.Load = pipeline.Load{Table: table, Create: "ENGINE = MergeTree ORDER BY tuple()"}
+	into := func(i int) pipeline.Load {
+		return pipeline.Load{Table: scratchTable(table, i), Create: "ENGINE = MergeTree ORDER BY tuple()"}
+	}
+	if p.Outputs = slices.Clone(p.Outputs); len(p.Outputs) == 0 {
+		p.Load = into(0)
+	}
+	for i := range p.Outputs {
+		p.Outputs[i].Load = into(i)
+	}
 	p.Reject.Max = &pipeline.RowLimit{Percent: 100, Relative: true}
 	return &p
 }
 
+// scratchTable is the table of an output, from 0, on a scratch stack.
+func scratchTable(table string, output int) string {
+	if output == 0 {
+		return table
+	}
+	return fmt.Sprintf("%s_%d", table, output)
+}
+
 // printPreview prints the rows that came of a chunk, and what became of the
 // others.
-func (a *app) printPreview(ctx context.Context, stack *local.Stack, j job.Job, rows uint64) error {
+func (a *app) printPreview(ctx context.Context, stack *local.Stack, outputs []pipeline.Output, j job.Job, rows uint64) error {
 	format := "TabSeparatedWithNames"
 	switch {
 	case a.json:
@@ -124,9 +141,14 @@ func (a *app) printPreview(ctx context.Context, stack *local.Stack, j job.Job, r
 	case terminal(a.Out):
 		format = "PrettyCompactMonoBlock"
 	}
-	query := fmt.Sprintf("SELECT * EXCEPT (_job, _chunk) FROM %s LIMIT %d", previewTable, rows)
-	if err := stack.ClickHouse.Query(ctx, query, format, a.Out); err != nil {
-		return fmt.Errorf("reading the rows: %w", err)
+	for i, o := range outputs {
+		if len(outputs) > 1 {
+			fmt.Fprintf(a.Err, "%s\n", o.Load.Table)
+		}
+		query := fmt.Sprintf("SELECT * EXCEPT (_job, _chunk) FROM %s LIMIT %d", scratchTable(previewTable, i), rows)
+		if err := stack.ClickHouse.Query(ctx, query, format, a.Out); err != nil {
+			return fmt.Errorf("reading the rows: %w", err)
+		}
 	}
 	t := j.Totals
 	fmt.Fprintf(a.Err, "%d rows of %d in the first chunk of the input", t.RowsLoaded, t.RowsRead)

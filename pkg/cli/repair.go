@@ -3,8 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
-	"time"
+	"slices"
 
+	"drayage/coordinator"
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/job"
 )
@@ -42,9 +43,13 @@ func (a *app) repair(ctx context.Context, s *site, j job.Job, v *verification) (
 			return nil, err
 		}
 	}
+	// A chunk may differ in several targets.
+	slices.Sort(stray)
+	slices.Sort(wrong)
+	stray, wrong = slices.Compact(stray), slices.Compact(wrong)
 	done := &repaired{}
-	if err := a.relist(ctx, s.clickhouse, j, v.relist); err != nil {
-		return nil, err
+	if err := s.clickhouse.AppendLedger(ctx, v.relist); err != nil { // what it has lost
+		return nil, fmt.Errorf("writing the ledger: %w", err)
 	}
 	done.Listed = len(v.relist)
 	if len(stray) > 0 {
@@ -81,22 +86,10 @@ func (a *app) repair(ctx context.Context, s *site, j job.Job, v *verification) (
 // repairable says why chunks can not be mended one by one.
 func repairable(j job.Job, wrong int) error {
 	switch {
-	case !j.Frozen.Provenance:
-		return hinted(fmt.Errorf("the rows of table %s do not say which chunk they came with, so that none can be taken out", table(j)), "mend it by hand, or load into a table with the columns _job and _chunk")
-	case j.Frozen.Views && wrong > 0:
-		return hinted(fmt.Errorf("materialized views hang on table %s and would be fed twice by chunks that are loaded again", table(j)), "dray undo %s, mend the views, and run its pipeline again", j.ID)
-	}
-	return nil
-}
-
-// relist writes results to the ledger again that it has lost.
-func (a *app) relist(ctx context.Context, ch *clickhouse.Client, j job.Job, results []job.Result) error {
-	rows := make([]clickhouse.LedgerRow, len(results))
-	for i, r := range results {
-		rows[i] = clickhouse.LedgerRow{Result: r, Table: table(j), Pipeline: j.Name, Outcome: clickhouse.OutcomeLoaded, RecordedAt: time.Now().UTC()}
-	}
-	if err := ch.AppendLedger(ctx, rows); err != nil {
-		return fmt.Errorf("writing the ledger: %w", err)
+	case !j.Frozen.Traceable():
+		return hinted(fmt.Errorf("the rows of %s do not all say which chunk they came with, so that none can be taken out", tables(j)), "mend it by hand, or load into a table with the columns _job and _chunk")
+	case j.Frozen.Fed() && wrong > 0:
+		return hinted(fmt.Errorf("materialized views hang on %s and would be fed twice by chunks that are loaded again", tables(j)), "dray undo %s, mend the views, and run its pipeline again", j.ID)
 	}
 	return nil
 }
@@ -107,8 +100,10 @@ func deleteStray(ctx context.Context, ch *clickhouse.Client, j job.Job, chunks [
 	if err := ch.StopInserts(ctx, j.ID, chunks); err != nil && job.ClassOf(err) != job.Permanent {
 		return fmt.Errorf("stopping inserts of chunks that should have no rows: %w", err)
 	}
-	if err := ch.DeleteChunks(ctx, table(j), j.ID, chunks); err != nil {
-		return fmt.Errorf("deleting rows of chunks that should have none: %w", err)
+	for _, table := range coordinator.Tables(j) {
+		if err := ch.DeleteChunks(ctx, table, j.ID, chunks); err != nil {
+			return fmt.Errorf("deleting rows of chunks that should have none: %w", err)
+		}
 	}
 	return nil
 }

@@ -127,8 +127,24 @@ func (a *app) runTest(ctx context.Context, stack *local.Stack, doc *pipeline.Doc
 		v.Problem = err.Error() // of the pipeline: the other tests can run
 		return v, nil
 	}
-	if v.Missing, v.Surplus, err = compare(ctx, stack, table, t.Want, j.Frozen.Selected); err != nil {
-		return v, err
+	outputs := doc.Pipeline.All()
+	for i, target := range j.Frozen.Targets() {
+		want, label := t.Want, ""
+		if len(outputs) > 1 {
+			if want, label = t.Outputs[outputs[i].Load.Table], outputs[i].Load.Table+" "; want == nil {
+				continue // nothing is said of it
+			}
+		}
+		missing, surplus, err := compare(ctx, stack, scratchTable(table, i), want, target.Selected)
+		if err != nil {
+			return v, err
+		}
+		for _, row := range missing {
+			v.Missing = append(v.Missing, label+row)
+		}
+		for _, row := range surplus {
+			v.Surplus = append(v.Surplus, label+row)
+		}
 	}
 	switch {
 	case j.Totals.RowsRejected != t.Rejects:

@@ -101,8 +101,24 @@ from. What later jobs have taken over from this one is theirs.`,
 
 // look finds out what there is to take out.
 func (u *undoing) look(ctx context.Context, ch *clickhouse.Client, j job.Job) error {
-	t := table(j)
-	u.Table = t.String()
+	u.Table = tables(j)
+	for _, t := range coordinator.Tables(j) {
+		if err := u.lookAt(ctx, ch, j, t); err != nil {
+			return err
+		}
+	}
+	var err error
+	if u.Rejects, err = ch.CountRejects(ctx, j.ID); err != nil {
+		return err
+	}
+	for _, c := range j.Claims {
+		u.Later = append(u.Later, c.Job)
+	}
+	return nil
+}
+
+// lookAt finds out what there is to take out of one table.
+func (u *undoing) lookAt(ctx context.Context, ch *clickhouse.Client, j job.Job, t clickhouse.Table) error {
 	partitions, err := ch.JobRows(ctx, t, j.ID)
 	var untraceable *clickhouse.ProvenanceError
 	switch {
@@ -117,18 +133,12 @@ func (u *undoing) look(ctx context.Context, ch *clickhouse.Client, j job.Job) er
 		u.Rows += p.Rows
 	}
 	u.Partitions = append(u.Partitions, partitions...)
-	if u.Rejects, err = ch.CountRejects(ctx, j.ID); err != nil {
-		return err
-	}
 	info, err := ch.Describe(ctx, t)
 	if err != nil {
 		return err
 	}
 	for _, v := range info.Views {
 		u.Views = append(u.Views, v.String())
-	}
-	for _, c := range j.Claims {
-		u.Later = append(u.Later, c.Job)
 	}
 	return nil
 }

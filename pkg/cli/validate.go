@@ -37,22 +37,26 @@ Mistakes are written with line and column; the exit code is then 2.`,
 		if a.json {
 			return a.printJSON(map[string]any{
 				"pipeline": doc.Pipeline.Name, "valid": true, "columns": frozen.Columns, "output": frozen.Output,
-				"database": frozen.Database, "table": frozen.Table, "table_exists": frozen.Exists, "difference": frozen.Difference, "estimated_bytes": size,
+				"database": frozen.Database, "table": frozen.Table, "table_exists": frozen.Found[0].Exists, "difference": frozen.Found[0].Difference,
+				"others": frozen.Others, "estimated_bytes": size,
 			})
 		}
 		fmt.Fprintf(a.Out, "%s is valid\n", args[0])
 		fmt.Fprintf(a.Out, "  source   %s\n", columns(frozen.Columns))
-		fmt.Fprintf(a.Out, "  output   %s\n", columns(frozen.Output))
-		note := "exists and fits"
-		if !frozen.Exists {
-			note = "will be created"
-		}
-		fmt.Fprintf(a.Out, "  target   %s.%s (%s)\n", frozen.Database, frozen.Table, note)
-		if d := frozen.Difference; d != "" {
-			fmt.Fprintf(a.Out, "  columns to be added (load.evolve: add)\n    %s\n", strings.ReplaceAll(d, "\n", "\n    "))
-		}
-		if m := doc.Pipeline.Load.Mode; m != "" {
-			fmt.Fprintf(a.Out, "  mode     %s\n", m)
+		outputs := doc.Pipeline.All()
+		for i, t := range frozen.Targets() {
+			fmt.Fprintf(a.Out, "  output   %s\n", columns(t.Output))
+			note := "exists and fits"
+			if !frozen.Found[i].Exists {
+				note = "will be created"
+			}
+			fmt.Fprintf(a.Out, "  target   %s.%s (%s)\n", t.Database, t.Table, note)
+			if d := frozen.Found[i].Difference; d != "" {
+				fmt.Fprintf(a.Out, "  columns to be added (load.evolve: add)\n    %s\n", strings.ReplaceAll(d, "\n", "\n    "))
+			}
+			if m := outputs[i].Load.Mode; m != "" {
+				fmt.Fprintf(a.Out, "  mode     %s\n", m)
+			}
 		}
 		if size > 0 {
 			fmt.Fprintf(a.Out, "  input    about %s, chunks of %s\n", pipeline.Size(size), doc.Pipeline.Source.Chunk)

@@ -13,6 +13,7 @@ import (
 	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 
+	"drayage/coordinator"
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
@@ -87,14 +88,15 @@ chunks with too few or too many rows are taken out and loaded again by a new job
 
 // verification is what verify found out.
 type verification struct {
-	Job      string    `json:"job"`
-	State    job.State `json:"state"`
-	Running  bool      `json:"running"`
-	Agrees   bool      `json:"agrees"`
-	Kind     string    `json:"kind,omitempty"` // of the proof; empty when there is nothing to prove
-	Rows     uint64    `json:"rows"`           // found in ClickHouse
-	Rejected uint64    `json:"rejected"`       // found in quarantine
-	Recorded uint64    `json:"recorded"`       // rows that the job's own record says are loaded
+	Job      string           `json:"job"`
+	State    job.State        `json:"state"`
+	Running  bool             `json:"running"`
+	Agrees   bool             `json:"agrees"`
+	Kind     string           `json:"kind,omitempty"`   // of the proof; empty when there is nothing to prove
+	Rows     uint64           `json:"rows"`             // found in ClickHouse
+	Rejected uint64           `json:"rejected"`         // found in quarantine
+	Tables   []job.TableProof `json:"tables,omitempty"` // of several targets, what each has
+	Recorded uint64           `json:"recorded"`         // rows that the job's own record says are loaded
 	// Chunks that differ, at most maxDifferent of them.
 	Differ []difference `json:"differ"`
 	More   uint64       `json:"differ_more"` // left out of Differ
@@ -108,7 +110,7 @@ type verification struct {
 	Repair    *repaired   `json:"repair,omitempty"`
 	Source    *recount    `json:"source,omitempty"` // with --source
 
-	relist []job.Result
+	relist []clickhouse.LedgerRow
 }
 
 // difference is a chunk that is not in ClickHouse as it should be.
@@ -149,20 +151,26 @@ func verifyJob(ctx context.Context, s *site, j job.Job) (*verification, error) {
 	if j.Frozen == nil {
 		return v, nil
 	}
-	t := table(j)
-	proof, err := s.clickhouse.Verify(ctx, t, j.ID, j.Frozen.Provenance)
+	proof, err := coordinator.Prove(ctx, s.clickhouse, j)
 	if err != nil {
 		if errors.Is(err, clickhouse.ErrNoTable) {
 			err = hinted(err, "the table was dropped or renamed since job %s loaded into it", j.ID)
 		}
 		return nil, err
 	}
-	v.Kind, v.Rows, v.Rejected, v.At = proof.Kind, proof.Rows, proof.Rejected, proof.At
+	v.Kind, v.Rows, v.Rejected, v.Tables, v.At = proof.Kind, proof.Rows, proof.Rejected, proof.Tables, proof.At
 	if len(proof.Differ) > 0 {
 		d := &diagnosis{queue: s.queue, job: j, place: places(j), taken: takers(j, job.ReplayChunks)}
-		err := s.clickhouse.VerifyEach(ctx, t, j.ID, j.Frozen.Provenance, func(differ job.Difference) error { return d.add(ctx, v, differ) })
-		if err != nil {
-			return nil, err
+		targets := j.Frozen.Targets()
+		for i, t := range coordinator.Tables(j) {
+			d.table = t
+			err := s.clickhouse.VerifyEach(ctx, t, j.ID, targets[i].Provenance, func(differ job.Difference) error {
+				differ.Target = i
+				return d.add(ctx, v, differ)
+			})
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
 	v.Agrees = len(v.Differ) == 0 && v.More == 0
@@ -181,6 +189,7 @@ func verifyJob(ctx context.Context, s *site, j job.Job) (*verification, error) {
 type diagnosis struct {
 	queue    *queue.Queue
 	job      job.Job
+	table    clickhouse.Table // that is looked at
 	place    func(json.RawMessage) string
 	taken    map[uint64]string
 	complete *bool // whether the results of all chunks are still there; nil: not known yet
@@ -205,10 +214,12 @@ func (d *diagnosis) add(ctx context.Context, v *verification, differ job.Differe
 		found.What = strayRows
 	case gone:
 		found.What = cantTell // it was to be taken out and was not
-	case recorded && r.RowsLoaded == differ.Found && r.RowsRejected == differ.RejectedFound:
+	case recorded && r.Of(differ.Target).RowsLoaded == differ.Found && r.Of(differ.Target).RowsRejected == differ.RejectedFound:
 		v.Unlisted++
 		if len(v.relist) < maxDifferent {
-			v.relist = append(v.relist, r)
+			v.relist = append(v.relist, clickhouse.LedgerRow{
+				Result: r.Of(differ.Target), Table: d.table, Pipeline: d.job.Name, Outcome: clickhouse.OutcomeLoaded, RecordedAt: time.Now().UTC(),
+			})
 		}
 		return nil
 	case !recorded && !counts:
@@ -269,15 +280,21 @@ func (a *app) printVerification(j job.Job, v *verification) error {
 		row("verified", "nothing: no chunk of it was begun")
 		return w.Flush()
 	}
-	row("table", "%s", table(j))
-	switch v.Kind {
-	case clickhouse.ProofProvenance:
-		row("proof", "provenance: counted by chunk in the table")
-	default:
-		row("proof", "ledger: the weaker proof. The table has no _job and _chunk columns, or merges rows away, so its rows")
-		row("", "can not be counted; the ledger vouches that each insert was acknowledged once under its token")
+	parts := v.Tables
+	if len(parts) == 0 {
+		parts = []job.TableProof{{Table: tables(j), Kind: v.Kind, Rows: v.Rows}}
 	}
-	row("rows", "%s", humanize.Comma(int64(v.Rows)))
+	for _, t := range parts {
+		row("table", "%s", t.Table)
+		switch t.Kind {
+		case clickhouse.ProofProvenance:
+			row("proof", "provenance: counted by chunk in the table")
+		default:
+			row("proof", "ledger: the weaker proof. The table has no _job and _chunk columns, or loses rows by itself, so its rows")
+			row("", "can not be counted; the ledger vouches that each insert was acknowledged once under its token")
+		}
+		row("rows", "%s", humanize.Comma(int64(t.Rows)))
+	}
 	row("quarantine", "%s", humanize.Comma(int64(v.Rejected)))
 	for i, d := range v.Differ {
 		if i == shownDifferences {

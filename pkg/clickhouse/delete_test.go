@@ -17,7 +17,7 @@ import (
 func chunkOf(t *testing.T, c *clickhouse.Client, table clickhouse.Table, id string, chunk, n int) {
 	t.Helper()
 	body := native(t, c, fmt.Sprintf("SELECT number AS id, toString(number) AS s, toLowCardinality('%s') AS _job, toUInt32(%d) AS _chunk FROM numbers(%d)", id, chunk, n))
-	mustLoad(t, c, load(table, body, job.Chunk{Job: id, Ordinal: uint64(chunk)}.Token(0))) //nolint:gosec // small
+	mustLoad(t, c, load(table, body, job.Chunk{Job: id, Ordinal: uint64(chunk)}.Token(0, 0))) //nolint:gosec // small
 }
 
 func mutations(t *testing.T, c *clickhouse.Client, table string) string {

@@ -79,7 +79,7 @@ func (c *Client) AppendRejects(ctx context.Context, b RejectBatch) error {
 	if err != nil {
 		return err
 	}
-	l := quarantine().load(block, len(rows), b.Chunk.Token(0)+"/rejects")
+	l := quarantine().load(block, len(rows), b.Chunk.Token(0, 0)+"/rejects")
 	l.QueryID = l.Token // a twin at the same time is refused
 	if err := c.Load(ctx, l); err != nil {
 		return fmt.Errorf("putting rows of chunk %d of job %s into quarantine: %w", b.Chunk.Ordinal, b.Chunk.Job, err)

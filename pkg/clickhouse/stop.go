@@ -61,7 +61,7 @@ func (c *Client) StopInserts(ctx context.Context, jobID string, chunks []uint64)
 		for i, chunk := range batch {
 			prefixes[i] = fmt.Sprintf("%s/%d", jobID, chunk)
 		}
-		// The token is job/chunk/block/generation, and a job's name has no "/".
+		// The token is job/chunk/block/generation, of a further target with its number, and a job's name has no "/".
 		err := c.stop(ctx, jobID, "arrayStringConcat(arraySlice(splitByChar('/', "+running+"), 1, 2), '/') IN ("+quoteStrings(prefixes)+")")
 		if err != nil {
 			return err

@@ -43,13 +43,13 @@ func held(t *testing.T, c *clickhouse.Client, table clickhouse.Table, chunk job.
 	t.Helper()
 	body := native(t, c, fmt.Sprintf("SELECT number AS id, toString(number) AS s, toLowCardinality('%s') AS _job, toUInt32(%d) AS _chunk FROM numbers(100000) SETTINGS max_block_size = 1000000", chunk.Job, chunk.Ordinal))
 	g := newGate(body)
-	l := load(table, body, chunk.Token(0))
-	l.Body, l.QueryID = g, chunk.Token(0)
+	l := load(table, body, chunk.Token(0, 0))
+	l.Body, l.QueryID = g, chunk.Token(0, 0)
 	out := make(chan error, 1)
 	go func() { out <- c.Load(t.Context(), l) }()
 	<-g.reached
 	eventually(t, "the insert runs", func() bool {
-		return query(t, c, "SELECT count() FROM system.processes WHERE Settings['insert_deduplication_token'] = '"+chunk.Token(0)+"'") == "1"
+		return query(t, c, "SELECT count() FROM system.processes WHERE Settings['insert_deduplication_token'] = '"+chunk.Token(0, 0)+"'") == "1"
 	})
 	return g, out
 }
@@ -77,7 +77,7 @@ func TestStopInserts(t *testing.T) {
 	killed := func(which int) {
 		t.Helper()
 		eventually(t, "the insert is killed", func() bool {
-			return query(t, c, "SELECT is_cancelled FROM system.processes WHERE Settings['insert_deduplication_token'] = '"+chunks[which].Token(0)+"'") == "1"
+			return query(t, c, "SELECT is_cancelled FROM system.processes WHERE Settings['insert_deduplication_token'] = '"+chunks[which].Token(0, 0)+"'") == "1"
 		})
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())

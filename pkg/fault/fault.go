@@ -19,6 +19,7 @@ type Point string
 
 // The places, in the order in which a healthy job passes them.
 const (
+	Snapshot  Point = "coordinator.snapshot"  // a lookup's table is made, its rows are not in it
 	Frozen    Point = "coordinator.frozen"    // the job's queue is open, RUNNING is not recorded yet
 	Planned   Point = "coordinator.planned"   // a chunk was published, the plan was not moved
 	Ledger    Point = "coordinator.ledger"    // the ledger was written, the totals were not
@@ -33,6 +34,7 @@ const (
 	Pulled      Point = "worker.pulled"      // a chunk was taken
 	Transformed Point = "worker.transformed" // its block is made
 	Rejected    Point = "worker.rejected"    // its rejects are in quarantine, its rows are not loaded
+	Output      Point = "worker.output"      // the rows of one of several outputs are in ClickHouse
 	Loaded      Point = "worker.loaded"      // its rows are in ClickHouse, the result is not recorded
 	Recorded    Point = "worker.recorded"    // the result is recorded, the chunk is not acknowledged
 	Settled     Point = "worker.settled"     // it is acknowledged
@@ -46,8 +48,8 @@ const (
 
 func points() []Point {
 	return []Point{
-		Frozen, Planned, Ledger, Verify, Verified, Publish, Published, Retired, Deleted, Closing,
-		Pulled, Transformed, Rejected, Loaded, Recorded, Settled, Lead, Token, Found,
+		Snapshot, Frozen, Planned, Ledger, Verify, Verified, Publish, Published, Retired, Deleted, Closing,
+		Pulled, Transformed, Rejected, Output, Loaded, Recorded, Settled, Lead, Token, Found,
 	}
 }
 

@@ -22,11 +22,15 @@ type Chunk struct {
 	Input json.RawMessage `json:"input"`
 }
 
-// Token is the insert_deduplication_token of the chunk's block number block.
-// It depends on job, chunk, block and generation and never on the attempt:
-// every attempt of a chunk deduplicates against every other.
-func (c Chunk) Token(block int) string {
-	return fmt.Sprintf("%s/%d/%d/%d", c.Job, c.Ordinal, block, c.Generation)
+// Token is the insert_deduplication_token of the chunk's block number block for
+// a target, both from 0. It depends on these, job, chunk and generation and never
+// on the attempt: every attempt of a chunk deduplicates against every other.
+func (c Chunk) Token(target, block int) string {
+	token := fmt.Sprintf("%s/%d/%d/%d", c.Job, c.Ordinal, block, c.Generation)
+	if target > 0 {
+		token += fmt.Sprintf("/%d", target)
+	}
+	return token
 }
 
 // Result says how a chunk ended well: its rows are loaded, or it was cut into
@@ -39,14 +43,15 @@ type Result struct {
 	Attempt      int       `json:"attempt"` // the delivery that succeeded, from 1
 	Worker       string    `json:"worker"`
 	RowsRead     uint64    `json:"rows_read"`
-	RowsLoaded   uint64    `json:"rows_loaded"`
+	RowsLoaded   uint64    `json:"rows_loaded"` // into all targets
 	RowsRejected uint64    `json:"rows_rejected"`
 	BytesRead    int64     `json:"bytes_read"`   // of input, as stored (compressed size for compressed files)
-	BytesLoaded  int64     `json:"bytes_loaded"` // of the Native block sent
-	Hash         string    `json:"hash"`         // xxhash64 of the Native block, hexadecimal
+	BytesLoaded  int64     `json:"bytes_loaded"` // of the Native blocks sent
+	Hash         string    `json:"hash"`         // xxhash64 of the first target's Native block, hexadecimal
 	StartedAt    time.Time `json:"started_at"`
 	TransformMS  int64     `json:"transform_ms"` // extract and SQL, which overlap
 	LoadMS       int64     `json:"load_ms"`
+	Shares       []Share   `json:"shares,omitempty"` // of several targets, what each got
 	// Recovered is true when the rows were found in ClickHouse, put there by
 	// an earlier attempt that died before it could record them.
 	Recovered bool `json:"recovered,omitempty"`
@@ -63,6 +68,28 @@ type Result struct {
 type Part struct {
 	Input json.RawMessage `json:"input"`
 	Bytes int64           `json:"bytes"`
+}
+
+// Share is what one of several targets got of a chunk.
+type Share struct {
+	RowsLoaded  uint64 `json:"rows_loaded"`
+	BytesLoaded int64  `json:"bytes_loaded"`
+	Hash        string `json:"hash"`
+}
+
+// Of is the result as far as one target is concerned, from 0. What was read and
+// rejected counts for the first.
+func (r Result) Of(target int) Result {
+	if target > 0 {
+		r.RowsRead, r.RowsRejected, r.BytesRead = 0, 0, 0
+		r.RowsLoaded, r.BytesLoaded, r.Hash = 0, 0, ""
+	}
+	if target < len(r.Shares) {
+		s := r.Shares[target]
+		r.RowsLoaded, r.BytesLoaded, r.Hash = s.RowsLoaded, s.BytesLoaded, s.Hash
+	}
+	r.Shares = nil
+	return r
 }
 
 // Loaded reports whether the result is that of loaded rows.

@@ -85,9 +85,45 @@ type Frozen struct {
 	// Pipeline is the pipeline with parameters filled in and defaults set;
 	// only package pipeline reads it. It holds no secrets.
 	Pipeline json.RawMessage `json:"pipeline"`
-	Columns  []Column        `json:"columns"`  // of chunk, the source's
-	Selected []Column        `json:"selected"` // what the pipeline's SELECT gives
-	Output   []Column        `json:"output"`   // the same under the target's types, as they are sent
+	Columns  []Column        `json:"columns"` // of chunk, the source's
+	Target                   // the first output, and mostly the only one
+	Others   []Target        `json:"others,omitempty"` // the other outputs
+	// Lookups are what the SELECTs look up, by name.
+	Lookups map[string]Lookup `json:"lookups,omitempty"`
+	// At is when this was found out and chunks could begin.
+	At time.Time `json:"at"`
+	// JobTime is what ${job_time} stands for, the job's creation.
+	JobTime time.Time `json:"job_time"`
+}
+
+// Targets are the outputs of the job, in their order.
+func (f *Frozen) Targets() []Target { return append([]Target{f.Target}, f.Others...) }
+
+// Kept reports whether the input of a chunk is read more than once: it is then
+// kept on the worker's disk while the chunk is computed.
+func (f *Frozen) Kept() bool { return f.Rereads || len(f.Others) > 0 }
+
+// Traceable reports whether every target says which chunk its rows came with, so
+// that those of a chunk can be counted and taken out again.
+func (f *Frozen) Traceable() bool {
+	return !slices.ContainsFunc(f.Targets(), func(t Target) bool { return !t.Provenance })
+}
+
+// Fed reports whether materialized views hang on any target.
+func (f *Frozen) Fed() bool {
+	return slices.ContainsFunc(f.Targets(), func(t Target) bool { return t.Views })
+}
+
+// Publishes reports whether rows of any target are published once they are
+// verified.
+func (f *Frozen) Publishes() bool {
+	return slices.ContainsFunc(f.Targets(), func(t Target) bool { return t.Publish != nil })
+}
+
+// Target is an output of a job: rows that a SELECT gives, for a table.
+type Target struct {
+	Selected []Column `json:"selected"` // what the SELECT gives
+	Output   []Column `json:"output"`   // the same under the table's types, as they are sent
 	// Database and Table are where the chunks are loaded: the target or, with
 	// Publish, a staging table.
 	Database string `json:"database"`
@@ -96,19 +132,22 @@ type Frozen struct {
 	Publish *Publish `json:"publish,omitempty"`
 	// Provenance is true when the table has the columns _job and _chunk.
 	Provenance bool `json:"provenance"`
-	// Rereads is true when the SELECT names its input more than once: the
-	// input is then kept on the worker's disk while the chunk is computed.
+	// Rereads is true when the SELECT names its input more than once.
 	Rereads bool `json:"rereads,omitempty"`
-	// Baseline is the number of rows a run of the transformation over no
-	// input reads: those of the lookups. It is subtracted from rows read.
+	// Baseline is the number of rows a run of the SELECT over no input reads:
+	// those of the lookups. It is subtracted from rows read.
 	Baseline uint64 `json:"baseline"`
 	// Views is true when materialized views hang on the table: what they were
 	// fed can not be taken back chunk by chunk.
 	Views bool `json:"views,omitempty"`
-	// At is when this was found out and chunks could begin.
-	At time.Time `json:"at"`
-	// JobTime is what ${job_time} stands for, the job's creation.
-	JobTime time.Time `json:"job_time"`
+}
+
+// Holds is the table that holds the rows, before or after they were published.
+func (t Target) Holds(published bool) (database, table string) {
+	if t.Publish != nil && published {
+		return t.Publish.Database, t.Publish.Table
+	}
+	return t.Database, t.Table
 }
 
 // Publish says what becomes of the staging table of a job once it is verified.
@@ -127,22 +166,6 @@ const (
 	PublishReplace    = "replace"    // the staging table in that of the target
 	PublishPartitions = "partitions" // its partitions in those of the target
 )
-
-// Holds is the table that holds the job's rows now. The job must be frozen.
-func (j Job) Holds() (database, table string) {
-	if p := j.Frozen.Publish; p != nil && !j.PublishedAt.IsZero() {
-		return p.Database, p.Table
-	}
-	return j.Frozen.Database, j.Frozen.Table
-}
-
-// Target is the table that the job's rows are for. The job must be frozen.
-func (j Job) Target() (database, table string) {
-	if p := j.Frozen.Publish; p != nil {
-		return p.Database, p.Table
-	}
-	return j.Frozen.Database, j.Frozen.Table
-}
 
 // Column is a name and a ClickHouse type.
 type Column struct {
@@ -253,18 +276,28 @@ func (t Totals) Outcomes() uint64 { return t.Chunks + t.Dead + t.Retired }
 type Proof struct {
 	// Kind is "provenance" when ClickHouse counted the job's rows by chunk in
 	// the target, "ledger" when the target has no provenance columns and only
-	// the ledger vouches for tokens: the weaker proof.
+	// the ledger vouches for tokens: the weaker proof. Of several targets it is
+	// the weakest.
 	Kind string `json:"kind"`
-	Rows uint64 `json:"rows"` // found in ClickHouse
+	Rows uint64 `json:"rows"` // found in ClickHouse, in all targets
 	// Rejected is the number of the job's rows found in quarantine.
 	Rejected uint64       `json:"rejected"`
-	Differ   []Difference `json:"differ,omitempty"` // at most 100
+	Differ   []Difference `json:"differ,omitempty"` // at most 100 of a target
+	Tables   []TableProof `json:"tables,omitempty"` // of several targets, what each has
 	At       time.Time    `json:"at"`
+}
+
+// TableProof is a Proof's part of one of several targets.
+type TableProof struct {
+	Table string `json:"table"` // with its database
+	Kind  string `json:"kind"`
+	Rows  uint64 `json:"rows"`
 }
 
 // Difference is a chunk whose rows in ClickHouse, or in quarantine, are not
 // those recorded.
 type Difference struct {
+	Target           int    `json:"target,omitempty"` // which, from 0
 	Chunk            uint64 `json:"chunk"`
 	Recorded         uint64 `json:"recorded"`
 	Found            uint64 `json:"found"`

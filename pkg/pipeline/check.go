@@ -39,38 +39,8 @@ func (d *Document) check() Errors {
 	if p.Source.Chunk < MinChunk || p.Source.Chunk > MaxChunk {
 		bad("source.chunk", fmt.Sprintf("%s is outside %s to %s", p.Source.Chunk, MinChunk, MaxChunk), "128MiB suits most inputs")
 	}
-	for name, l := range p.Lookups {
-		key := "lookups." + name
-		if !plainName.MatchString(name) || name == "chunk" {
-			bad("lookups", fmt.Sprintf("%q can not be the name of a lookup", name), "use letters, digits and _; chunk is the input itself")
-			continue
-		}
-		if l.Path == "" {
-			bad(key, "path is missing", "name the file that holds the lookup")
-		}
-	}
-	switch parts := strings.Split(p.Load.Table, "."); {
-	case p.Load.Table == "":
-		bad("load", "table is missing", "write load: {table: name} or database.name")
-	case len(parts) > 2 || parts[0] == "" || parts[len(parts)-1] == "":
-		bad("load.table", fmt.Sprintf("%q is not a table", p.Load.Table), "write name or database.name")
-	}
-	if c := strings.TrimSpace(p.Load.Create); c != "" && !strings.HasPrefix(strings.ToUpper(c), "ENGINE") {
-		bad("load.create", "an engine clause is expected", `write "ENGINE = MergeTree ORDER BY …"; the columns come from the SELECT`)
-	}
-	parts := p.Load.part()
-	switch {
-	case parts != "" && p.Load.Create != "":
-		bad("load."+parts, "there is a create clause too", "write it into create, or leave create out and name order_by")
-	case parts != "" && p.Load.OrderBy == "":
-		bad("load."+parts, "order_by is missing", "write order_by: (column, …), or order_by: tuple() for none")
-	}
-	if m := p.Load.Mode; !slices.Contains([]string{"", ModeAppend, ModeReplace, ModePartitions, ModeUpsert}, m) {
-		bad("load.mode", fmt.Sprintf("%q is no mode", m), "write append, replace, partitions or upsert")
-	}
-	if e := p.Load.Evolve; !slices.Contains([]string{"", EvolveRefuse, EvolveAdd}, e) {
-		bad("load.evolve", fmt.Sprintf("%q is no policy", e), "write refuse or add")
-	}
+	d.checkLookups(bad)
+	d.checkOutputs(bad)
 	if m := p.Reject.Limit(); m.Percent < 0 || m.Percent > 100 {
 		bad("reject.max", fmt.Sprintf("%s is outside 0%% to 100%%", m), "")
 	} else if m.Rows > MaxRejects {
@@ -84,6 +54,59 @@ func (d *Document) check() Errors {
 	}
 	d.checkTests(bad)
 	return errs
+}
+
+// checkOutputs finds what is wrong with where the rows go.
+func (d *Document) checkOutputs(bad func(key, problem, hint string)) {
+	p := d.Pipeline
+	switch n := len(p.Outputs); {
+	case n > MaxOutputs:
+		bad("outputs", fmt.Sprintf("%d outputs are more than %d", n, MaxOutputs), "run several pipelines")
+		return
+	case n > 0 && p.Transform != "":
+		bad("transform", "there are outputs too", "each output has a transform of its own")
+	case n > 0 && !p.Load.empty():
+		bad("load", "there are outputs too", "each output has a load of its own")
+	}
+	tables := map[string]bool{}
+	for _, o := range p.All() {
+		l := o.Load
+		switch parts := strings.Split(l.Table, "."); {
+		case l.Table == "":
+			bad(o.Key("load"), "table is missing", "write load: {table: name} or database.name")
+		case len(parts) > 2 || parts[0] == "" || parts[len(parts)-1] == "":
+			bad(o.Key("load.table"), fmt.Sprintf("%q is not a table", l.Table), "write name or database.name")
+		case tables[l.Table]:
+			bad(o.Key("load.table"), fmt.Sprintf("two outputs go to the table %s", l.Table), "make them one, with UNION ALL in its SELECT")
+		}
+		tables[l.Table] = true
+		l.check(func(key, problem, hint string) { bad(o.Key("load."+key), problem, hint) })
+	}
+}
+
+// empty reports whether nothing is set.
+func (l Load) empty() bool {
+	return l.Table == "" && l.Create == "" && l.part() == "" && l.OnCluster == "" && l.Mode == "" && l.Evolve == ""
+}
+
+// check finds what is wrong beyond the table.
+func (l Load) check(bad func(key, problem, hint string)) {
+	if c := strings.TrimSpace(l.Create); c != "" && !strings.HasPrefix(strings.ToUpper(c), "ENGINE") {
+		bad("create", "an engine clause is expected", `write "ENGINE = MergeTree ORDER BY …"; the columns come from the SELECT`)
+	}
+	parts := l.part()
+	switch {
+	case parts != "" && l.Create != "":
+		bad(parts, "there is a create clause too", "write it into create, or leave create out and name order_by")
+	case parts != "" && l.OrderBy == "":
+		bad(parts, "order_by is missing", "write order_by: (column, …), or order_by: tuple() for none")
+	}
+	if !slices.Contains([]string{"", ModeAppend, ModeReplace, ModePartitions, ModeUpsert}, l.Mode) {
+		bad("mode", fmt.Sprintf("%q is no mode", l.Mode), "write append, replace, partitions or upsert")
+	}
+	if !slices.Contains([]string{"", EvolveRefuse, EvolveAdd}, l.Evolve) {
+		bad("evolve", fmt.Sprintf("%q is no policy", l.Evolve), "write refuse or add")
+	}
 }
 
 // part is the key of the first part of a create clause that is set, "" for none.

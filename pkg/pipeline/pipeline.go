@@ -6,6 +6,8 @@ package pipeline
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 
 	"drayage/pkg/job"
@@ -21,21 +23,52 @@ type Pipeline struct {
 	Source    Source            `yaml:"source" json:"source"`
 	Transform string            `yaml:"transform" json:"transform,omitempty"` // empty: SELECT * FROM chunk
 	Lookups   map[string]Lookup `yaml:"lookups" json:"lookups,omitempty"`
-	Load      Load              `yaml:"load" json:"load"`
-	Reject    Reject            `yaml:"reject" json:"reject"`
-	Retry     Retry             `yaml:"retry" json:"retry"`
-	Limits    Limits            `yaml:"limits" json:"limits"`
-	Tests     []Test            `yaml:"tests" json:"-"` // of dray test; no part of a job
+	Load      Load              `yaml:"load" json:"load,omitzero"`
+	// Outputs, in the place of Transform and Load, are several SELECTs over the
+	// same chunk, each with its table; at most MaxOutputs.
+	Outputs []Output `yaml:"outputs" json:"outputs,omitempty"`
+	Reject  Reject   `yaml:"reject" json:"reject"`
+	Retry   Retry    `yaml:"retry" json:"retry"`
+	Limits  Limits   `yaml:"limits" json:"limits"`
+	Tests   []Test   `yaml:"tests" json:"-"` // of dray test; no part of a job
 
 	secrets []string // values that Resolve filled in
 }
 
-// Lookup is a small table that every worker loads once into its engine, under
-// the name of its key.
-type Lookup struct {
-	Path    string  `yaml:"path" json:"path"`
-	Format  string  `yaml:"format" json:"format,omitempty"` // default: by the file's extension
-	Columns Columns `yaml:"columns" json:"columns,omitempty"`
+// Output is a SELECT and the table that its rows go to.
+type Output struct {
+	Transform string `yaml:"transform" json:"transform,omitempty"` // empty: SELECT * FROM chunk
+	Load      Load   `yaml:"load" json:"load"`
+
+	key string // what its keys begin with in the file, such as "outputs[0]."
+}
+
+// MaxOutputs bounds the outputs of a pipeline.
+const MaxOutputs = 32
+
+// All are the outputs of the pipeline: those under outputs, or the one that
+// transform and load make.
+func (p *Pipeline) All() []Output {
+	if len(p.Outputs) == 0 {
+		return []Output{{Transform: p.Transform, Load: p.Load}}
+	}
+	all := slices.Clone(p.Outputs)
+	for i := range all {
+		all[i].key = fmt.Sprintf("outputs[%d].", i)
+	}
+	return all
+}
+
+// Key is the place of one of the output's keys in the file: "load.table" is it,
+// or outputs[1].load.table.
+func (o Output) Key(key string) string { return o.key + key }
+
+// SQL is the output's SELECT.
+func (o Output) SQL() string {
+	if o.Transform == "" {
+		return "SELECT * FROM chunk"
+	}
+	return o.Transform
 }
 
 // Load says where the rows go.
@@ -113,8 +146,15 @@ type Columns []job.Column
 // setDefaults completes what the file left out.
 func (p *Pipeline) setDefaults() {
 	p.Transform = strings.TrimRight(p.Transform, "; \n\t")
+	for i := range p.Outputs {
+		p.Outputs[i].Transform = strings.TrimRight(p.Outputs[i].Transform, "; \n\t")
+	}
 	if p.Source.Chunk == 0 {
 		p.Source.Chunk = DefaultChunk
+	}
+	for name, l := range p.Lookups {
+		l.setDefaults()
+		p.Lookups[name] = l
 	}
 	if p.Reject.Max == nil {
 		limit := DefaultRejects

@@ -1,5 +1,10 @@
 package pipeline
 
+import (
+	"fmt"
+	"slices"
+)
+
 // Test is a case that the pipeline's transformation must stand: rows in, rows
 // out.
 type Test struct {
@@ -13,6 +18,9 @@ type Test struct {
 	// Want are the rows that come out, in any order. Only the columns that
 	// they name are compared.
 	Want []map[string]any `yaml:"want"`
+	// Outputs, in the place of Want, are the rows that come out for each table
+	// of a pipeline with outputs. Tables that are left out are not compared.
+	Outputs map[string][]map[string]any `yaml:"outputs"`
 	// Rejects is how many rows go to quarantine.
 	Rejects uint64 `yaml:"rejects"`
 }
@@ -30,9 +38,18 @@ func (d *Document) checkTests(bad func(key, problem, hint string)) {
 			bad("tests", "the test "+t.Name+" needs either rows or input", `write rows: [{column: value}], or input: with the text of a file`)
 		case t.Input != "" && d.Pipeline.Source.Files == nil:
 			bad("tests", "the test "+t.Name+" has an input, and the source is not one of files", "write rows: [{column: value}]")
-		case t.Want == nil && t.Rejects == 0:
+		case t.Want != nil && len(d.Pipeline.Outputs) > 0:
+			bad("tests", "the test "+t.Name+" has want, and the pipeline several outputs", "write outputs: {table: [{column: value}]}")
+		case t.Outputs != nil && len(d.Pipeline.Outputs) == 0:
+			bad("tests", "the test "+t.Name+" has outputs, and the pipeline none", "write want: [{column: value}]")
+		case t.Want == nil && t.Outputs == nil && t.Rejects == 0:
 			bad("tests", "the test "+t.Name+" wants nothing", "write want: [{column: value}], or want: [] for no rows")
 		}
 		names[t.Name] = true
+		for table := range t.Outputs {
+			if !slices.ContainsFunc(d.Pipeline.Outputs, func(o Output) bool { return o.Load.Table == table }) {
+				bad("tests", fmt.Sprintf("the test %s wants rows in %s, to which no output goes", t.Name, table), "write the table as the output's load.table does")
+			}
+		}
 	}
 }

@@ -172,22 +172,27 @@ func (w *work) tryHalves(ctx context.Context, records []int) (clean bool, err er
 	return false, nil
 }
 
-// compute runs the chunk's statement and drops its rows.
+// compute runs the chunk's statements and drops their rows.
 func (w *work) compute(ctx context.Context, in transform.Input) error {
-	if err := w.spend(); err != nil {
-		return err
-	}
 	settings := w.bytes("").StrictSettings()
 	maps.Copy(settings, transform.OneBlock())
-	columns := w.Output.Columns
-	if w.Output.Provenance {
-		columns = append(slices.Clone(columns), job.Provenance()...)
+	for _, sel := range w.Selects {
+		if err := w.spend(); err != nil {
+			return err
+		}
+		columns := sel.Output.Columns
+		if sel.Output.Provenance {
+			columns = append(slices.Clone(columns), job.Provenance()...)
+		}
+		_, err := w.Engine.Exec(ctx, engine.Statement{
+			SQL: transform.Discard(transform.Select(sel.SQL, in, sel.Output), columns), Database: w.Database, Settings: settings,
+		})
+		w.Progress()
+		if err != nil {
+			return err
+		}
 	}
-	_, err := w.Engine.Exec(ctx, engine.Statement{
-		SQL: transform.Discard(transform.Select(w.SQL, in, w.Output), columns), Database: w.Database, Settings: settings,
-	})
-	w.Progress()
-	return err
+	return nil
 }
 
 // bytes describes records of the chunk that were written to path.

@@ -97,7 +97,7 @@ func (c chunk) request(t testing.TB, in *source.Input, cause error) quarantine.R
 		limit = all
 	}
 	return quarantine.Request{
-		Engine: eng, Database: "default", Input: in, Columns: c.columns, SQL: c.query(), Output: c.output(t),
+		Engine: eng, Database: "default", Input: in, Columns: c.columns, Selects: []quarantine.Select{{SQL: c.query(), Output: c.output(t)}},
 		Limit: limit, Offset: c.offset, Dir: t.TempDir(), Cause: cause,
 	}
 }

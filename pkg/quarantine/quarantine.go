@@ -34,15 +34,22 @@ type Request struct {
 	Database string           // the job's workspace
 	Input    *source.Input    // opened anew; Separate reads it and does not close it
 	Columns  []job.Column     // of chunk, canonical, in the job's order
-	SQL      string           // the pipeline's SELECT
-	Output   transform.Output // of the chunk
-	Limit    pipeline.RowLimit
+	// Selects are the pipeline's SELECTs: a row for which any of them fails is
+	// rejected for all.
+	Selects []Select
+	Limit   pipeline.RowLimit
 	Offset   int64  // of the input's first byte in its file; -1 when it has none
 	Dir      string // for files without a name, as large as the input
 	Progress func() // called while work goes on; may be nil
 	// Cause is the error for which Suspicious was true. It is returned when
 	// no row is at fault.
 	Cause error
+}
+
+// Select is a SELECT over the chunk, and what it is to give.
+type Select struct {
+	SQL    string
+	Output transform.Output
 }
 
 // Separated is a chunk without its rejected rows.
@@ -72,8 +79,11 @@ func Separate(ctx context.Context, req Request) (_ *Separated, err error) {
 	if req.Progress == nil {
 		req.Progress = func() {}
 	}
-	if req.Output.From == nil {
-		req.Output.From = req.Output.Columns
+	req.Selects = slices.Clone(req.Selects)
+	for i := range req.Selects {
+		if out := &req.Selects[i].Output; out.From == nil {
+			out.From = out.Columns
+		}
 	}
 	w := &work{Request: req}
 	if !w.fitted() {

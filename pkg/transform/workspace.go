@@ -3,13 +3,10 @@ package transform
 import (
 	"context"
 	"fmt"
-	"maps"
-	"path/filepath"
 	"slices"
 
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
-	"drayage/pkg/pipeline"
 )
 
 // Workspace is a job's database in an engine. It holds the job's lookups and
@@ -26,9 +23,8 @@ func WorkspaceName(use, jobID string) string {
 	return "dray_" + use + "_" + jobID
 }
 
-// Prepare makes the workspace anew and loads the lookups, in the order of
-// their names. Relative paths start at dir.
-func Prepare(ctx context.Context, eng *engine.Client, database, dir string, lookups map[string]pipeline.Lookup) (Workspace, error) {
+// Prepare makes the workspace anew, without lookups.
+func Prepare(ctx context.Context, eng *engine.Client, database string) (Workspace, error) {
 	w := Workspace{Database: database, eng: eng}
 	db := Identifier(database)
 	for _, sql := range []string{"DROP DATABASE IF EXISTS " + db, "CREATE DATABASE " + db + " ENGINE = Atomic"} {
@@ -36,37 +32,7 @@ func Prepare(ctx context.Context, eng *engine.Client, database, dir string, look
 			return w, fmt.Errorf("making the job's workspace: %w", err)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(lookups)) {
-		if err := w.load(ctx, name, dir, lookups[name]); err != nil {
-			w.Drop(context.WithoutCancel(ctx))
-			return w, fmt.Errorf("loading the lookup %s: %w", name, err)
-		}
-	}
 	return w, nil
-}
-
-func (w Workspace) load(ctx context.Context, name, dir string, l pipeline.Lookup) error {
-	path := l.Path
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
-	args := Literal(path)
-	if l.Format != "" || len(l.Columns) > 0 {
-		format := l.Format
-		if format == "" {
-			format = "auto"
-		}
-		args += ", " + Literal(format)
-	}
-	if len(l.Columns) > 0 {
-		args += ", " + Literal(Structure(l.Columns))
-	}
-	sql := fmt.Sprintf("CREATE TABLE %s.%s ENGINE = Memory AS SELECT * FROM file(%s)", Identifier(w.Database), Identifier(name), args)
-	_, err := w.eng.Exec(ctx, engine.Statement{SQL: sql, Settings: map[string]string{
-		"schema_inference_make_columns_nullable": "0",
-		"date_time_overflow_behavior":            "throw",
-	}})
-	return err
 }
 
 // Drop removes the workspace. An engine that is gone took it along, so an
