@@ -17,6 +17,9 @@ type Submission struct {
 	File     string            `json:"file,omitempty"`   // its name, for messages
 	Dir      string            `json:"dir,omitempty"`    // what relative paths in it start from, on the workers
 	Params   map[string]string `json:"params,omitempty"` // values for its params
+	// JobTime is what ${job_time} stands for: of a run of a schedule the time it
+	// was planned for. Zero: the job's creation.
+	JobTime time.Time `json:"job_time,omitzero"`
 	// Replay, when set, says that the job does not plan the pipeline's source
 	// but loads what another job left.
 	Replay *Replay `json:"replay,omitempty"`
@@ -92,7 +95,8 @@ type Frozen struct {
 	Lookups map[string]Lookup `json:"lookups,omitempty"`
 	// At is when this was found out and chunks could begin.
 	At time.Time `json:"at"`
-	// JobTime is what ${job_time} stands for, the job's creation.
+	// JobTime is what ${job_time} stands for: the submission's, or the job's
+	// creation.
 	JobTime time.Time `json:"job_time"`
 }
 

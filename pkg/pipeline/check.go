@@ -52,6 +52,7 @@ func (d *Document) check() Errors {
 	if p.Limits.InFlight < 0 || p.Limits.InFlight > MaxInFlight {
 		bad("limits.in_flight", fmt.Sprintf("%d is outside 1 to %d", p.Limits.InFlight, MaxInFlight), "leave it out to use every slot")
 	}
+	d.checkSchedule(bad)
 	d.checkTests(bad)
 	return errs
 }

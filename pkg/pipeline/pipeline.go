@@ -30,7 +30,10 @@ type Pipeline struct {
 	Reject  Reject   `yaml:"reject" json:"reject"`
 	Retry   Retry    `yaml:"retry" json:"retry"`
 	Limits  Limits   `yaml:"limits" json:"limits"`
-	Tests   []Test   `yaml:"tests" json:"-"` // of dray test; no part of a job
+	// Schedule says when it runs again and again; nil: when it is submitted. It
+	// is no part of a job.
+	Schedule *Schedule `yaml:"schedule" json:"-"`
+	Tests    []Test    `yaml:"tests" json:"-"` // of dray test; no part of a job
 
 	secrets []string // values that Resolve filled in
 }
@@ -159,6 +162,9 @@ func (p *Pipeline) setDefaults() {
 	if p.Reject.Max == nil {
 		limit := DefaultRejects
 		p.Reject.Max = &limit
+	}
+	if p.Schedule != nil {
+		p.Schedule.setDefaults()
 	}
 	if p.Retry.Attempts == 0 {
 		p.Retry.Attempts = DefaultAttempts
