@@ -99,6 +99,9 @@ func (c *Coordinator) term(ctx context.Context) error {
 	}
 	var group errgroup.Group
 	group.Go(func() error { c.sweep(ctx); return nil })
+	if c.cfg.Only == "" {
+		group.Go(func() error { c.keepSchedules(ctx); return nil })
+	}
 	for u := range updates {
 		if u.Deleted || u.Job.ID == "" || u.Job.State.Terminal() || c.cfg.Only != "" && u.Job.ID != c.cfg.Only {
 			continue

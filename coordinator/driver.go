@@ -134,7 +134,7 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) erro
 	frozen, err := Freezer{
 		Engine: d.c.Engine.Client(), ClickHouse: d.c.ClickHouse, Create: true, Append: j.Submission.Replay != nil, Seats: d.c.seats(doc.Pipeline), Faults: d.c.Faults,
 		Lookups: clickhouse.SnapshotLimit{Rows: d.c.cfg.LookupRows, Bytes: d.c.cfg.LookupBytes},
-	}.Freeze(ctx, doc, j.ID, j.CreatedAt)
+	}.Freeze(ctx, doc, j.ID, jobTime(j))
 	if err != nil {
 		return err
 	}
