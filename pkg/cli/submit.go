@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/local"
 	"drayage/pkg/pipeline"
+	"drayage/pkg/queue"
 )
 
 func (a *app) submit() *cobra.Command {
@@ -38,16 +40,9 @@ the job of that key stays the only one.`,
 	set := paramFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		params, err := parseParams(*set)
+		doc, sub, err := readSubmission(args[0], dir, *set)
 		if err != nil {
 			return err
-		}
-		doc, err := pipeline.Read(args[0], params)
-		if err != nil {
-			return unreadable(err)
-		}
-		if dir == "" {
-			dir = doc.Dir
 		}
 		id := coordinator.NewID(doc.Pipeline.Name, time.Now())
 		if key != "" {
@@ -67,30 +62,56 @@ the job of that key stays the only one.`,
 		if err := q.Check(ctx); err != nil {
 			return err
 		}
-		err = q.Submit(ctx, job.Submission{Job: id, Pipeline: doc.Text, File: filepath.Base(args[0]), Dir: dir, Params: params})
-		if err != nil {
+		sub.Job = id
+		if err := q.Submit(ctx, sub); err != nil {
 			return fmt.Errorf("submitting the job: %w", err)
 		}
-		if !wait {
-			if a.json {
-				return a.printJSON(map[string]string{"job": id})
-			}
-			fmt.Fprintln(a.Out, id)
-			return nil
+		if schedule := doc.Pipeline.Schedule; schedule != nil && !a.json {
+			fmt.Fprintf(a.Err, "this is one run; dray schedules add %s repeats it (%s)\n", args[0], schedule.Cron)
 		}
-		if !a.json {
-			fmt.Fprintln(a.Err, "submitted", id)
-		}
-		j, err := a.follow(ctx, q, id, quiet)
-		if err != nil {
-			if ctx.Err() != nil {
-				err = errors.Join(fmt.Errorf("the job goes on: dray show %s", id), err)
-			}
-			return err
-		}
-		return a.report(j, elapsed(j), nil)
+		return a.submitted(ctx, q, id, wait, quiet)
 	}
 	return cmd
+}
+
+// readSubmission reads a pipeline file and makes the submission of it, without
+// the name of a job.
+func readSubmission(file, dir string, set []string) (*pipeline.Document, job.Submission, error) {
+	params, err := parseParams(set)
+	if err != nil {
+		return nil, job.Submission{}, err
+	}
+	doc, err := pipeline.Read(file, params)
+	if err != nil {
+		return nil, job.Submission{}, unreadable(err)
+	}
+	if dir == "" {
+		dir = doc.Dir
+	}
+	return doc, job.Submission{Pipeline: doc.Text, File: filepath.Base(file), Dir: dir, Params: params}, nil
+}
+
+// submitted prints the name of a job that was submitted and, when asked to,
+// waits until it has ended.
+func (a *app) submitted(ctx context.Context, q *queue.Queue, id string, wait, quiet bool) error {
+	if !wait {
+		if a.json {
+			return a.printJSON(map[string]string{"job": id})
+		}
+		fmt.Fprintln(a.Out, id)
+		return nil
+	}
+	if !a.json {
+		fmt.Fprintln(a.Err, "submitted", id)
+	}
+	j, err := a.follow(ctx, q, id, quiet)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = errors.Join(fmt.Errorf("the job goes on: dray show %s", id), err)
+		}
+		return err
+	}
+	return a.report(j, elapsed(j), nil)
 }
 
 // notID matches what may not stand in the name of a job.

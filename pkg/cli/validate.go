@@ -34,11 +34,15 @@ Mistakes are written with line and column; the exit code is then 2.`,
 		}
 		defer end()
 		size := frozen.Source.Size(ctx)
+		next, err := nextRuns(doc.Pipeline, time.Now(), validatedRuns)
+		if err != nil {
+			return err
+		}
 		if a.json {
 			return a.printJSON(map[string]any{
 				"pipeline": doc.Pipeline.Name, "valid": true, "columns": frozen.Columns, "output": frozen.Output,
 				"database": frozen.Database, "table": frozen.Table, "table_exists": frozen.Found[0].Exists, "difference": frozen.Found[0].Difference,
-				"others": frozen.Others, "estimated_bytes": size,
+				"others": frozen.Others, "estimated_bytes": size, "next_runs": next,
 			})
 		}
 		fmt.Fprintf(a.Out, "%s is valid\n", args[0])
@@ -61,10 +65,20 @@ Mistakes are written with line and column; the exit code is then 2.`,
 		if size > 0 {
 			fmt.Fprintf(a.Out, "  input    about %s, chunks of %s\n", pipeline.Size(size), doc.Pipeline.Source.Chunk)
 		}
+		for i, at := range next {
+			name := "runs"
+			if i > 0 {
+				name = ""
+			}
+			fmt.Fprintf(a.Out, "  %-8s %s\n", name, clockTime(doc.Pipeline.Schedule.Timing(), at))
+		}
 		return nil
 	}
 	return cmd
 }
+
+// validatedRuns are the next runs of a schedule that validate shows.
+const validatedRuns = 3
 
 // inspect reads a pipeline file and finds out what a job of it would depend on.
 // The function frees what that took.
