@@ -131,7 +131,12 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) erro
 	if err != nil {
 		return err
 	}
+	state, err := d.claimWatermark(ctx, j, doc.Pipeline)
+	if err != nil {
+		return err
+	}
 	frozen, err := Freezer{
+		State:  state,
 		Engine: d.c.Engine.Client(), ClickHouse: d.c.ClickHouse, Create: true, Append: j.Submission.Replay != nil, Seats: d.c.seats(doc.Pipeline), Faults: d.c.Faults,
 		Lookups: clickhouse.SnapshotLimit{Rows: d.c.cfg.LookupRows, Bytes: d.c.cfg.LookupBytes},
 	}.Freeze(ctx, doc, j.ID, jobTime(j))
@@ -146,6 +151,15 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) erro
 		return err
 	}
 	j.Frozen = &frozen.Frozen
+	if r := j.Submission.Replay; r != nil {
+		old, _, err := d.c.Queue.Job(ctx, r.Job)
+		if err != nil {
+			return fmt.Errorf("reading the job that is replayed: %w", err)
+		}
+		if old.Frozen != nil {
+			j.Frozen.Bounds = old.Frozen.Bounds
+		}
+	}
 	j.Frozen.At = time.Now().UTC()
 	j.Plan.EstimatedBytes = frozen.Source.Size(ctx)
 	if j.Submission.Replay != nil {

@@ -29,6 +29,8 @@ type Freezer struct {
 	// those that another job has left out.
 	Append bool
 	Seats  source.Seats // for the source's connections; nil: unbounded
+	// State is where a source of an incremental pipeline goes on; nil: it begins.
+	State json.RawMessage
 	// Lookups bounds each lookup; zero: DefaultLookups.
 	Lookups clickhouse.SnapshotLimit
 	Faults  *fault.Set // nil: none
@@ -63,7 +65,7 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	}
 	defer func() { err = p.Redact(err) }()
 	out := &Frozen{Frozen: job.Frozen{Pipeline: raw, JobTime: jobTime}}
-	if out.Source, err = kinds.New(p, kinds.Env{Dir: doc.Dir, Seats: f.Seats}); err != nil {
+	if out.Source, err = f.source(p, doc.Dir, nil); err != nil {
 		return nil, sourceError(doc, err)
 	}
 	if out.Columns, err = out.Source.Columns(ctx, f.Engine); err != nil {
@@ -71,6 +73,9 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	}
 	if len(out.Columns) == 0 {
 		return nil, mistake(doc.At("source", "the input has no columns", "declare them with source.columns"))
+	}
+	if err := f.bound(ctx, doc, p, out); err != nil {
+		return nil, err
 	}
 	ws, err := transform.Prepare(ctx, f.Engine, transform.WorkspaceName("plan", id))
 	if err != nil {
@@ -125,6 +130,10 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	}
 	out.Target, out.Others = targets[0], targets[1:]
 	return out, nil
+}
+
+func (f Freezer) source(p *pipeline.Pipeline, dir string, bounds json.RawMessage) (source.Source, error) {
+	return kinds.New(p, kinds.Env{Dir: dir, Seats: f.Seats, Bounds: bounds})
 }
 
 // mistake marks an error of the pipeline.

@@ -38,7 +38,7 @@ func Recount(ctx context.Context, q *queue.Queue, eng *engine.Client, j job.Job,
 	if err != nil {
 		return 0, err
 	}
-	env := kinds.Env{Dir: j.Submission.Dir}
+	env := kinds.Env{Dir: j.Submission.Dir, Bounds: j.Frozen.Bounds}
 	if l := p.Limits.Lease; l.Seats > 0 {
 		env.Seats = q.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "verify"})
 	}

@@ -34,7 +34,11 @@ func (d *driver) takeOver(ctx context.Context, j job.Job) error {
 
 // source makes the source of a job: that of its pipeline, or what it replays.
 func (d *driver) source(ctx context.Context, j job.Job, p *pipeline.Pipeline) (source.Source, error) {
-	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir, Seats: d.c.seats(p)})
+	before, err := d.seen(ctx, j, p)
+	if err != nil {
+		return nil, err
+	}
+	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir, Seats: d.c.seats(p), Bounds: j.Frozen.Bounds, Seen: before.has})
 	if err != nil {
 		return nil, job.WithClass(fmt.Errorf("making the source: %w", err), job.Permanent)
 	}

@@ -30,6 +30,8 @@ func Undo(ctx context.Context, q *queue.Queue, ch *clickhouse.Client, id string)
 	all := Tables(j)
 	for i, t := range j.Frozen.Targets() { // all of it or nothing
 		switch {
+		case t.Publish != nil && j.PublishedAt.IsZero():
+			continue // its staging table is gone, and the rows with it
 		case t.Publish != nil:
 			return 0, job.WithClass(fmt.Errorf("job %s put its rows in the place of others (mode %s), which are gone; load those again instead", id, t.Publish.Mode), job.Permanent)
 		case !t.Provenance:
@@ -37,7 +39,10 @@ func Undo(ctx context.Context, q *queue.Queue, ch *clickhouse.Client, id string)
 		}
 	}
 	var rows uint64
-	for _, table := range all {
+	for i, table := range all {
+		if j.Frozen.Targets()[i].Publish != nil {
+			continue
+		}
 		n, err := ch.DeleteJob(ctx, table, id)
 		if rows += n; err != nil {
 			return rows, fmt.Errorf("removing the rows of job %s: %w", id, err)

@@ -109,6 +109,9 @@ func (d *driver) conclude(ctx context.Context, j job.Job, rev queue.Revision) er
 	if err := d.publishRows(ctx, &j); err != nil {
 		return err
 	}
+	if err := d.moveWatermark(ctx, j); err != nil {
+		return fmt.Errorf("moving the watermark: %w", err)
+	}
 	to := job.Done
 	if j.Totals.Dead > 0 || j.Totals.RowsRejected > 0 {
 		to = job.DoneWithRejects

@@ -35,7 +35,7 @@ func (w *Worker) prepare(ctx context.Context, j job.Job) (*task, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := kinds.Env{Dir: j.Submission.Dir}
+	env := kinds.Env{Dir: j.Submission.Dir, Bounds: j.Frozen.Bounds}
 	if l := p.Limits.Lease; l.Seats > 0 {
 		env.Seats = w.q.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "worker " + w.cfg.ID})
 	}

@@ -251,6 +251,48 @@ load: {table: %s, order_by: id, partition_by: p, mode: %s}
 	}
 }
 
+// A watermark moves once, whoever moves it, and the next job reads on from there.
+func TestWatermarkFaults(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.env = append(f.env, "DRAY_LEAD_TTL=1s")
+	start(t, f.env, "worker")
+	for n, point := range []fault.Point{fault.Moving, fault.Moved} {
+		for _, action := range []string{"kill", "stop"} {
+			name := fmt.Sprintf("i%d%s", n, action)
+			t.Run(string(point)+" "+action, func(t *testing.T) {
+				f.sql(t, "CREATE TABLE "+name+"_source ENGINE = MergeTree ORDER BY id AS SELECT number AS id FROM numbers(1000)")
+				file := filepath.Join(f.dir, name+".yaml")
+				text := fmt.Sprintf("pipeline: %[1]s\nsource: {clickhouse: {url: '${env:DRAY_CLICKHOUSE_URL}', table: %[1]s_source}}\nincremental: {column: id}\nload: {table: %[1]s, order_by: id}\n", name)
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				submitted := func(key string) *process {
+					return start(t, f.env, "submit", file, "--wait", "--quiet", "--key", key)
+				}
+				faulty := start(t, f.faulty(fmt.Sprintf("%s=%s", point, action)), "coordinator")
+				first := submitted("1")
+				faulty.meets(action)
+				good := start(t, f.env, "coordinator")
+				if code := first.wait(); code != 0 {
+					t.Fatalf("submit exited with %d", code)
+				}
+				f.sql(t, "INSERT INTO "+name+"_source SELECT number FROM numbers(1000, 500)")
+				if code := submitted("2").wait(); code != 0 {
+					t.Fatalf("submit exited with %d", code)
+				}
+				endAll(faulty, good)
+				if got := f.sql(t, "SELECT count(), uniqExact(id) FROM "+name); got != "1500\t1500" {
+					t.Errorf("the table has %q", got)
+				}
+				if j := f.job(t, name+"-2"); j.Totals.RowsLoaded != 500 {
+					t.Errorf("the second job has loaded %d rows", j.Totals.RowsLoaded)
+				}
+			})
+		}
+	}
+}
+
 // Rows of a loaded chunk disappear, and others come twice, before the job is
 // verified: it is repaired, also when the coordinator dies in the middle.
 func TestRepairFaults(t *testing.T) {

@@ -119,6 +119,7 @@ func scratched(p pipeline.Pipeline, table string) *pipeline.Pipeline {
 	for i := range p.Outputs {
 		p.Outputs[i].Load = into(i)
 	}
+	p.Incremental = nil
 	p.Reject.Max = &pipeline.RowLimit{Percent: 100, Relative: true}
 	return &p
 }

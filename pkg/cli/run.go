@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) run() *cobra.Command {
-	var anew, quiet bool
+	var anew, quiet, full bool
 	cmd := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Do a whole job in this process: coordinator, worker, NATS, engine",
@@ -32,6 +32,7 @@ the same run again goes on with it and loads no row twice.`,
 		Args: cobra.ExactArgs(1),
 	}
 	set := paramFlag(cmd)
+	cmd.Flags().BoolVar(&full, "full", false, fullHelp)
 	cmd.Flags().BoolVar(&anew, "new", false, "begin a new job even where an interrupted one could go on")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress, only the summary")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -43,10 +44,14 @@ the same run again goes on with it and loads no row twice.`,
 		if err != nil {
 			return unreadable(err)
 		}
-		return a.runDocument(cmd.Context(), doc, params, anew, quiet)
+		s := job.Submission{Pipeline: doc.Text, File: doc.File, Dir: doc.Dir, Params: params, Full: full}
+		return a.runDocument(cmd.Context(), doc.Pipeline.Name, s, anew, quiet)
 	}
 	return cmd
 }
+
+// fullHelp is the help of --full.
+const fullHelp = "an incremental pipeline begins again, as if it had loaded nothing yet"
 
 // unreadable makes a pipeline file that is not there bad usage.
 func unreadable(err error) error {
@@ -57,7 +62,7 @@ func unreadable(err error) error {
 	return &usageError{err}
 }
 
-func (a *app) runDocument(ctx context.Context, doc *pipeline.Document, params map[string]string, anew, quiet bool) error {
+func (a *app) runDocument(ctx context.Context, name string, s job.Submission, anew, quiet bool) error {
 	begin := time.Now()
 	stack, err := local.Start(ctx, a.cfg, a.log)
 	if err != nil {
@@ -72,8 +77,7 @@ func (a *app) runDocument(ctx context.Context, doc *pipeline.Document, params ma
 	if err := stack.Queue.Ensure(ctx); err != nil {
 		return fmt.Errorf("setting up the streams: %w", err)
 	}
-	s := job.Submission{Pipeline: doc.Text, File: doc.File, Dir: doc.Dir, Params: params}
-	id, err := a.findOrCreate(ctx, stack.Queue, doc.Pipeline.Name, s, anew)
+	id, err := a.findOrCreate(ctx, stack.Queue, name, s, anew)
 	if err != nil {
 		return err
 	}
@@ -119,7 +123,7 @@ func (a *app) findOrCreate(ctx context.Context, q *queue.Queue, name string, s j
 }
 
 func sameSubmission(a, b job.Submission) bool {
-	if a.Replay != nil || b.Replay != nil || a.Pipeline != b.Pipeline || a.Dir != b.Dir || len(a.Params) != len(b.Params) {
+	if a.Replay != nil || b.Replay != nil || a.Full != b.Full || a.Pipeline != b.Pipeline || a.Dir != b.Dir || len(a.Params) != len(b.Params) {
 		return false
 	}
 	for k, v := range a.Params {

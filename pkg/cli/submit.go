@@ -19,7 +19,7 @@ import (
 )
 
 func (a *app) submit() *cobra.Command {
-	var wait, quiet bool
+	var wait, quiet, full bool
 	var key, dir string
 	cmd := &cobra.Command{
 		Use:   "submit FILE",
@@ -35,6 +35,7 @@ the job of that key stays the only one.`,
 	}
 	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "wait until the job has ended and exit as dray run does")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "with --wait: no progress, only the summary")
+	cmd.Flags().BoolVar(&full, "full", false, fullHelp)
 	cmd.Flags().StringVar(&key, "key", "", "makes the job's name; the same key again is the same job")
 	cmd.Flags().StringVar(&dir, "dir", "", "folder on the workers at which relative paths start")
 	set := paramFlag(cmd)
@@ -62,7 +63,7 @@ the job of that key stays the only one.`,
 		if err := q.Check(ctx); err != nil {
 			return err
 		}
-		sub.Job = id
+		sub.Job, sub.Full = id, full
 		if err := q.Submit(ctx, sub); err != nil {
 			return fmt.Errorf("submitting the job: %w", err)
 		}

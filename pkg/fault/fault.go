@@ -27,6 +27,8 @@ const (
 	Verified  Point = "coordinator.verified"  // ClickHouse has answered, the job's end is not recorded
 	Publish   Point = "coordinator.publish"   // the rows are verified and about to be put in their place
 	Published Point = "coordinator.published" // they are, the job's end is not recorded
+	Moving    Point = "coordinator.moving"    // the watermark is about to move
+	Moved     Point = "coordinator.moved"     // it has, the job's end is not recorded
 	Retired   Point = "coordinator.retired"   // chunks are recorded as replaced, their rows are still there
 	Deleted   Point = "coordinator.deleted"   // their rows are gone, the replacements are not published
 	Closing   Point = "coordinator.closing"   // a cancelled job's queue is closed, CANCELLED is not recorded
@@ -48,7 +50,7 @@ const (
 
 func points() []Point {
 	return []Point{
-		Snapshot, Frozen, Planned, Ledger, Verify, Verified, Publish, Published, Retired, Deleted, Closing,
+		Snapshot, Frozen, Planned, Ledger, Verify, Verified, Publish, Published, Moving, Moved, Retired, Deleted, Closing,
 		Pulled, Transformed, Rejected, Output, Loaded, Recorded, Settled, Lead, Token, Found,
 	}
 }

@@ -20,6 +20,9 @@ type Submission struct {
 	// JobTime is what ${job_time} stands for: of a run of a schedule the time it
 	// was planned for. Zero: the job's creation.
 	JobTime time.Time `json:"job_time,omitzero"`
+	// Full says that an incremental pipeline begins again, as if it had loaded
+	// nothing yet.
+	Full bool `json:"full,omitempty"`
 	// Replay, when set, says that the job does not plan the pipeline's source
 	// but loads what another job left.
 	Replay *Replay `json:"replay,omitempty"`
@@ -93,6 +96,10 @@ type Frozen struct {
 	Others   []Target        `json:"others,omitempty"` // the other outputs
 	// Lookups are what the SELECTs look up, by name.
 	Lookups map[string]Lookup `json:"lookups,omitempty"`
+	// Bounds are what a job of an incremental pipeline reads, and Next where the
+	// job after it goes on; only the source reads them.
+	Bounds json.RawMessage `json:"bounds,omitempty"`
+	Next   json.RawMessage `json:"next,omitempty"`
 	// At is when this was found out and chunks could begin.
 	At time.Time `json:"at"`
 	// JobTime is what ${job_time} stands for: the submission's, or the job's

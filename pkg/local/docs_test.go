@@ -50,7 +50,10 @@ func TestDocumentedPipelines(t *testing.T) {
 }
 
 // origin starts another ClickHouse, with a table, and returns its URL.
-func origin(t *testing.T) string {
+func origin(t *testing.T) string { return another(t).URL() }
+
+// another starts another ClickHouse, with a table.
+func another(t *testing.T) *engine.Process {
 	t.Helper()
 	p, err := engine.Start(t.Context(), engine.Config{Name: "origin", Path: filepath.Join(t.TempDir(), "data")})
 	if err != nil {
@@ -65,5 +68,5 @@ func origin(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p.URL()
+	return p
 }

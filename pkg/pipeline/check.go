@@ -53,6 +53,7 @@ func (d *Document) check() Errors {
 		bad("limits.in_flight", fmt.Sprintf("%d is outside 1 to %d", p.Limits.InFlight, MaxInFlight), "leave it out to use every slot")
 	}
 	d.checkSchedule(bad)
+	d.checkIncremental(bad)
 	d.checkTests(bad)
 	return errs
 }

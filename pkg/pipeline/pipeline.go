@@ -27,9 +27,11 @@ type Pipeline struct {
 	// Outputs, in the place of Transform and Load, are several SELECTs over the
 	// same chunk, each with its table; at most MaxOutputs.
 	Outputs []Output `yaml:"outputs" json:"outputs,omitempty"`
-	Reject  Reject   `yaml:"reject" json:"reject"`
-	Retry   Retry    `yaml:"retry" json:"retry"`
-	Limits  Limits   `yaml:"limits" json:"limits"`
+	// Incremental says that a job reads only what is new; nil: everything.
+	Incremental *Incremental `yaml:"incremental" json:"incremental,omitempty"`
+	Reject      Reject       `yaml:"reject" json:"reject"`
+	Retry       Retry        `yaml:"retry" json:"retry"`
+	Limits      Limits       `yaml:"limits" json:"limits"`
 	// Schedule says when it runs again and again; nil: when it is submitted. It
 	// is no part of a job.
 	Schedule *Schedule `yaml:"schedule" json:"-"`

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -85,6 +87,29 @@ func (b bucket) purge(ctx context.Context, what, key string, rev Revision) error
 	}
 	_, err := b.q.write(ctx, what, w)
 	return err
+}
+
+// keys lists the keys that match a filter, those of deleted ones among them, at
+// most some 100,000: they come in one answer.
+func (b bucket) keys(ctx context.Context, what, filter string) ([]string, error) {
+	var keys []string
+	err := b.q.repeat(ctx, what, func(ctx context.Context) error {
+		s, err := b.q.stream(ctx, b.stream())
+		if err != nil {
+			return err
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(b.subject(filter)))
+		if err != nil {
+			return err
+		}
+		keys = keys[:0]
+		for subject := range info.State.Subjects {
+			keys = append(keys, strings.TrimPrefix(subject, b.subject("")))
+		}
+		slices.Sort(keys)
+		return nil
+	})
+	return keys, err
 }
 
 func deleted(h nats.Header) bool {

@@ -120,6 +120,21 @@ func (s *Source) Plan(ctx context.Context, from json.RawMessage, _ []job.Column)
 }
 
 func (s *Source) plan(ctx context.Context, at cursor, yield func(source.Planned, error) bool) error {
+	if s.span != nil && at.N == 0 {
+		one, some, err := s.whole(ctx)
+		if err != nil || !some {
+			return err
+		}
+		if one {
+			input, err := json.Marshal(part{})
+			next, err2 := json.Marshal(cursor{N: 1, Done: true})
+			if err := errors.Join(err, err2); err != nil {
+				return err
+			}
+			yield(source.Planned{Input: input, Cursor: next, Inputs: 1}, nil)
+			return nil
+		}
+	}
 	for !at.Done {
 		keys, borders, each, err := s.borders(ctx, at.From)
 		if err != nil {

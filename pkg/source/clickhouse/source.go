@@ -33,13 +33,17 @@ type Config struct {
 	ChunkBytes int64
 	ChunkRows  uint64
 	Seats      source.Seats
+
+	Watermark job.Watermark   // for Bounds
+	Bounds    json.RawMessage // what Bounds returned; nil: everything
 }
 
 // Source implements source.Source. A table can not be frozen: rows that are
 // inserted, changed or deleted while the job runs are seen by some chunks and
 // not by others.
 type Source struct {
-	cfg Config
+	cfg  Config
+	span *source.Span // nil: everything
 }
 
 var (
@@ -73,7 +77,11 @@ func New(cfg Config) (*Source, error) {
 	if len(wrong) > 0 {
 		return nil, job.WithClass(wrong, job.Permanent)
 	}
-	return &Source{cfg: cfg}, nil
+	span, err := source.ParseSpan(cfg.Bounds)
+	if err != nil {
+		return nil, job.WithClass(err, job.Permanent)
+	}
+	return &Source{cfg: cfg, span: span}, nil
 }
 
 // server is the configuration of the connection.
@@ -211,10 +219,7 @@ func (s *Source) sql(p part, rel string, columns []job.Column) string {
 			exprs[i] = fmt.Sprintf("accurateCast(%s, %s) AS %s", exprs[i], literal(c.Type), exprs[i])
 		}
 	}
-	conditions := p.conditions()
-	if s.cfg.Where != "" {
-		conditions = append(conditions, "("+s.cfg.Where+"\n)")
-	}
+	conditions := append(p.conditions(), s.filters()...)
 	if len(conditions) == 0 {
 		conditions = []string{"1"}
 	}

@@ -3,6 +3,7 @@
 package kinds
 
 import (
+	"encoding/json"
 	"errors"
 
 	"drayage/pkg/pipeline"
@@ -18,6 +19,11 @@ import (
 type Env struct {
 	Dir   string       // where relative paths start
 	Seats source.Seats // for connections to a server; nil: unbounded
+	// Bounds are what a job of an incremental pipeline reads; nil: everything.
+	Bounds json.RawMessage
+	// Seen reports whether an input was loaded by an earlier job, by its
+	// Version; nil: none was.
+	Seen func(version string) bool
 }
 
 // New makes the source of a pipeline whose references were resolved. It opens
@@ -38,6 +44,7 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 		return clickhouse.New(clickhouse.Config{
 			URL: c.URL, User: c.User, Password: c.Password, CAFile: c.CAFile, Table: c.Table, Query: c.Query, Where: c.Where,
 			Columns: s.Columns, ChunkBytes: int64(s.Chunk), ChunkRows: s.Rows, Seats: env.Seats,
+			Watermark: p.Watermark(), Bounds: env.Bounds,
 		})
 	case s.Query != nil:
 		q := s.Query
@@ -55,7 +62,7 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 		return kafka.New(kafka.Config{
 			Brokers: k.Brokers, Topic: k.Topic, TLS: k.TLS, Username: k.Username, Password: k.Password,
 			SASL: k.Mechanism, Format: k.Format, From: k.From, Metadata: k.Metadata,
-			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats,
+			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Bounds: env.Bounds,
 		})
 	case s.HTTP != nil:
 		return rest.New(httpConfig(s, env))
