@@ -167,7 +167,7 @@ engine is missing, 4 done with rejects or dead letters, 130 interrupted.`,
 	}{
 		{"run", "Run and fleet:", []*cobra.Command{a.run(), a.submit(), a.schedules(), a.coordinator(), a.worker(), a.workers(), a.engine()}},
 		{"jobs", "Jobs:", []*cobra.Command{a.jobs(), a.show(), a.pause(), a.resume(), a.cancel(), a.retry()}},
-		{"data", "What became of the data:", []*cobra.Command{a.verify(), a.rejects(), a.dead(), a.undo(), a.sql()}},
+		{"data", "What became of the data:", []*cobra.Command{a.verify(), a.rejects(), a.dead(), a.undo(), a.watermarks(), a.sql()}},
 		{"setup", "Setup:", []*cobra.Command{a.validate(), a.plan(), a.preview(), a.test(), a.doctor(), a.health(), a.version()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
