@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -22,7 +23,9 @@ func TestScheduleRuns(t *testing.T) {
 	if err := f.queue.Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	updates, err := f.queue.WatchJobs(t.Context())
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	updates, err := f.queue.WatchJobs(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +42,9 @@ func TestScheduleRuns(t *testing.T) {
 		if len(done) == 3 {
 			break
 		}
+	}
+	if len(done) < 3 {
+		t.Fatalf("%d runs have ended", len(done))
 	}
 	for id, j := range done {
 		at := j.Submission.JobTime

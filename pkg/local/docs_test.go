@@ -39,6 +39,7 @@ func TestDocumentedPipelines(t *testing.T) {
 		{"source-query.md", "readings", 31, 31_000},
 		{"source-query.md", "synthetic", 4, 100_000},
 		{"source-clickhouse.md", "copied", 4, 50_000},
+		{"schedules.md", "readings_hourly", 1, 1000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			j := wait(t, submit(t, t.TempDir(), documented(t, tt.page, tt.name)))
