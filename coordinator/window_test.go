@@ -58,7 +58,7 @@ func TestWindowEndsWithItsContext(t *testing.T) {
 }
 
 func TestConfigValidate(t *testing.T) {
-	good := Config{Window: 100, InFlight: 10, Account: time.Second, Lead: time.Second}
+	good := Config{Window: 100, InFlight: 10, Account: time.Second, Lead: time.Second, LookupRows: 1, LookupBytes: 1}
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -68,6 +68,8 @@ func TestConfigValidate(t *testing.T) {
 		"account":   func(c *Config) { c.Account = 0 },
 		"lead":      func(c *Config) { c.Lead = 0 },
 		"hedge":     func(c *Config) { c.Hedge = -1 },
+		"rows":      func(c *Config) { c.LookupRows = 0 },
+		"bytes":     func(c *Config) { c.LookupBytes = 0 },
 	} {
 		c := good
 		change(&c)
