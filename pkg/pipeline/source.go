@@ -10,6 +10,7 @@ import (
 type Source struct {
 	Files      *Files      `yaml:"files" json:"files,omitempty"`
 	ClickHouse *ClickHouse `yaml:"clickhouse" json:"clickhouse,omitempty"`
+	Postgres   *Postgres   `yaml:"postgres" json:"postgres,omitempty"`
 	Query      *Query      `yaml:"query" json:"query,omitempty"`
 	Generate   *Generate   `yaml:"generate" json:"generate,omitempty"`
 	Kafka      *Kafka      `yaml:"kafka" json:"kafka,omitempty"`

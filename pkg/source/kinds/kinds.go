@@ -11,6 +11,7 @@ import (
 	"drayage/pkg/source/clickhouse"
 	"drayage/pkg/source/files"
 	"drayage/pkg/source/kafka"
+	"drayage/pkg/source/postgres"
 	"drayage/pkg/source/relation"
 	"drayage/pkg/source/rest"
 )
@@ -44,6 +45,13 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 		return clickhouse.New(clickhouse.Config{
 			URL: c.URL, User: c.User, Password: c.Password, CAFile: c.CAFile, Table: c.Table, Query: c.Query, Where: c.Where,
 			Columns: s.Columns, ChunkBytes: int64(s.Chunk), ChunkRows: s.Rows, Seats: env.Seats,
+			Watermark: p.Watermark(), Bounds: env.Bounds,
+		})
+	case s.Postgres != nil:
+		c := s.Postgres
+		return postgres.New(postgres.Config{
+			URL: c.URL, Table: c.Table, Query: c.Query, Key: c.Key, Where: c.Where,
+			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats,
 			Watermark: p.Watermark(), Bounds: env.Bounds,
 		})
 	case s.Query != nil:

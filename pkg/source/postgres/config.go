@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,6 +32,9 @@ type Config struct {
 	ChunkBytes int64        // about how large a chunk is; 128 MiB by default
 	Rows       uint64       // rows of a chunk; 0: by ChunkBytes, at most DefaultRows
 	Seats      source.Seats // for the connections; nil: unbounded
+
+	Watermark job.Watermark   // for Source.Bounds
+	Bounds    json.RawMessage // what Source.Bounds returned; nil: everything
 }
 
 const (

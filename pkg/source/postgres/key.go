@@ -98,9 +98,12 @@ func (k *key) short() string {
 }
 
 // find returns the key of r, or nil when it is to be cut otherwise.
-func (c *session) find(r *relation) (*key, error) {
+func (c *session) find(r *relation) (*key, error) { return c.findKey(r, c.s.cfg.Key) }
+
+// findKey does so for the columns that are named, or the primary key.
+func (c *session) findKey(r *relation, named []string) (*key, error) {
 	k := &key{rel: r}
-	for _, name := range c.s.cfg.Key {
+	for _, name := range named {
 		col := r.column(name)
 		if col == nil {
 			return nil, permanent("%s: it has no column %q, which key names", c.s.name(), name)
@@ -132,7 +135,7 @@ ORDER BY i.indexrelid`, r.oid))
 		if fmt.Sprint(len(numbers)) != ix.text(2) {
 			continue
 		}
-		if len(c.s.cfg.Key) == 0 {
+		if len(named) == 0 {
 			if ix.is(0) && len(numbers) <= maxKey {
 				k.columns, k.indexed = r.numbered(numbers), true
 				break

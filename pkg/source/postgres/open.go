@@ -82,6 +82,13 @@ func (c *session) copySQL(r *relation, p piece, columns []job.Column) (string, e
 	if c.s.cfg.Where != "" {
 		where += " AND (" + c.s.cfg.Where + "\n)"
 	}
+	spanned, err := c.spanned(r)
+	if err != nil {
+		return "", err
+	}
+	if spanned != "" {
+		where += " AND (" + spanned + ")"
+	}
 	return fmt.Sprintf("COPY (SELECT %s FROM %s WHERE %s%s) TO STDOUT %s", strings.Join(list, ", "), r.sql, where, order, w.options()), nil
 }
 

@@ -132,7 +132,7 @@ func (s *Source) next(ctx context.Context, at *cursor, begun bool, columns []job
 			return p, false, s.changed()
 		}
 		at.Shape = shape
-		if err := c.settle(at, r); err != nil {
+		if err := c.settle(at, r); err != nil || at.Done {
 			return p, false, err
 		}
 	}
@@ -177,7 +177,18 @@ func (c *session) planned(shape string, columns []job.Column) (*relation, error)
 
 // settle decides how r is cut.
 func (c *session) settle(at *cursor, r *relation) error {
-	k, err := c.find(r)
+	var k *key
+	var err error
+	if c.s.span != nil {
+		if c.s.span.To == nil {
+			at.Done = true
+			return nil
+		}
+		k, err = c.findSpan(r)
+	}
+	if err == nil && k == nil {
+		k, err = c.find(r)
+	}
 	if err != nil {
 		return err
 	}
@@ -202,6 +213,13 @@ func (c *session) settle(at *cursor, r *relation) error {
 	at.Manner, at.Per, at.Mean = byKey, rows, mean
 	for _, col := range k.columns {
 		at.Key = append(at.Key, col.name)
+	}
+	if c.spans(k) {
+		if c.s.span.From != nil {
+			at.Last = bound{*c.s.span.From}
+		}
+		at.Max = bound{*c.s.span.To}
+		return nil
 	}
 	if err := c.byIndex(k); err != nil {
 		return err
@@ -254,7 +272,7 @@ func (c *session) nextRange(at *cursor, r *relation, p piece) (piece, bool, erro
 		}
 		at.Last = p.To
 		at.Ranges = at.Ranges || same(p.To, at.Max)
-		at.Done = at.Ranges && k.null() == ""
+		at.Done = at.Ranges && (k.null() == "" || c.spans(k))
 		return p, true, nil
 	}
 	at.Done = true

@@ -19,6 +19,7 @@ import (
 type Source struct {
 	cfg   Config
 	query string // without what ends it
+	span  *source.Span
 }
 
 var (
@@ -36,7 +37,11 @@ func New(cfg Config) (*Source, error) {
 	if cfg.ChunkBytes == 0 {
 		cfg.ChunkBytes = defaultChunkBytes
 	}
-	return &Source{cfg: cfg, query: strings.TrimRight(cfg.Query, "; \t\r\n")}, nil
+	span, err := source.ParseSpan(cfg.Bounds)
+	if err != nil {
+		return nil, job.WithClass(err, job.Permanent)
+	}
+	return &Source{cfg: cfg, query: strings.TrimRight(cfg.Query, "; \t\r\n"), span: span}, nil
 }
 
 // name is what is read, for people.

@@ -1,0 +1,11 @@
+package pipeline
+
+// Postgres is the source of a table or a query of PostgreSQL. Package
+// source/postgres says what each key does.
+type Postgres struct {
+	URL   string  `yaml:"url" json:"url"`
+	Table string  `yaml:"table" json:"table,omitempty"`
+	Query string  `yaml:"query" json:"query,omitempty"`
+	Key   Strings `yaml:"key" json:"key,omitempty"`
+	Where string  `yaml:"where" json:"where,omitempty"`
+}
