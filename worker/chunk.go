@@ -35,9 +35,11 @@ func (s *slot) carry(ctx context.Context, j *liveJob, d *queue.Delivery) {
 	defer lease.Stop()
 
 	// What the job needs here may be large: the chunk is held meanwhile.
+	preparing, stop := context.WithTimeoutCause(held, s.w.cfg.ChunkTimeout, errTooLong)
 	moving := keepMoving(lease.Progress)
-	t, err := j.task(held, s.w)
+	t, err := j.task(preparing, s.w)
 	moving()
+	stop()
 	if err != nil {
 		s.refuse(held, d, j, err)
 		return
