@@ -52,7 +52,7 @@ func (t targeting) find(ctx context.Context) error {
 		}
 		err := t.ClickHouse.Create(ctx, clickhouse.CreateSpec{
 			Table: table, Columns: out.Selected, Engine: engineClause,
-			OrderBy: l.OrderBy, PartitionBy: l.PartitionBy, TTL: l.TTL, Settings: l.Settings, Codecs: l.Codecs, OnCluster: l.OnCluster,
+			OrderBy: string(l.OrderBy), PartitionBy: string(l.PartitionBy), TTL: l.TTL, Settings: l.Settings, Codecs: l.Codecs, OnCluster: l.OnCluster,
 		})
 		if err != nil {
 			key := "load.create"

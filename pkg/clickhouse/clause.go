@@ -54,14 +54,24 @@ func (s CreateSpec) clause() (text string, whole bool, err error) {
 	// Each on a line of its own: an expression may end in a comment.
 	text = "ENGINE = " + text
 	if s.PartitionBy != "" {
-		text += "\nPARTITION BY " + s.PartitionBy
+		text += "\nPARTITION BY " + tuple(s.PartitionBy)
 	}
-	text += "\nORDER BY " + s.OrderBy
+	text += "\nORDER BY " + tuple(s.OrderBy)
 	if s.TTL != "" {
 		text += "\nTTL " + s.TTL
 	}
 	settings, err := s.settings(engineOf(text))
 	return text + settings, false, err
+}
+
+// tuple puts what is a list, such as "a, b", in parentheses.
+func tuple(list string) string {
+	for _, t := range tokens(list) {
+		if t.depth == 0 && !t.quoted && t.text == "," {
+			return "(" + list + "\n)"
+		}
+	}
+	return list
 }
 
 // settings is the SETTINGS clause; with the deduplication window, since

@@ -19,6 +19,7 @@ func TestCreateFromParts(t *testing.T) {
 		full   []string // pieces of what the server made of it
 	}{
 		"order":  {clickhouse.CreateSpec{OrderBy: "(id, at)"}, 77, []string{"MergeTree ORDER BY (id, at)"}},
+		"list":   {clickhouse.CreateSpec{OrderBy: "id, at", PartitionBy: "id % 3, toYear(at)"}, 77, []string{"PARTITION BY (id % 3, toYear(at))", "ORDER BY (id, at)"}},
 		"engine": {clickhouse.CreateSpec{Engine: "ReplacingMergeTree(at)", OrderBy: "id -- so"}, 77, []string{"ReplacingMergeTree(at) ORDER BY id"}},
 		"all": {clickhouse.CreateSpec{
 			Engine: "MergeTree", OrderBy: "id", PartitionBy: "toYYYYMM(at)", TTL: "at + INTERVAL 1 YEAR RECOMPRESS CODEC(ZSTD(3))",

@@ -85,8 +85,8 @@ type Load struct {
 	Create string `yaml:"create" json:"create,omitempty"`
 	// In place of Create, its parts; OrderBy must be there when any is.
 	Engine      string            `yaml:"engine" json:"engine,omitempty"` // default MergeTree
-	OrderBy     string            `yaml:"order_by" json:"order_by,omitempty"`
-	PartitionBy string            `yaml:"partition_by" json:"partition_by,omitempty"`
+	OrderBy     Expressions       `yaml:"order_by" json:"order_by,omitempty"`
+	PartitionBy Expressions       `yaml:"partition_by" json:"partition_by,omitempty"`
 	TTL         string            `yaml:"ttl" json:"ttl,omitempty"`
 	Settings    map[string]string `yaml:"settings" json:"settings,omitempty"`
 	Codecs      map[string]string `yaml:"codecs" json:"codecs,omitempty"` // by column

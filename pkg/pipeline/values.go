@@ -50,6 +50,20 @@ func (s *Strings) UnmarshalYAML(decode func(any) error) error {
 	return nil
 }
 
+// Expressions are SQL expressions with commas between them, as one text or as a
+// list.
+type Expressions string
+
+// UnmarshalYAML reads a string or a list of strings.
+func (e *Expressions) UnmarshalYAML(decode func(any) error) error {
+	var list Strings
+	if err := list.UnmarshalYAML(decode); err != nil {
+		return err
+	}
+	*e = Expressions(strings.Join(list, ", "))
+	return nil
+}
+
 // Backoff is a range of pauses, written "1s..2m": the first and the longest.
 type Backoff struct{ Min, Max time.Duration }
 
