@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -88,6 +89,9 @@ func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chun
 	if err != nil {
 		return nil, fmt.Errorf("opening the input: %w", err)
 	}
+	if _, local := in.Reader.(source.FileRange); in.Reader != nil && !local {
+		awaited(in, lease.Progress)
+	}
 	if !t.job.Frozen.Kept() || in.File != nil {
 		return in, nil
 	}
@@ -110,7 +114,10 @@ func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chun
 // keepMoving counts the time until its end is called as progress: a source that
 // waits for a seat or for a limit of requests, and a query elsewhere, give no
 // sign of life. DRAY_CHUNK_TIMEOUT bounds it.
-func keepMoving(progress func()) (end func()) {
+func keepMoving(progress func()) (end func()) { return ticking(progress) }
+
+// ticking calls do every second until end is called.
+func ticking(do func()) (end func()) {
 	done := make(chan struct{})
 	tick := time.NewTicker(time.Second)
 	go func() {
@@ -118,13 +125,39 @@ func keepMoving(progress func()) (end func()) {
 		for {
 			select {
 			case <-tick.C:
-				progress()
+				do()
 			case <-done:
 				return
 			}
 		}
 	}()
 	return func() { close(done) }
+}
+
+// awaited counts the time that a Read of the input takes as progress: a query
+// elsewhere may think for long before its first row, and between two.
+func awaited(in *source.Input, progress func()) {
+	r := &awaiting{from: in.Reader}
+	stop := ticking(func() {
+		if r.reading.Load() {
+			progress()
+		}
+	})
+	end := in.Close
+	in.Reader, in.Close = r, func() error { stop(); return end() }
+}
+
+// awaiting knows whether it is being read at this moment.
+type awaiting struct {
+	from    io.Reader
+	reading atomic.Bool
+}
+
+// Read implements io.Reader.
+func (r *awaiting) Read(b []byte) (int, error) {
+	r.reading.Store(true)
+	defer r.reading.Store(false)
+	return r.from.Read(b)
 }
 
 // fetch has the engine write the rows of a relation to a file without a name,

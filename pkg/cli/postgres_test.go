@@ -14,7 +14,7 @@ import (
 )
 
 // skewed are the rows of the table that TestSkewedTable reads, unless
-// DRAY_TEST_ROWS says how many.
+// TEST_ROWS says how many.
 const skewed = 400_000
 
 // A table of PostgreSQL whose key is skewed, most of it one customer's and the
@@ -24,7 +24,7 @@ const skewed = 400_000
 func TestSkewedTable(t *testing.T) {
 	t.Parallel()
 	n := skewed
-	if text := os.Getenv("DRAY_TEST_ROWS"); text != "" {
+	if text := os.Getenv("TEST_ROWS"); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {
 			t.Fatal(err)
@@ -97,7 +97,7 @@ ANALYZE`, n, n/4))
 			t.Fatal("the job does not end")
 		}
 		if code := p.wait(); code != 0 {
-			t.Fatalf("submit exited with %d:\n%s", code, p.log.String())
+			t.Fatalf("submit exited with %d:\n%s\n%s", code, p.log.String(), f.sql(t, "SELECT chunk, attempt, outcome, error FROM drayage.ledger FINAL WHERE outcome != 'loaded'"))
 		}
 	}
 	took := time.Since(begun)

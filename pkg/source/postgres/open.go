@@ -72,6 +72,11 @@ func (c *session) copySQL(r *relation, p piece, columns []job.Column) (string, e
 				return "", permanent("%s: the input of a chunk has a bound that is not of its key", c.s.name())
 			}
 		}
+		// Where many rows share the first column of the key, the server would
+		// read and sort the whole table for each chunk.
+		if err := c.byIndex(k); err != nil {
+			return "", err
+		}
 		where = k.within(p.From, p.To)
 		if p.Null {
 			where = "(" + k.null() + ")"
