@@ -39,6 +39,7 @@ func TestDocumentedPipelines(t *testing.T) {
 		{"source-query.md", "readings", 31, 31_000},
 		{"source-query.md", "synthetic", 4, 100_000},
 		{"source-clickhouse.md", "copied", 4, 50_000},
+		{"incremental.md", "readings", 1, 100_000},
 		{"schedules.md", "readings_hourly", 1, 1000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
