@@ -49,6 +49,8 @@ func (w withStack) Run() (code int) {
 	os.Setenv("DRAY_DATA_DIR", dir)
 	os.Setenv("DRAY_ACCOUNT_EVERY", "50ms")
 	os.Setenv("DRAY_LEASE", "3s")
+	os.Setenv("DRAY_LOOKUP_ROWS", "200000")
+	os.Setenv("DRAY_LOOKUP_BYTES", "16777216")
 	os.Setenv("DRAY_MAX_BLOCK_BYTES", "1048576") // so that a chunk can be too big
 	cfg, err := local.Load()
 	if err != nil {
