@@ -133,7 +133,7 @@ func (l *looking) origin(ctx context.Context, spec pipeline.Lookup) (origin, err
 		return l.selected(ctx, spec.Query, spec.Columns)
 	}
 	with := *l.pipeline
-	with.Source = *spec.Source
+	with.Source, with.Incremental = *spec.Source, nil // all of it is read, every time
 	src, err := kinds.New(&with, kinds.Env{Dir: l.doc.Dir})
 	if err != nil {
 		return origin{}, err
