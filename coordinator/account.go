@@ -207,7 +207,7 @@ func (a *account) flush(ctx context.Context) error {
 		return err
 	}
 	if len(a.ledger) > 0 {
-		if err := a.d.c.ClickHouse.AppendLedger(ctx, a.ledger); err != nil {
+		if err := AppendLedger(ctx, a.d.c.ClickHouse, a.job, a.ledger); err != nil {
 			return fmt.Errorf("writing the ledger: %w", err)
 		}
 		a.ledger = a.ledger[:0]

@@ -249,7 +249,10 @@ const stopWait = 35 * time.Second
 func (d *driver) stopInserts(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopWait)
 	defer cancel()
-	err := d.c.ClickHouse.StopInserts(ctx, d.id, nil)
+	j, _, err := d.c.Queue.Job(ctx, d.id)
+	if err == nil {
+		err = StopInserts(ctx, d.c.ClickHouse, j, nil)
+	}
 	if err != nil && (job.ClassOf(err) == job.Permanent || errors.Is(err, context.DeadlineExceeded)) {
 		d.log.Warn().Err(err).Msg("INSERTs of lost workers may still run; verification will find what they leave")
 		return nil

@@ -26,7 +26,7 @@ func (d *driver) takeOver(ctx context.Context, j job.Job) error {
 	if j.Submission.Replay.What == job.ReplayRejects {
 		return nil
 	}
-	if err := d.c.ClickHouse.StopInserts(ctx, old.ID, j.Submission.Replay.Chunks); err != nil && job.ClassOf(err) != job.Permanent {
+	if err := StopInserts(ctx, d.c.ClickHouse, old, j.Submission.Replay.Chunks); err != nil && job.ClassOf(err) != job.Permanent {
 		return err
 	}
 	return retire(ctx, d.c.ClickHouse, old, j.Submission.Replay.Chunks, "taken over by job "+j.ID)

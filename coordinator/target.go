@@ -25,13 +25,22 @@ func (t targeting) at(key, problem, hint string) *pipeline.Error {
 	return t.doc.At(t.output.Key(key), problem, hint)
 }
 
-// find finds or makes the table and takes its types over.
+// find finds or makes the table, on each of its servers, and takes its types
+// over.
 func (t targeting) find(ctx context.Context) error {
-	l, out := t.output.Load, t.out
-	table, err := clickhouse.ParseTable(l.Table, t.ClickHouse.Database())
+	table, err := clickhouse.ParseTable(t.output.Load.Table, t.ClickHouse.Database())
 	if err != nil {
 		return mistake(t.at("load.table", err.Error(), ""))
 	}
+	if t.output.Load.Sharded {
+		return t.findShards(ctx, table)
+	}
+	return t.findOne(ctx, table)
+}
+
+// findOne finds or makes the table on one server.
+func (t targeting) findOne(ctx context.Context, table clickhouse.Table) error {
+	l, out := t.output.Load, t.out
 	out.Database, out.Table = table.Database, table.Name
 	info, err := t.ClickHouse.Describe(ctx, table)
 	switch {

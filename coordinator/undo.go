@@ -38,16 +38,25 @@ func Undo(ctx context.Context, q *queue.Queue, ch *clickhouse.Client, id string)
 			return 0, job.WithClass(fmt.Errorf("undoing job %s: %w", id, &clickhouse.ProvenanceError{Table: all[i]}), job.Permanent)
 		}
 	}
+	stores, err := Stores(ctx, ch, j)
+	if err != nil {
+		return 0, err
+	}
 	var rows uint64
-	for i, table := range all {
-		if j.Frozen.Targets()[i].Publish != nil {
+	for _, s := range stores {
+		if j.Frozen.Targets()[s.Target].Publish != nil {
 			continue
 		}
-		n, err := ch.DeleteJob(ctx, table, id)
+		var n uint64
+		if s.Records {
+			err = s.DeleteRejects(ctx, s.Table, id, nil)
+		} else {
+			n, err = s.DeleteJob(ctx, s.Table, id)
+		}
 		if rows += n; err != nil {
 			return rows, fmt.Errorf("removing the rows of job %s: %w", id, err)
 		}
-		if err := ch.MarkUndone(ctx, table, id, time.Now()); err != nil {
+		if err := s.MarkUndone(ctx, s.Table, id, time.Now()); err != nil {
 			return rows, fmt.Errorf("noting it in the ledger: %w", err)
 		}
 	}

@@ -80,25 +80,33 @@ func (d *driver) verify(ctx context.Context, j job.Job, rev queue.Revision) erro
 
 // Prove asks ClickHouse for the rows of a job in all its targets.
 func Prove(ctx context.Context, ch *clickhouse.Client, j job.Job) (job.Proof, error) {
-	targets := j.Frozen.Targets()
+	stores, err := Stores(ctx, ch, j)
 	proof := job.Proof{Kind: clickhouse.ProofProvenance}
-	for i, table := range Tables(j) {
-		p, err := ch.Verify(ctx, table, j.ID, targets[i].Provenance)
+	if err != nil {
+		return proof, err
+	}
+	for _, s := range stores {
+		p, err := s.Verify(ctx, s.Table, j.ID, s.Provenance)
 		if err != nil {
 			return proof, err
+		}
+		for _, d := range p.Differ {
+			d.Target = s.Target
+			proof.Differ = append(proof.Differ, d)
+		}
+		proof.At = p.At
+		if !s.Copy {
+			proof.Rejected += p.Rejected
+		}
+		if s.Records {
+			continue
 		}
 		if p.Kind != clickhouse.ProofProvenance {
 			proof.Kind = p.Kind
 		}
-		proof.At = p.At
 		proof.Rows += p.Rows
-		proof.Rejected += p.Rejected
-		for _, d := range p.Differ {
-			d.Target = i
-			proof.Differ = append(proof.Differ, d)
-		}
-		if len(targets) > 1 {
-			proof.Tables = append(proof.Tables, job.TableProof{Table: table.String(), Kind: p.Kind, Rows: p.Rows})
+		if len(stores) > 1 {
+			proof.Tables = append(proof.Tables, job.TableProof{Table: s.Name(), Kind: p.Kind, Rows: p.Rows})
 		}
 	}
 	return proof, nil
@@ -129,10 +137,10 @@ func (d *driver) repair(ctx context.Context, j job.Job, rev queue.Revision) erro
 	}
 	d.log.Warn().Int("differ", len(j.Proof.Differ)).Int("remove", len(found.remove)).Int("replace", len(found.replace)).
 		Int("relist", len(found.relist)).Msg("ClickHouse does not hold what was recorded; repairing")
-	if err := d.c.ClickHouse.AppendLedger(ctx, found.relist); err != nil {
+	if err := AppendLedger(ctx, d.c.ClickHouse, j, found.relist); err != nil {
 		return fmt.Errorf("writing the ledger: %w", err)
 	}
-	if err := remove(ctx, d.c.ClickHouse, j, found.remove); err != nil {
+	if err := Remove(ctx, d.c.ClickHouse, j, found.remove); err != nil {
 		return fmt.Errorf("removing rows of chunks that were given up: %w", err)
 	}
 	j.Repairs++
@@ -238,36 +246,6 @@ func (d *driver) replace(ctx context.Context, j job.Job) error {
 			if err := d.publish(ctx, c); err != nil {
 				return fmt.Errorf("publishing chunk %d: %w", c.Ordinal, err)
 			}
-		}
-	}
-	return nil
-}
-
-// retire notes in the ledger that chunks count no more, and deletes their rows.
-func retire(ctx context.Context, ch *clickhouse.Client, j job.Job, chunks []uint64, why string) error {
-	for _, table := range Tables(j) {
-		if err := ch.RetireChunks(ctx, table, j.ID, j.Name, chunks, why, time.Now()); err != nil {
-			return fmt.Errorf("noting retired chunks in the ledger: %w", err)
-		}
-	}
-	if err := remove(ctx, ch, j, chunks); err != nil {
-		return fmt.Errorf("removing the rows of retired chunks: %w", err)
-	}
-	return nil
-}
-
-// remove deletes the rows of chunks from the targets that tell which those are.
-func remove(ctx context.Context, ch *clickhouse.Client, j job.Job, chunks []uint64) error {
-	if len(chunks) == 0 {
-		return nil
-	}
-	targets := j.Frozen.Targets()
-	for i, table := range Tables(j) {
-		if !targets[i].Provenance {
-			continue
-		}
-		if err := ch.DeleteChunks(ctx, table, j.ID, chunks); err != nil {
-			return err
 		}
 	}
 	return nil

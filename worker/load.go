@@ -81,13 +81,30 @@ func (t *task) share(o output, share job.Share, res *job.Result) {
 // like the rows.
 func (s *slot) keepRejects(ctx context.Context, t *task, d *queue.Delivery) error {
 	c := d.Chunk()
-	err := s.w.ch.AppendRejects(ctx, clickhouse.RejectBatch{
+	batch := clickhouse.RejectBatch{
 		Chunk: c, Table: t.outputs[0].table, Pipeline: t.pipeline.Name, Input: t.place(c), Worker: s.w.cfg.ID, Rows: s.rejects,
-	})
-	if err != nil {
+	}
+	if err := s.w.ch.AppendRejects(ctx, batch); err != nil {
 		return err
 	}
+	if len(t.outputs[0].Shards) > 0 { // which has the records of its rows
+		shard, err := s.server(ctx, t.outputs[0], c)
+		if err == nil {
+			err = shard.AppendRejects(ctx, batch)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return s.w.faults.At(fault.Rejected)
+}
+
+// server is where an output's rows of a chunk go.
+func (s *slot) server(ctx context.Context, o output, c job.Chunk) (*clickhouse.Client, error) {
+	if name := o.Shard(c.Ordinal); name != "" {
+		return s.w.ch.Shard(ctx, name)
+	}
+	return s.w.ch, nil
 }
 
 // there reports whether an attempt before has loaded all rows of the chunk. If
@@ -100,7 +117,11 @@ func (s *slot) there(ctx context.Context, o output, d *queue.Delivery, rows uint
 		return false, nil
 	}
 	c := d.Chunk()
-	found, err := s.w.ch.ChunkRows(ctx, o.table, c.Job, c.Ordinal)
+	server, err := s.server(ctx, o, c)
+	if err != nil {
+		return false, err
+	}
+	found, err := server.ChunkRows(ctx, o.table, c.Job, c.Ordinal)
 	if err != nil {
 		return false, fmt.Errorf("asking ClickHouse for the chunk: %w", err)
 	}
@@ -115,7 +136,11 @@ func (s *slot) insert(ctx context.Context, lease *queue.Lease, o output, d *queu
 	if s.w.faults.Skips(fault.Token) {
 		token += rand.Text()
 	}
-	return s.w.ch.Load(ctx, clickhouse.Load{
+	server, err := s.server(ctx, o, c)
+	if err != nil {
+		return err
+	}
+	return server.Load(ctx, clickhouse.Load{
 		Table: o.table, Columns: o.of(c).Names(),
 		Body: b.reader(lease), Length: b.size, Rows: rows,
 		Token: token, QueryID: token,

@@ -148,11 +148,24 @@ func (a *app) checkClickHouse(ctx context.Context) finding {
 		f.Detail, f.Do = err.Error(), "grant CREATE DATABASE, CREATE TABLE, INSERT and SELECT on drayage.*"
 		return f
 	}
+	for _, name := range ch.Shards() {
+		shard, err := ch.Shard(ctx, name)
+		if err == nil {
+			err = shard.EnsureLedger(ctx)
+		}
+		if err != nil {
+			f.Detail, f.Do = err.Error(), "start it, grant there what DRAY_CLICKHOUSE_URL has, or correct DRAY_CLICKHOUSE_SHARDS"
+			return f
+		}
+	}
 	f.OK = true
 	where := "embedded"
 	if a.cfg.ClickHouse.URL != "" {
 		where = ch.URLForPeople()
 	}
 	f.Detail = fmt.Sprintf("%s, version %s, the ledger can be written", where, ch.Version())
+	if n := len(ch.Shards()); n > 0 {
+		f.Detail += fmt.Sprintf(", on %d shards too", n)
+	}
 	return f
 }

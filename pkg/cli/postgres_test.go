@@ -82,7 +82,7 @@ ANALYZE`, n, n/4))
 		most <- m
 	})
 
-	env := append(f.env, "PG_URL="+db.URL("postgres", ""))
+	env := append(f.env, "PG_URL="+db.URL("postgres", ""), "DRAY_SLOTS=1")
 	begun := time.Now()
 	start(t, env, "coordinator")
 	for range 4 {

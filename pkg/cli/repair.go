@@ -48,7 +48,7 @@ func (a *app) repair(ctx context.Context, s *site, j job.Job, v *verification) (
 	slices.Sort(wrong)
 	stray, wrong = slices.Compact(stray), slices.Compact(wrong)
 	done := &repaired{}
-	if err := s.clickhouse.AppendLedger(ctx, v.relist); err != nil { // what it has lost
+	if err := coordinator.AppendLedger(ctx, s.clickhouse, j, v.relist); err != nil { // what it has lost
 		return nil, fmt.Errorf("writing the ledger: %w", err)
 	}
 	done.Listed = len(v.relist)
@@ -97,13 +97,11 @@ func repairable(j job.Job, wrong int) error {
 // deleteStray takes out rows that have no business in the table, once nothing
 // inserts them any more.
 func deleteStray(ctx context.Context, ch *clickhouse.Client, j job.Job, chunks []uint64) error {
-	if err := ch.StopInserts(ctx, j.ID, chunks); err != nil && job.ClassOf(err) != job.Permanent {
+	if err := coordinator.StopInserts(ctx, ch, j, chunks); err != nil && job.ClassOf(err) != job.Permanent {
 		return fmt.Errorf("stopping inserts of chunks that should have no rows: %w", err)
 	}
-	for _, table := range coordinator.Tables(j) {
-		if err := ch.DeleteChunks(ctx, table, j.ID, chunks); err != nil {
-			return fmt.Errorf("deleting rows of chunks that should have none: %w", err)
-		}
+	if err := coordinator.Remove(ctx, ch, j, chunks); err != nil {
+		return fmt.Errorf("deleting rows of chunks that should have none: %w", err)
 	}
 	return nil
 }

@@ -102,12 +102,18 @@ from. What later jobs have taken over from this one is theirs.`,
 // look finds out what there is to take out.
 func (u *undoing) look(ctx context.Context, ch *clickhouse.Client, j job.Job) error {
 	u.Table = tables(j)
-	for _, t := range coordinator.Tables(j) {
-		if err := u.lookAt(ctx, ch, j, t); err != nil {
+	stores, err := coordinator.Stores(ctx, ch, j)
+	if err != nil {
+		return err
+	}
+	for _, s := range stores {
+		if s.Records {
+			continue
+		}
+		if err := u.lookAt(ctx, s.Client, j, s.Table); err != nil {
 			return err
 		}
 	}
-	var err error
 	if u.Rejects, err = ch.CountRejects(ctx, j.ID); err != nil {
 		return err
 	}

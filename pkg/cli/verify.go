@@ -161,11 +161,14 @@ func verifyJob(ctx context.Context, s *site, j job.Job) (*verification, error) {
 	v.Kind, v.Rows, v.Rejected, v.Tables, v.At = proof.Kind, proof.Rows, proof.Rejected, proof.Tables, proof.At
 	if len(proof.Differ) > 0 {
 		d := &diagnosis{queue: s.queue, job: j, place: places(j), taken: takers(j, job.ReplayChunks)}
-		targets := j.Frozen.Targets()
-		for i, t := range coordinator.Tables(j) {
-			d.table = t
-			err := s.clickhouse.VerifyEach(ctx, t, j.ID, targets[i].Provenance, func(differ job.Difference) error {
-				differ.Target = i
+		stores, err := coordinator.Stores(ctx, s.clickhouse, j)
+		if err != nil {
+			return nil, err
+		}
+		for _, at := range stores {
+			d.table = at.Table
+			err := at.VerifyEach(ctx, at.Table, j.ID, at.Provenance, func(differ job.Difference) error {
+				differ.Target = at.Target
 				return d.add(ctx, v, differ)
 			})
 			if err != nil {

@@ -38,6 +38,7 @@ type Client struct {
 	slots   chan struct{} // one for each call in progress, so that waiting honours the context
 	version string
 	known   map[string]bool // those of optionalSettings that the server has
+	shards  *shards
 }
 
 // Open connects, and checks that the server answers, lets the user in, and is
@@ -52,7 +53,11 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, job.WithClass(fmt.Errorf("connecting to ClickHouse: %w", err), job.Permanent)
 	}
-	c := &Client{end: end, slots: make(chan struct{}, end.maxConns)}
+	others, err := newShards(cfg)
+	if err != nil {
+		return nil, job.WithClass(err, job.Permanent)
+	}
+	c := &Client{end: end, slots: make(chan struct{}, end.maxConns), shards: others}
 	c.conn, err = ch.Open(&ch.Options{
 		Protocol: ch.HTTP,
 		Addr:     []string{end.host},
@@ -122,9 +127,9 @@ func recent(version string) bool {
 }
 
 // Close closes the connections that are idle, and those in use as they are
-// given back. Calls after it fail.
+// given back, those to shards too. Calls after it fail.
 func (c *Client) Close() error {
-	if err := c.conn.Close(); err != nil {
+	if err := errors.Join(c.shards.close(), c.conn.Close()); err != nil {
 		return fmt.Errorf("closing the connections to ClickHouse: %w", err)
 	}
 	return nil

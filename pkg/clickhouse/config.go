@@ -30,6 +30,10 @@ type Config struct {
 	// URL is http://user:password@host:8123/database, or https. It is
 	// required. Parts that the fields below also name are overridden by them.
 	URL string `envconfig:"DRAY_CLICKHOUSE_URL"`
+	// Shards are URLs like it, of the servers of a sharded target, in their order.
+	// User, password and the fields below are as for URL. The ledger and the
+	// quarantine of all are kept at URL.
+	Shards []string `envconfig:"DRAY_CLICKHOUSE_SHARDS"`
 	// User defaults to the URL's, then to "default".
 	User string `envconfig:"DRAY_CLICKHOUSE_USER"`
 	// Password defaults to the URL's, then to none.
@@ -112,7 +116,10 @@ func FromEnv() (Config, error) {
 // of its environment variable and without any secret. It reads no file and
 // opens no connection.
 func (c Config) Validate() error {
-	_, err := c.endpoint()
+	if _, err := c.endpoint(); err != nil {
+		return err
+	}
+	_, err := newShards(c)
 	return err
 }
 
@@ -136,6 +143,7 @@ func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // endpoint is a checked Config with its defaults filled in.
 type endpoint struct {
+	name                   string // of the variable that holds the URL, for messages
 	scheme, host           string // host with port
 	user, password         string
 	passwordFile, database string
@@ -149,9 +157,12 @@ type endpoint struct {
 // people is the address as it may be shown: without credentials.
 func (e endpoint) people() string { return e.scheme + "://" + e.host }
 
-func (c Config) endpoint() (endpoint, error) {
+func (c Config) endpoint() (endpoint, error) { return c.endpointOf("DRAY_CLICKHOUSE_URL") }
+
+// endpointOf is the endpoint of a URL that a variable of another name holds.
+func (c Config) endpointOf(name string) (endpoint, error) {
 	e := endpoint{
-		user: c.User, password: c.Password, passwordFile: c.PasswordFile,
+		name: name, user: c.User, password: c.Password, passwordFile: c.PasswordFile,
 		database: c.Database, caFile: c.CAFile,
 		dial: c.DialTimeout, read: c.ReadTimeout, maxConns: c.MaxConns,
 		compression: strings.ToLower(c.Compression), window: c.DedupWindow,
@@ -192,18 +203,18 @@ func (c Config) endpoint() (endpoint, error) {
 func (e *endpoint) readURL(text string) error {
 	const form = "it must look like http://user:password@host:8123/database"
 	if text == "" {
-		return errors.New("DRAY_CLICKHOUSE_URL is not set: " + form)
+		return errors.New(e.name + " is not set: " + form)
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Hostname() == "" {
-		return errors.New("DRAY_CLICKHOUSE_URL is not a URL: " + form + " (special characters of the password as %XX)")
+		return errors.New(e.name + " is not a URL: " + form + " (special characters of the password as %XX)")
 	}
 	switch u.Scheme {
 	case "http", "https":
 	case "clickhouse", "tcp", "native", "clickhouses":
-		return fmt.Errorf("DRAY_CLICKHOUSE_URL starts with %s://: this version loads blocks over ClickHouse's HTTP interface only; use http:// (port 8123) or https:// (port 8443)", u.Scheme)
+		return fmt.Errorf("%s starts with %s://: this version loads blocks over ClickHouse's HTTP interface only; use http:// (port 8123) or https:// (port 8443)", e.name, u.Scheme)
 	default:
-		return errors.New("DRAY_CLICKHOUSE_URL must start with http:// or https://: " + form)
+		return errors.New(e.name + " must start with http:// or https://: " + form)
 	}
 	e.scheme, e.host = u.Scheme, u.Host
 	if u.Port() == "" {
@@ -214,23 +225,23 @@ func (e *endpoint) readURL(text string) error {
 		e.host = net.JoinHostPort(u.Hostname(), port)
 	}
 	if u.Fragment != "" {
-		return errors.New("DRAY_CLICKHOUSE_URL has a part after #: write # in a password as %23")
+		return errors.New(e.name + " has a part after #: write # in a password as %23")
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return errors.New("DRAY_CLICKHOUSE_URL has parameters that can not be read: " + form)
+		return errors.New(e.name + " has parameters that can not be read: " + form)
 	}
 	for name := range query {
 		switch name {
 		case "user", "password", "database":
 		default:
-			return fmt.Errorf("DRAY_CLICKHOUSE_URL has a parameter %q: only user, password and database are understood", name)
+			return fmt.Errorf("%s has a parameter %q: only user, password and database are understood", e.name, name)
 		}
 	}
 	password, _ := u.User.Password()
 	path := strings.Trim(u.Path, "/")
 	if strings.Contains(path, "/") {
-		return errors.New("DRAY_CLICKHOUSE_URL has more than a database after the host: " + form)
+		return errors.New(e.name + " has more than a database after the host: " + form)
 	}
 	for _, p := range []struct {
 		to   *string

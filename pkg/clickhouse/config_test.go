@@ -36,6 +36,9 @@ func TestConfigValidate(t *testing.T) {
 		{"two passwords", clickhouse.Config{URL: "http://h", Password: pw, PasswordFile: "f"}, "exclude"},
 		{"CA without TLS", clickhouse.Config{URL: "http://h", CAFile: "f"}, "https://"},
 		{"compression", clickhouse.Config{URL: "http://h", Compression: "lzma"}, "auto, none, lz4 or zstd"},
+		{"shards", clickhouse.Config{URL: "http://h", Shards: []string{"http://u:" + pw + "@s1", "https://s2:1"}}, ""},
+		{"a shard twice", clickhouse.Config{URL: "http://h", Shards: []string{"http://s1", "http://u:" + pw + "@s1:8123"}}, "s1:8123, which is there twice"},
+		{"no shard", clickhouse.Config{URL: "http://h", Shards: []string{"http://s1", "s2:8123#" + pw}}, "number 2 of DRAY_CLICKHOUSE_SHARDS"},
 		{"negative", clickhouse.Config{URL: "http://h", MaxConns: -1}, "negative"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -58,6 +61,7 @@ func TestConfigNeverShowsThePassword(t *testing.T) {
 	const pw = "s3cr3t-pw"
 	for _, cfg := range []clickhouse.Config{
 		{URL: "http://u:" + pw + "@h:8123/db"},
+		{URL: "http://h", Shards: []string{"http://u:" + pw + "@s"}},
 		{URL: "http://h", User: "u", Password: pw},
 		{URL: "http://h?password=" + pw},
 		{URL: "clickhouse://u:" + pw + "@h"}, // invalid

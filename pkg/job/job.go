@@ -151,6 +151,17 @@ type Target struct {
 	// Views is true when materialized views hang on the table: what they were
 	// fed can not be taken back chunk by chunk.
 	Views bool `json:"views,omitempty"`
+	// Shards, when there are any, are the servers that the chunks go to, by name.
+	Shards []string `json:"shards,omitempty"`
+}
+
+// Shard is the name of the server that a chunk goes to, "" where there is one
+// server for all. It is the same in every attempt.
+func (t Target) Shard(chunk uint64) string {
+	if len(t.Shards) == 0 {
+		return ""
+	}
+	return t.Shards[chunk%uint64(len(t.Shards))]
 }
 
 // Holds is the table that holds the rows, before or after they were published.

@@ -106,6 +106,12 @@ func (l Load) check(bad func(key, problem, hint string)) {
 	if !slices.Contains([]string{"", ModeAppend, ModeReplace, ModePartitions, ModeUpsert}, l.Mode) {
 		bad("mode", fmt.Sprintf("%q is no mode", l.Mode), "write append, replace, partitions or upsert")
 	}
+	if l.Sharded && l.Mode != "" && l.Mode != ModeAppend {
+		bad("mode", fmt.Sprintf("%s can not be done on several servers at once: readers would see a part of it", l.Mode), "write mode: append, or load into one server")
+	}
+	if l.Sharded && l.OnCluster != "" {
+		bad("on_cluster", "sharded makes the table on each shard already", "leave one of them out")
+	}
 	if !slices.Contains([]string{"", EvolveRefuse, EvolveAdd}, l.Evolve) {
 		bad("evolve", fmt.Sprintf("%q is no policy", l.Evolve), "write refuse or add")
 	}

@@ -91,8 +91,9 @@ type Load struct {
 	Settings    map[string]string `yaml:"settings" json:"settings,omitempty"`
 	Codecs      map[string]string `yaml:"codecs" json:"codecs,omitempty"` // by column
 	OnCluster   string            `yaml:"on_cluster" json:"on_cluster,omitempty"`
-	Mode        string            `yaml:"mode" json:"mode,omitempty"`     // one of the Mode constants; default ModeAppend
-	Evolve      string            `yaml:"evolve" json:"evolve,omitempty"` // one of the Evolve constants; default EvolveRefuse
+	Sharded     bool              `yaml:"sharded" json:"sharded,omitempty"` // each chunk goes to one of DRAY_CLICKHOUSE_SHARDS
+	Mode        string            `yaml:"mode" json:"mode,omitempty"`       // one of the Mode constants; default ModeAppend
+	Evolve      string            `yaml:"evolve" json:"evolve,omitempty"`   // one of the Evolve constants; default EvolveRefuse
 }
 
 // Modes of loading.
