@@ -171,7 +171,34 @@ func (d *Document) yamlError(err error) *Error {
 			e.Hint = "docs/pipeline.md lists the keys"
 		}
 	}
+	var other *yaml.TypeError
+	if errors.As(err, &other) {
+		e.Problem = fmt.Sprintf("%s is expected, and this is %s", called(other.DstType), called(other.SrcType))
+	}
 	return e
+}
+
+// called is how a file calls values of a type.
+func called(t reflect.Type) string {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil {
+		return "nothing"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a text"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Map, reflect.Struct:
+		return "a mapping of keys"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	}
+	return "a whole number"
 }
 
 // keys lists the YAML keys of t and of what it contains.

@@ -96,6 +96,8 @@ func TestParseErrors(t *testing.T) {
 		{name: "negative limit", text: "pipeline: a\n" + rest + "reject: {max: -1}\n", expect: "is not a number of rows"},
 		{name: "limit above all", text: "pipeline: a\n" + rest + "reject: {max: 101%}\n", line: 4, col: 15, key: "reject.max", expect: "outside 0% to 100%"},
 		{name: "limit of too many rows", text: "pipeline: a\n" + rest + "reject: {max: 1000001}\n", line: 4, col: 15, key: "reject.max", expect: "outside 0 to 1000000"},
+		{name: "a list for a text", text: "pipeline: a\nsource: {files: {path: a.csv}}\nload: {table: [t]}\n", line: 3, col: 15, expect: "a text is expected, and this is a list"},
+		{name: "a text for a number", text: "pipeline: a\nsource: {files: {path: a.csv, skip_lines: two}}\nload: {table: t}\n", line: 2, col: 43, expect: "a whole number is expected"},
 		{name: "unknown key of reject", text: "pipeline: a\n" + rest + "reject: {maxx: 1}\n", line: 4, col: 10, expect: "did you mean max"},
 		{name: "no name", text: rest, line: 1, col: 1, key: "pipeline", expect: "no name"},
 		{name: "bad name", text: "pipeline: Flights 2\n" + rest, line: 1, col: 11, key: "pipeline", expect: "can not be a name"},
