@@ -24,6 +24,7 @@ var walls = map[string][]string{
 	"pkg/source/files":           {"pkg/job", "pkg/source"},
 	"pkg/source/files/borders":   {"pkg/job", "pkg/source"},
 	"pkg/source/files/rowgroups": {"pkg/job", "pkg/source"},
+	"pkg/source/files/store":     {"pkg/job", "pkg/source"},
 	"pkg/source/kafka":           {"pkg/job", "pkg/source"},
 	"pkg/source/messages":        {"pkg/job", "pkg/source"},
 	"pkg/source/postgres":        {"pkg/job", "pkg/source"},
