@@ -22,11 +22,14 @@ var (
 // Object is one version of an object.
 type Object struct {
 	Key     string // within the store, without a slash at its begin
-	Size    int64  // bytes, as stored
+	Size    int64  // bytes, as stored; -1 where the store does not say, and then Whole is true
 	Version string // changes whenever the content does: an ETag, a generation; never empty
 	// Modified is the time of the last change, for people; zero where the store
 	// does not say.
 	Modified time.Time
+	// Whole says that the store can not read a part of it: a Read begins at 0
+	// and ends at Size.
+	Whole bool
 }
 
 // Store is a bucket, container or server. Its methods may be called
@@ -46,6 +49,8 @@ type Store interface {
 	// when the object is another version by now, which the server itself is
 	// asked to compare, ErrNotFound when it is gone. What it returns breaks off
 	// with an error, and not with io.EOF, when fewer bytes come than were asked
-	// for; ctx ends it at once.
+	// for; ctx ends it at once. A request that fails is made again where that may
+	// help, for some seconds; what breaks later is left to the caller, who reads on
+	// where it broke.
 	Read(ctx context.Context, o Object, start, end int64) (io.ReadCloser, error)
 }
