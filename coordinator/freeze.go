@@ -46,6 +46,8 @@ type Frozen struct {
 // Found is what a target was like before the job.
 type Found struct {
 	Exists bool
+	// PartitionKey is an expression; empty where the table has none, or is not there.
+	PartitionKey string
 	// Difference lists the columns that were added to it, or would be.
 	Difference string
 }

@@ -116,6 +116,7 @@ func (t targeting) alone(others []job.Target) error {
 // take takes over what a table is like.
 func (t targeting) take(info clickhouse.TableInfo) {
 	out := t.out
+	t.found.PartitionKey = info.PartitionKey
 	types := map[string]string{}
 	for _, c := range info.Columns {
 		types[c.Name] = c.Type

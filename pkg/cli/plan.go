@@ -19,16 +19,22 @@ type plannedChunk struct {
 
 func (a *app) plan() *cobra.Command {
 	var shown uint64
+	var guess bool
 	cmd := &cobra.Command{
 		Use:   "plan FILE",
 		Short: "List the chunks that a job of a pipeline would have, without loading",
 		Long: `List the chunks that a job of a pipeline would have: what each reads, and its
-size. Nothing is loaded and nothing is written. Each chunk makes a part in each
-partition of the target that its rows are of, which ClickHouse merges later.`,
-		Example: "  dray plan pipelines/flights.yaml\n  dray plan orders.yaml --chunks 0 --json",
+size. Nothing is loaded and nothing is written.
+
+The first chunk is carried the whole way into a ClickHouse of its own, which is
+thrown away, and the whole job is estimated by it: rows, bytes, time at the slots
+of this machine, and parts: each chunk makes one in each partition that its rows
+are of, which ClickHouse merges later. --estimate=false leaves that out.`,
+		Example: "  dray plan pipelines/flights.yaml\n  dray plan orders.yaml --chunks 0 --json --estimate=false",
 		Args:    cobra.ExactArgs(1),
 	}
 	set := paramFlag(cmd)
+	cmd.Flags().BoolVar(&guess, "estimate", true, "carry the first chunk the whole way, and estimate the job by it")
 	cmd.Flags().Uint64Var(&shown, "chunks", 20, "chunks to list; 0: all")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
@@ -57,19 +63,34 @@ partition of the target that its rows are of, which ClickHouse merges later.`,
 			largest = max(largest, p.Bytes)
 			inputs = p.Inputs
 		}
+		if !a.json {
+			if more := chunks - min(chunks, shown); shown > 0 && more > 0 {
+				fmt.Fprintf(a.Out, "%8s  and %s more (--chunks 0 lists all)\n", "…", humanize.Comma(int64(more))) //nolint:gosec // a count
+			}
+			fmt.Fprintf(a.Out, "%s: %s chunks of %s inputs, %s in all, the largest %s\n", doc.Pipeline.Name,
+				humanize.Comma(int64(chunks)), humanize.Comma(int64(inputs)), sizeOrNone(bytes), sizeOrNone(largest)) //nolint:gosec // counts
+		}
+		var e *estimate
+		if guess && chunks > 0 {
+			if e, err = a.estimate(ctx, doc, frozen, chunks, bytes); err != nil {
+				return fmt.Errorf("estimating the job by its first chunk (--estimate=false leaves that out): %w", err)
+			}
+		}
 		if a.json {
 			return a.printJSON(map[string]any{
 				"pipeline": doc.Pipeline.Name, "chunks": chunks, "inputs": inputs, "bytes": bytes, "largest_bytes": largest,
-				"database": frozen.Database, "table": frozen.Table, "others": frozen.Others, "list": listed,
+				"database": frozen.Database, "table": frozen.Table, "others": frozen.Others, "list": listed, "estimate": e,
 			})
 		}
-		if more := chunks - min(chunks, shown); shown > 0 && more > 0 {
-			fmt.Fprintf(a.Out, "%8s  and %s more (--chunks 0 lists all)\n", "…", humanize.Comma(int64(more))) //nolint:gosec // a count
+		for i, t := range frozen.Targets() {
+			parts := ""
+			if e != nil {
+				parts = fmt.Sprintf(", about %s parts before merges", humanize.Comma(int64(e.Parts[i]))) //nolint:gosec // a count
+			}
+			fmt.Fprintf(a.Out, "  target    %s.%s%s\n", t.Database, t.Table, parts)
 		}
-		fmt.Fprintf(a.Out, "%s: %s chunks of %s inputs, %s in all, the largest %s\n", doc.Pipeline.Name,
-			humanize.Comma(int64(chunks)), humanize.Comma(int64(inputs)), sizeOrNone(bytes), sizeOrNone(largest)) //nolint:gosec // counts
-		for _, t := range frozen.Targets() {
-			fmt.Fprintf(a.Out, "  target   %s.%s, at least %s parts before merges, one a chunk and partition\n", t.Database, t.Table, humanize.Comma(int64(chunks))) //nolint:gosec // a count
+		if e != nil {
+			fmt.Fprintf(a.Out, "  estimate  %s\n", e)
 		}
 		return nil
 	}

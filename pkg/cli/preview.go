@@ -48,7 +48,7 @@ at and not touched. Rows that would be rejected are listed with their reasons.`,
 			return err
 		}
 		end()
-		p := scratched(*doc.Pipeline, previewTable)
+		p := scratched(*doc.Pipeline, previewTable, unsorted)
 		p.Source.Chunk = min(p.Source.Chunk, previewChunk)
 		return a.scratch(cmd.Context(), func(stack *local.Stack) error {
 			j, err := a.try(cmd.Context(), stack, p, doc)
@@ -108,10 +108,18 @@ func (a *app) try(ctx context.Context, stack *local.Stack, p *pipeline.Pipeline,
 	return j, nil
 }
 
-// scratched is the pipeline as it runs on a scratch stack, into scratchTable.
-func scratched(p pipeline.Pipeline, table string) *pipeline.Pipeline {
+// unsorted is a table for rows that are only looked at.
+func unsorted(int) pipeline.Load {
+	return pipeline.Load{Create: "ENGINE = MergeTree ORDER BY tuple()"}
+}
+
+// scratched is the pipeline as it runs on a scratch stack, into scratchTable,
+// which load makes of each output, from 0.
+func scratched(p pipeline.Pipeline, table string, load func(output int) pipeline.Load) *pipeline.Pipeline {
 	into := func(i int) pipeline.Load {
-		return pipeline.Load{Table: scratchTable(table, i), Create: "ENGINE = MergeTree ORDER BY tuple()"}
+		l := load(i)
+		l.Table = scratchTable(table, i)
+		return l
 	}
 	if p.Outputs = slices.Clone(p.Outputs); len(p.Outputs) == 0 {
 		p.Load = into(0)

@@ -20,6 +20,13 @@ func TestPlan(t *testing.T) {
 			Place string
 			Bytes int64
 		}
+		Estimate struct {
+			RowsRead   uint64 `json:"rows_read"`
+			RowsLoaded uint64 `json:"rows_loaded"`
+			Parts      []uint64
+			Slots      int
+			Seconds    float64
+		}
 	}
 	if err := json.Unmarshal([]byte(out), &plan); err != nil || code != 0 {
 		t.Fatalf("exit %d, %v: %s%s", code, err, out, stderr)
@@ -31,12 +38,46 @@ func TestPlan(t *testing.T) {
 	if plan.Inputs != 1 || plan.Chunks < 7 || plan.Bytes > info.Size() || plan.Bytes < info.Size()-100 || len(plan.List) != 2 || !strings.Contains(plan.List[1].Place, "flights-20k.json bytes") {
 		t.Errorf("the plan is %+v", plan)
 	}
-	out, _, code = dray(t, env, "plan", "../../pipelines/flights.yaml", "--chunks", "2")
-	if code != 0 || !strings.Contains(out, "and 5 more") || !strings.Contains(out, "7 chunks of 1 inputs") {
+	// 20,000 rows of about the same length.
+	if e := plan.Estimate; e.RowsRead < 19_500 || e.RowsRead > 20_500 || e.RowsLoaded != e.RowsRead || len(e.Parts) != 1 || e.Parts[0] != plan.Chunks || e.Slots < 1 || e.Seconds <= 0 {
+		t.Errorf("the estimate is %+v", e)
+	}
+	out, _, code = dray(t, env, "plan", "../../pipelines/flights.yaml", "--chunks", "2", "--estimate=false")
+	if code != 0 || !strings.Contains(out, "and 5 more") || !strings.Contains(out, "7 chunks of 1 inputs") || strings.Contains(out, "estimate") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	if jobs, _, _ := dray(t, env, "jobs", "--json"); strings.Contains(jobs, "flights") {
 		t.Errorf("to plan made a job: %s", jobs)
+	}
+}
+
+// The parts are estimated by the partitions of the table that is there, or of
+// the one that will be made.
+func TestEstimatedParts(t *testing.T) {
+	t.Parallel()
+	env := []string{"DRAY_DATA_DIR=" + t.TempDir()}
+	if _, stderr, code := dray(t, env, "sql", "CREATE TABLE there (number UInt64) ENGINE = MergeTree PARTITION BY number % 3 ORDER BY number SETTINGS non_replicated_deduplication_window = 10000"); code != 0 {
+		t.Fatal(stderr)
+	}
+	file := filepath.Join(t.TempDir(), "p.yaml")
+	text := `pipeline: p
+source: {generate: {rows: 1000, select: number}, rows: 100}
+outputs:
+- load: {table: there}
+- transform: SELECT number FROM chunk WHERE number % 2 = 0
+  load: {table: made, order_by: number, partition_by: number % 4}
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, stderr, code := dray(t, env, "plan", file)
+	for _, want := range []string{"10 chunks", "default.there, about 30 parts", "default.made, about 20 parts", "1,000 rows read, 1,500 loaded"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("exit %d: %s%s, want %s", code, out, stderr, want)
+		}
+	}
+	if out, _, _ := dray(t, env, "sql", "SHOW TABLES FROM default"); strings.Contains(out, "made") || strings.Contains(out, "estimated") {
+		t.Errorf("an estimate left tables: %s", out)
 	}
 }
 

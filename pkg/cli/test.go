@@ -115,7 +115,7 @@ func (a *app) runTest(ctx context.Context, stack *local.Stack, doc *pipeline.Doc
 		return v, fmt.Errorf("making a folder for the rows: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	p := scratched(*doc.Pipeline, table)
+	p := scratched(*doc.Pipeline, table, unsorted)
 	if p.Source, err = testSource(p.Source, t, columns, dir); err != nil {
 		return v, err
 	}
