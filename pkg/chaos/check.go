@@ -95,7 +95,25 @@ func (c *check) job(ctx context.Context, j watched) error {
 		return err
 	}
 	c.everyRow(j, t, dead, rejected)
+	c.outputs(j, t)
 	return nil
+}
+
+// outputs compares what the second output of a job added up with the rows of
+// the first.
+func (c *check) outputs(j watched, t *tally) {
+	if j.fan && !maps.Equal(t.sums, t.added) {
+		c.report.complain(Outputs, "job %s: %s has %d groups of %v, the rows of %s make %d of %v", j.id, j.sumsTable(), len(t.added), all(t.added), j.table, len(t.sums), all(t.sums))
+	}
+}
+
+// all adds up the groups.
+func all(sums map[uint8][2]int64) (total [2]int64) {
+	for _, s := range sums {
+		total[0] += s[0]
+		total[1] += s[1]
+	}
+	return total
 }
 
 // unrepairable says that the job FAILED because its target feeds a view.
@@ -199,7 +217,7 @@ func (c *check) outcomes(ctx context.Context, j watched, t *tally) ([]job.Dead, 
 	if extra := uint64(len(loaded)); extra > j.record.Plan.Total() {
 		r.complain(OneResult, "job %s has results of %d chunks and planned %d", j.id, extra, j.record.Plan.Total())
 	}
-	found := uint64(t.rows) //nolint:gosec // a count
+	found := uint64(t.rows + t.others) //nolint:gosec // a count
 	if rows != found || j.record.Totals.RowsLoaded != found {
 		r.complain(OneResult, "job %s: the results say %d rows, the record %d, and there are %d", j.id, rows, j.record.Totals.RowsLoaded, found)
 	}

@@ -1,7 +1,7 @@
 // Package chaos runs a whole Drayage as real processes, breaks it in every way
 // it knows while jobs run, heals it, and then asks whether the promises hold:
 // every row of the sources once in the target, in quarantine or in a dead
-// letter; views that agree; nothing stranded; no job DONE before its rows are
+// letter; views and outputs that agree; nothing stranded; no job DONE before its rows are
 // there; an end for everything.
 //
 // What is broken, when and for how long follows from a seed. How the processes

@@ -201,6 +201,33 @@ func TestOracleComparesViews(t *testing.T) {
 	}
 }
 
+// What a second output adds up is what the rows of the first come to.
+func TestOracleComparesOutputs(t *testing.T) {
+	t.Parallel()
+	s := testSpec(t, 0)
+	if !s.fan {
+		t.Fatal("the job has one output")
+	}
+	for name, c := range map[string]struct {
+		spoil func(*tally)
+		ok    bool
+	}{
+		"agrees":             {func(*tally) {}, true},
+		"a chunk is missing": {func(t *tally) { t.added[3] = [2]int64{} }, false},
+		"a chunk twice":      {func(t *tally) { t.added[3] = [2]int64{2 * t.added[3][0], 2 * t.added[3][1]} }, false},
+		"nothing at all":     {func(t *tally) { clear(t.added) }, false},
+	} {
+		found := perfect(s)
+		found.added = maps.Clone(found.sums)
+		c.spoil(found)
+		check := &check{report: &Report{}}
+		check.outputs(watched{spec: s}, found)
+		if check.report.OK() != c.ok {
+			t.Errorf("%s: %q", name, check.report.Broken)
+		}
+	}
+}
+
 // A job may only fail for its view's sake, and only when ClickHouse was killed.
 func TestOracleAcceptsOneFailure(t *testing.T) {
 	t.Parallel()

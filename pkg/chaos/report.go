@@ -15,6 +15,7 @@ const (
 	Ends       Invariant = "everything ends, and well"
 	Rows       Invariant = "every source row is in the target exactly once, or in quarantine, or in a dead letter"
 	Views      Invariant = "materialized views agree with their source"
+	Outputs    Invariant = "the outputs of a job agree with each other"
 	OneResult  Invariant = "one effective result a chunk, and the record adds them up"
 	NotEarly   Invariant = "never DONE before the rows are there"
 	NoneLater  Invariant = "after CANCELLED no row lands"
@@ -25,7 +26,7 @@ const (
 
 // Invariants are all of them.
 func Invariants() []Invariant {
-	return []Invariant{Ends, Rows, Views, OneResult, NotEarly, NoneLater, InFlight, NoneRemain, NoPanic}
+	return []Invariant{Ends, Rows, Views, Outputs, OneResult, NotEarly, NoneLater, InFlight, NoneRemain, NoPanic}
 }
 
 // Report is what a run found.

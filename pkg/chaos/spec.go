@@ -43,6 +43,7 @@ type spec struct {
 	rows   int
 	bad    float64
 	view   bool // a materialized view hangs on the table
+	fan    bool // a second output adds up the groups of each chunk, with a lookup
 	cancel bool
 	flight int // limits.in_flight
 	chunk  int // bytes
@@ -70,6 +71,8 @@ func newSpec(cfg Config, n int, cancellable bool) spec {
 		s.table, s.view = "target_view", true // several jobs feed one view
 	case n%5 == 4:
 		s.table = fmt.Sprintf("target_%03d", n-1) // two jobs, one table
+	case n%5 == 0:
+		s.fan = true
 	}
 	if cancellable && !s.view && r.Float64() < cfg.Cancel {
 		s.cancel = true
@@ -87,6 +90,9 @@ func newSpec(cfg Config, n int, cancellable bool) spec {
 
 func (s spec) first() uint64 { return uint64(s.n) * idsPerJob } //nolint:gosec // small
 
+// groups is how many there are.
+const groups = 97
+
 // A row of the sources, and of the target.
 type row struct {
 	ID     uint64
@@ -103,7 +109,7 @@ func rowOf(id uint64) row {
 	case 13:
 		note = ""
 	}
-	return row{ID: id, Grp: uint8(id % 97), Amount: int64(id*2654435761%2_000_003) - 1_000_000, Note: note} //nolint:gosec // within bounds
+	return row{ID: id, Grp: uint8(id % groups), Amount: int64(id*2654435761%2_000_003) - 1_000_000, Note: note} //nolint:gosec // within bounds
 }
 
 // filtered is true of the rows that the pipeline leaves out.
@@ -148,8 +154,24 @@ func (s spec) write() error {
 			return fmt.Errorf("writing the rows of %s: %w", s.id, err)
 		}
 	}
-	return nil
+	if !s.fan {
+		return nil
+	}
+	var labels strings.Builder
+	labels.WriteString("grp,label\n")
+	for grp := range groups {
+		fmt.Fprintf(&labels, "%d,%s\n", grp, labelOf(uint8(grp))) //nolint:gosec // below 97
+	}
+	return os.WriteFile(filepath.Join(s.dir, s.labels()), []byte(labels.String()), 0o600)
 }
+
+// labels is the file of the job's lookup.
+func (s spec) labels() string { return "labels-" + s.id + ".csv" }
+
+// sumsTable is the table of the second output.
+func (s spec) sumsTable() string { return s.table + "_sums" }
+
+func labelOf(grp uint8) string { return fmt.Sprintf("group %d", grp) }
 
 func (s spec) writeFile(path string, from, to int) error {
 	f, err := os.Create(path)
@@ -208,17 +230,33 @@ source:
   files: {path: "%s-*", format: %s%s}
   columns: id UInt64, grp UInt8, amount Int64, note String
   chunk: %d
-transform: SELECT id, grp, amount * 2 AS doubled, note FROM chunk WHERE id %% 10 != 3
-load:
-  table: %s
-  create: ENGINE = MergeTree PARTITION BY id %% 4 ORDER BY id
-retry: {attempts: 100, backoff: 100ms..2s}
+%sretry: {attempts: 100, backoff: 100ms..2s}
 limits: {in_flight: %d}
-`, s.id, kind, header, s.chunk, s.table, s.flight)
+`, s.id, kind, header, s.chunk, s.outputs(), s.flight)
 	if s.bad > 0 {
 		text += "reject: {max: 100%}\n"
 	}
 	return job.Submission{Job: s.id, Pipeline: text, File: s.id + ".yaml", Dir: s.dir}
+}
+
+// outputs are those of the pipeline.
+func (s spec) outputs() string {
+	if !s.fan {
+		return fmt.Sprintf(`transform: SELECT id, grp, amount * 2 AS doubled, note FROM chunk WHERE id %% 10 != 3
+load:
+  table: %s
+  create: ENGINE = MergeTree PARTITION BY id %% 4 ORDER BY id
+`, s.table)
+	}
+	return fmt.Sprintf(`lookups: {labels: {path: %s, columns: 'grp UInt8, label String'}}
+outputs:
+- transform: SELECT id, grp, amount * 2 AS doubled, note FROM chunk WHERE id %% 10 != 3
+  load: {table: %s, create: ENGINE = MergeTree PARTITION BY id %% 4 ORDER BY id}
+- transform: |
+    SELECT grp, l.label AS label, count() AS n, sum(amount * 2) AS total
+    FROM chunk LEFT JOIN labels AS l ON l.grp = chunk.grp WHERE id %% 10 != 3 GROUP BY grp, label
+  load: {table: %s, create: ENGINE = MergeTree ORDER BY grp}
+`, s.labels(), s.table, s.sumsTable())
 }
 
 // setup are the statements that make what jobs can not make themselves.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"drayage/pkg/clickhouse"
 )
@@ -17,6 +18,9 @@ type tally struct {
 	seen  []uint8            // how often each row is there, at most 255
 	wrong []string           // rows that are there and should not be as they are; at most a few
 	sums  map[uint8][2]int64 // group -> rows, sum of doubled
+	// Of a second output: its rows, and the same sums by them.
+	others int
+	added  map[uint8][2]int64
 }
 
 // unknownTable is ClickHouse's code for a table that is not there.
@@ -26,7 +30,7 @@ const unknownTable = 60
 const maxTold = 5
 
 func newTally(s spec) *tally {
-	return &tally{seen: make([]uint8, s.rows), sums: map[uint8][2]int64{}}
+	return &tally{seen: make([]uint8, s.rows), sums: map[uint8][2]int64{}, added: map[uint8][2]int64{}}
 }
 
 // count reads every row of the job from its target.
@@ -43,10 +47,9 @@ func (s spec) count(ctx context.Context, sql *clickhouse.Client) (*tally, error)
 	for {
 		r, err := readRow(in)
 		if atEnd(err) {
-			return t, nil
+			return t, t.countSums(ctx, s, sql)
 		}
-		var x *clickhouse.Exception
-		if errors.As(err, &x) && x.Code == unknownTable {
+		if isAbsent(err) {
 			return t, nil // its job never came so far
 		}
 		if err != nil {
@@ -54,6 +57,41 @@ func (s spec) count(ctx context.Context, sql *clickhouse.Client) (*tally, error)
 		}
 		t.add(s, r)
 	}
+}
+
+// countSums reads what the second output of the job has.
+func (t *tally) countSums(ctx context.Context, s spec, sql *clickhouse.Client) error {
+	if !s.fan {
+		return nil
+	}
+	out := &buffer{}
+	err := sql.Query(ctx, fmt.Sprintf("SELECT grp, toInt64(count()), toInt64(sum(n)), sum(total), 'label=' || label FROM %s.%s GROUP BY grp, label", database, s.sumsTable()), "TabSeparated", out)
+	if isAbsent(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the sums of %s: %w", s.id, err)
+	}
+	for line := range strings.Lines(string(*out)) {
+		numbers, label, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\tlabel=")
+		var grp uint8
+		var rows, n, total int64
+		if _, err := fmt.Sscan(numbers, &grp, &rows, &n, &total); err != nil {
+			return fmt.Errorf("reading the sums of %s: %w", s.id, err)
+		}
+		if label != labelOf(grp) {
+			t.wrong = append(t.wrong, fmt.Sprintf("group %d has the label %q", grp, label))
+		}
+		t.others += int(rows)
+		t.added[grp] = [2]int64{n, total}
+	}
+	return nil
+}
+
+// isAbsent says that a table is not there.
+func isAbsent(err error) bool {
+	var x *clickhouse.Exception
+	return errors.As(err, &x) && x.Code == unknownTable
 }
 
 func (t *tally) add(s spec, r row) {
