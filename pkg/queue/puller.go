@@ -154,8 +154,8 @@ type pulled struct {
 // Ours returns it, whatever has become of ctx. For pulse see pullOnce.
 func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait, pulse time.Duration) (pulled, error) {
 	deadline := time.Now().Add(wait)
-	var last error        // of the last try, nil when it was only empty
-	var asked, again bool // once more after the end of wait: a lost pull says nothing about the queue
+	var last error // of the last try, nil when it was only empty
+	again := false // after the end of wait too: a lost pull says nothing about the queue
 	for attempt := 1; ; attempt++ {
 		if ctx.Err() != nil {
 			return pulled{}, ended(ctx, what, nil)
@@ -195,12 +195,12 @@ func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait
 			if errors.Is(gerr, ErrNotFound) {
 				return pulled{}, explain(what, gerr)
 			}
-			if time.Until(deadline) <= 0 {
-				if gerr != nil || asked {
+			if over := time.Since(deadline); over >= 0 {
+				if gerr != nil || over > pullGrace {
 					return pulled{}, last
 				}
-				asked, again = true, true
-				break
+				// A consumer may answer for itself before it takes pulls.
+				again = true
 			}
 			if !q.pause(ctx, try) {
 				return pulled{}, ended(ctx, what, last)
