@@ -20,7 +20,7 @@ type Field struct {
 type Datum struct {
 	Kind Kind
 	Text []byte
-	Int  int64 // or milliseconds since 1970
+	Int  int64 // or milliseconds or nanoseconds since 1970
 }
 
 // Kind is the kind of a Datum.
@@ -32,6 +32,7 @@ const (
 	Text
 	Int
 	Millis
+	Nanos
 )
 
 // Encoder turns messages into rows of a Format. Its methods keep nothing
@@ -106,9 +107,9 @@ func (e *Encoder) object(dst, value []byte, data []Datum) []byte {
 			dst = quote(dst, d.Text)
 		case Int:
 			dst = strconv.AppendInt(dst, d.Int, 10)
-		case Millis:
+		case Millis, Nanos:
 			dst = append(dst, '"')
-			dst = append(moment(dst, d.Int), '"')
+			dst = append(moment(dst, d), '"')
 		case Null:
 			if e.empty[i] {
 				dst = append(dst, `""`...)
@@ -165,8 +166,8 @@ func (e *Encoder) raw(dst, value []byte, data []Datum) []byte {
 			dst = escape(dst, d.Text)
 		case Int:
 			dst = strconv.AppendInt(dst, d.Int, 10)
-		case Millis:
-			dst = moment(dst, d.Int)
+		case Millis, Nanos:
+			dst = moment(dst, d)
 		case Null:
 			if i < 0 || !e.empty[i] {
 				dst = append(dst, `\N`...)
@@ -177,8 +178,11 @@ func (e *Encoder) raw(dst, value []byte, data []Datum) []byte {
 }
 
 // moment writes a time such as 2026-01-31T12:00:00.000Z.
-func moment(dst []byte, millis int64) []byte {
-	return time.UnixMilli(millis).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+func moment(dst []byte, d Datum) []byte {
+	if d.Kind == Nanos {
+		return time.Unix(0, d.Int).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000000Z")
+	}
+	return time.UnixMilli(d.Int).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
 }
 
 // quote writes a JSON text with the bytes of text, valid UTF-8 or not.

@@ -39,6 +39,7 @@ func TestAppend(t *testing.T) {
 		"no key, not Nullable":   {JSONEachRow, columns("_key", "String"), both, `{}`, none, `{"_key":""}` + "\n"},
 		"metadata nobody reads":  {JSONEachRow, columns("a", "Int64"), both, `{"a":1}`, key, `{"a":1}` + "\n"},
 		"time":                   {JSONEachRow, columns("_time", "DateTime64(3)"), at, `{}`, []Datum{{Kind: Millis, Int: 1500}}, `{"_time":"1970-01-01T00:00:01.500Z"}` + "\n"},
+		"exact time":             {JSONEachRow, columns("_time", "DateTime64(9)"), at, `{}`, []Datum{{Kind: Nanos, Int: 1500000001}}, `{"_time":"1970-01-01T00:00:01.500000001Z"}` + "\n"},
 		"not closed":             {JSONEachRow, nil, nil, "{\"a\":\"x", nil, `"{\"a\":\"x"` + "\n"},
 		"two objects":            {JSONEachRow, nil, nil, "{}\n{}", nil, `"{}\u000a{}"` + "\n"},
 		"array":                  {JSONEachRow, nil, nil, "[1]", nil, `"[1]"` + "\n"},

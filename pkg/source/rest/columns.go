@@ -1,10 +1,13 @@
 package rest
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -32,7 +35,7 @@ func (s *Source) Columns(ctx context.Context, eng source.Engine) ([]job.Column, 
 		}
 		switch seen++; {
 		case len(s.cfg.Columns) > 0:
-			return slices.Clone(s.cfg.Columns), nil
+			return slices.Clone(s.cfg.Columns), s.checkDeclared(sample)
 		case len(sample) > 0:
 			return s.infer(ctx, eng, sample)
 		}
@@ -51,7 +54,7 @@ func (s *Source) sample(ctx context.Context, p source.Planned) ([]byte, error) {
 	}
 	defer func() { _ = in.Close() }() // it was only read
 	r := in.Reader.(*records)
-	for r.out.Len() < sampleBytes && r.pager.number == 1 {
+	for r.out.Len() == 0 { // the first pages of a cursor may be empty
 		if err := r.fill(sampleBytes); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
@@ -59,6 +62,29 @@ func (s *Source) sample(ctx context.Context, p source.Planned) ([]byte, error) {
 		}
 	}
 	return r.out.Bytes(), nil
+}
+
+// checkDeclared refuses declared columns of which the first record has none.
+func (s *Source) checkDeclared(sample []byte) error {
+	first, _, _ := bytes.Cut(sample, []byte("\n"))
+	var record map[string]json.RawMessage
+	if len(first) == 0 || json.Unmarshal(first, &record) != nil || len(record) == 0 {
+		return nil // none came, or the engine will say what is wrong with it
+	}
+	for _, c := range s.cfg.Columns {
+		if _, ok := record[c.Name]; ok {
+			return nil
+		}
+	}
+	keys := slices.Sorted(maps.Keys(record))
+	more := ""
+	if len(keys) > maxKeys {
+		keys, more = keys[:maxKeys], ", …"
+	}
+	for i, k := range keys {
+		keys[i] = k[:min(len(k), maxKey)]
+	}
+	return permanent("%s: the first record has none of the declared columns, but %s%s: check columns and records", s.url.place(nil), strings.Join(keys, ", "), more)
 }
 
 // infer asks the engine for the columns of records.

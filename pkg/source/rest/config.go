@@ -282,6 +282,11 @@ func (c Config) checkRange(bad complain) {
 			bad("range.values", "", "a value is longer than %d bytes", maxValue)
 		}
 	}
+	// With a step of more than one, what lies between would not be asked for.
+	wide := r.Days != nil && r.Days.Step > 1 || r.IDs != nil && r.IDs.Step > 1
+	if wide && !c.uses("{to}") && !c.uses("{last}") {
+		bad("range", "put {to} (not included) or {last} (included) in url or body, or write step: 1", "has steps of more than one, and only their begin is asked for")
+	}
 	ranged := c.uses("{from}") || c.uses("{to}") || c.uses("{last}")
 	switch hasRange := r.Days != nil || r.IDs != nil; {
 	case hasRange && !c.uses("{from}"):

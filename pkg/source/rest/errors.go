@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"drayage/pkg/job"
@@ -73,6 +74,9 @@ type secrets []string
 // minSecret is the length from which a text is worth hiding.
 const minSecret = 4
 
+// secretInBody finds credentials in JSON and in forms, by their names.
+var secretInBody = regexp.MustCompile(`(?i)[\w-]*(?:token|secret|passw|key|auth|credential)[\w-]*(?:"\s*:\s*"((?:[^"\\]|\\.)*)"|=([^&\s]*))`)
+
 func newSecrets(c Config) secrets {
 	var all secrets
 	add := func(text string) {
@@ -97,6 +101,9 @@ func newSecrets(c Config) secrets {
 			}
 		}
 	}
+	for _, found := range secretInBody.FindAllStringSubmatch(c.Body, -1) {
+		add(found[1] + found[2])
+	}
 	if u, err := newTemplate(c.URL).url(nil); err == nil {
 		for _, values := range u.Query() {
 			for _, v := range values {
@@ -107,6 +114,24 @@ func newSecrets(c Config) secrets {
 		}
 	}
 	return all
+}
+
+// hidden is an error whose text was cleared of secrets.
+type hidden struct {
+	err  error
+	text string
+}
+
+func (h *hidden) Error() string { return h.text }
+func (h *hidden) Unwrap() error { return h.err }
+
+// without returns err with the secrets hidden in its text.
+func (s secrets) without(err error) error {
+	text := err.Error()
+	if clear := s.hide(text); clear != text {
+		return &hidden{err, clear}
+	}
+	return err
 }
 
 // hide returns text without the secrets.

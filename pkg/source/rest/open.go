@@ -9,6 +9,8 @@ import (
 	"io"
 	"maps"
 	"net/url"
+	"sync"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -29,11 +31,16 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 	}
 	ctx, cancel := context.WithCancelCause(held)
 	r := &records{
-		s: s, ctx: ctx, client: newClient(s), pager: newPager(s.cfg.Paging), vars: s.span.vars(p),
+		beat: s.beat,
+		s:    s, ctx: ctx, client: newClient(s), pager: newPager(s.cfg.Paging), vars: s.span.vars(p),
 	}
 	r.place = s.url.place(r.vars) + s.span.label(p)
 	end := func() error {
 		cancel(errClosed)
+		r.mu.Lock()
+		r.closed = true
+		r.mu.Unlock()
+		r.busy.Wait()
 		r.client.http.CloseIdleConnections()
 		release()
 		return nil
@@ -50,8 +57,14 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 
 var errClosed = errors.New("the input was closed")
 
-// outBuffer is about how many bytes of records are kept ready.
-const outBuffer = 64 << 10
+const (
+	// heartbeat is how often a reader who waits for the API, its rate or the
+	// pause before a retry is given an empty line, which is nothing in
+	// JSONEachRow: the chunk is not stuck.
+	heartbeat = time.Second
+	// outBuffer is about how many bytes of records are kept ready.
+	outBuffer = 64 << 10
+)
 
 // records reads the pages of a chunk as JSONEachRow. It holds one record and
 // outBuffer bytes.
@@ -62,25 +75,62 @@ type records struct {
 	pager  *pager
 	vars   map[string]string
 	place  string
+	beat   time.Duration
 
 	res    *response
 	answer *answer
-	hash   *xxhash.Digest
+	body   *xxhash.Digest // of the page as it came
+	digest *xxhash.Digest // of its records
 	out    bytes.Buffer
 	err    error
+
+	mu     sync.Mutex // of closed, and of what begins
+	closed bool
+	busy   sync.WaitGroup
+	filled chan error // of a fill that is under way, which has all else to itself
 }
 
 // Read implements io.Reader.
 func (r *records) Read(b []byte) (int, error) {
-	for r.out.Len() == 0 {
-		if r.err != nil {
-			return 0, r.err
+	if len(b) == 0 {
+		return 0, nil
+	}
+	for r.filled != nil || r.out.Len() == 0 {
+		if r.filled == nil {
+			if r.err != nil {
+				return 0, r.err
+			}
+			if r.err = r.begin(); r.err != nil {
+				return 0, r.err
+			}
 		}
-		if r.err = r.fill(outBuffer); r.err != nil && !errors.Is(r.err, io.EOF) {
-			r.err = r.wrap(r.err)
+		wait := time.NewTimer(r.beat)
+		select {
+		case err := <-r.filled:
+			wait.Stop()
+			r.filled = nil
+			if r.err = err; err != nil && !errors.Is(err, io.EOF) {
+				r.err = r.wrap(err)
+			}
+		case <-wait.C:
+			b[0] = '\n'
+			return 1, nil
 		}
 	}
 	return r.out.Read(b)
+}
+
+// begin starts to fill.
+func (r *records) begin() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return errClosed
+	}
+	filled := make(chan error, 1)
+	r.filled = filled
+	r.busy.Go(func() { filled <- r.fill(outBuffer) })
+	return nil
 }
 
 // fill makes records ready, about size bytes of them or the rest of a page;
@@ -92,15 +142,20 @@ func (r *records) fill(size int) error {
 	for r.out.Len() < size {
 		raw, err := r.answer.next()
 		if errors.Is(err, io.EOF) {
+			if r.out.Len() > 0 {
+				return nil // before the next page is waited for
+			}
 			return r.turn()
 		}
 		if err != nil {
 			r.res.close()
 			return r.broken(err)
 		}
+		before := r.out.Len()
 		if err := json.Compact(&r.out, raw); err != nil {
 			return again("a record is not JSON: %w", err)
 		}
+		_, _ = r.digest.Write(r.out.Bytes()[before:]) // a hash takes everything
 		r.out.WriteByte('\n')
 	}
 	return nil
@@ -114,7 +169,7 @@ func (r *records) turn() error {
 			return err
 		}
 	}
-	more, err := r.pager.next(r.answer, r.hash.Sum64(), r.res.url, r.res.header)
+	more, err := r.pager.next(r.answer, marks{r.body.Sum64(), r.digest.Sum64()}, r.res.url, r.res.header)
 	if err != nil {
 		return err
 	}
@@ -133,12 +188,12 @@ func (r *records) request() error {
 	if r.res, err = r.client.get(r.ctx, to, body); err != nil {
 		return err
 	}
-	r.hash = xxhash.New()
+	r.body, r.digest = xxhash.New(), xxhash.New()
 	if r.res.empty {
 		r.answer = &answer{ended: true, found: true}
 		return nil
 	}
-	r.answer = newAnswer(io.TeeReader(r.res.body, r.hash), r.s.want, len(r.s.want.records) == 0 && r.res.lines)
+	r.answer = newAnswer(io.TeeReader(r.res.body, r.body), r.s.want, len(r.s.want.records) == 0 && r.res.lines)
 	return nil
 }
 
@@ -185,7 +240,7 @@ func (r *records) broken(err error) error {
 	return err
 }
 
-// wrap says where an error arose.
+// wrap says where an error arose, and hides what is secret in it.
 func (r *records) wrap(err error) error {
-	return fmt.Errorf("reading %s, page %d: %w", r.place, r.pager.number, err)
+	return fmt.Errorf("reading %s, page %d: %w", r.place, r.pager.number, r.s.secrets.without(err))
 }

@@ -23,8 +23,10 @@ func parsePath(text string) ([]string, error) {
 }
 
 const (
-	maxDepth = 512 // of an answer around its records
-	maxKeys  = 20  // named in an error
+	maxDepth = 512      // of an answer around its records
+	maxKeys  = 20       // named in an error
+	maxKey   = 60       // bytes of each
+	element  = "\x00[]" // stands in a path for the elements of an array
 )
 
 // paths are where an answer has what is wanted of it.
@@ -44,14 +46,15 @@ type answer struct {
 	inside bool     // within the array of records
 	lines  bool     // each value at the top is a record
 	ended  bool
+	raw    json.RawMessage // the record, kept for its room
 
-	found  bool              // the records
-	count  int               // of records so far
-	keys   map[int][]string  // those seen on the way to the records, by depth
-	kind   string            // of the answer
-	cursor json.RawMessage   // nil: absent
-	total  json.RawMessage   // nil: absent
-	other  map[string]string // kinds of what stood in the place of the records
+	found  bool             // the records
+	count  int              // of records so far
+	keys   map[int][]string // those seen on the way to the records, by depth
+	kind   string           // of the answer
+	cursor json.RawMessage  // nil: absent
+	total  json.RawMessage  // nil: absent
+	other  string           // what stood in the place of the records
 }
 
 type level struct {
@@ -82,9 +85,12 @@ func (a *answer) next() (json.RawMessage, error) {
 		}
 		if len(a.stack) == 0 && a.lines && a.kind != "array" {
 			if !a.dec.More() {
-				// More is false at the end, and before a stray bracket.
-				if _, err := a.dec.Token(); !errors.Is(err, io.EOF) {
+				// More is false at the end, before a stray bracket, and where
+				// the bytes can not be read.
+				if _, err := a.dec.Token(); err == nil {
 					return nil, again("the answer is not JSON after record %d", a.count)
+				} else if !errors.Is(err, io.EOF) {
+					return nil, early(err)
 				}
 				a.ended, a.found = true, true
 				break
@@ -120,17 +126,16 @@ func (a *answer) first() (array bool, err error) {
 	return true, a.step()
 }
 
-// record reads one record.
+// record reads one record, valid until the next one.
 func (a *answer) record() (json.RawMessage, error) {
-	var raw json.RawMessage
-	if err := a.dec.Decode(&raw); err != nil {
+	if err := a.dec.Decode(&a.raw); err != nil {
 		return nil, early(err)
 	}
 	a.count++
-	if raw[0] != '{' {
-		return nil, permanent("record %d is no object but %s", a.count, kindOf(raw))
+	if a.raw[0] != '{' {
+		return nil, permanent("record %d is no object but %s", a.count, kindOf(a.raw))
 	}
-	return raw, nil
+	return a.raw, nil
 }
 
 // step reads one token outside the records.
@@ -189,9 +194,7 @@ func (a *answer) enter(object bool) error {
 			a.inside, a.found = true, true
 			return nil
 		}
-		if len(a.want.records) > 0 || !a.found {
-			a.other = map[string]string{"kind": kind}
-		}
+		a.other = "an object"
 	}
 	if slices.Equal(a.here, a.want.cursor) && len(a.want.cursor) > 0 {
 		return permanent("the next cursor at %s is an %s", strings.Join(a.want.cursor, "."), kind)
@@ -201,7 +204,7 @@ func (a *answer) enter(object bool) error {
 	}
 	a.stack = append(a.stack, level{object: object, key: object})
 	if !object {
-		a.here = append(a.here, "[]")
+		a.here = append(a.here, element)
 	}
 	return nil
 }
@@ -214,7 +217,7 @@ func (a *answer) scalar(token json.Token) {
 	if slices.Equal(a.here, a.want.records) {
 		// Many servers write null for an empty list.
 		if a.found = token == nil; !a.found {
-			a.other = map[string]string{"kind": "plain value"}
+			a.other = "a plain value"
 		}
 	}
 	raw, _ := json.Marshal(token) // of what was JSON
@@ -243,10 +246,10 @@ func (a *answer) missing() error {
 	hint := "write records: PATH, the path of the array of records"
 	what := "the answer is no array"
 	if at != "" {
-		what = fmt.Sprintf("there are no records at %q, the answer is an %s", at, a.kind)
+		what = fmt.Sprintf("there are no records at %q, the answer is of the kind %s", at, a.kind)
 		hint = "check records"
-		if a.other != nil {
-			what = fmt.Sprintf("%q is no array of records but an %s", at, a.other["kind"])
+		if a.other != "" {
+			what = fmt.Sprintf("%q is no array of records but %s", at, a.other)
 		}
 	} else {
 		hint += `, or records: "." where the answer is one record`
@@ -258,7 +261,7 @@ func (a *answer) missing() error {
 				keys, more = keys[:maxKeys], ", …"
 			}
 			for i, k := range keys {
-				keys[i] = k[:min(len(k), 60)]
+				keys[i] = k[:min(len(k), maxKey)]
 			}
 			where := "it has"
 			if depth > 0 {

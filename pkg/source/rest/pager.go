@@ -17,7 +17,7 @@ type pager struct {
 	link    *url.URL
 	records int // of the pages before
 
-	last  uint64 // hash of the page before, where it had records
+	last  marks  // of the page before, where it had records
 	mark  string // a cursor or link from before, to find a circle
 	power int    // pages until mark moves
 	since int
@@ -47,13 +47,13 @@ func (p *pager) vars() (name, value string) {
 
 // next goes on after a page that was read to its end, and reports whether there
 // is another one. It refuses what would go on for ever.
-func (p *pager) next(a *answer, hash uint64, at *url.URL, header http.Header) (more bool, err error) {
-	if a.count > 0 && p.number > 1 && hash == p.last {
+func (p *pager) next(a *answer, now marks, at *url.URL, header http.Header) (more bool, err error) {
+	if p.number > 1 && p.repeats(a, now) {
 		return false, permanent("page %d is the same as the one before: the API does not heed the paging, or repeats its last page (paging.total tells where it ends)", p.number)
 	}
-	p.last = 0
+	p.last = marks{}
 	if a.count > 0 {
-		p.last = hash
+		p.last = now
 	}
 	p.records += a.count
 	switch p.cfg.Kind {
@@ -71,6 +71,16 @@ func (p *pager) next(a *answer, hash uint64, at *url.URL, header http.Header) (m
 		return false, permanent("there are more than %d pages: raise paging.max_pages, or cut the range smaller", p.cfg.MaxPages)
 	}
 	return true, nil
+}
+
+// marks are hashes of a page: as it came, and of its records.
+type marks struct{ body, records uint64 }
+
+// repeats reports whether a page is the one before: the same bytes or, where the
+// API writes the time or a number into each answer, the same records. One equal
+// record may be a coincidence; where a cursor tells the pages apart, many may.
+func (p *pager) repeats(a *answer, now marks) bool {
+	return a.count > 0 && (now.body == p.last.body || a.count > 1 && p.cfg.Kind != PagingCursor && now.records == p.last.records)
 }
 
 func (p *pager) counted(a *answer) (more bool, err error) {

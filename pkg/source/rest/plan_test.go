@@ -50,7 +50,7 @@ func FuzzPlan(f *testing.F) {
 		if to <= from || step == 0 || length/uint32(step) > 1000 {
 			t.Skip()
 		}
-		s, err := New(Config{URL: "http://a/{from}", Range: Range{IDs: &IDs{from, to, int64(step)}}})
+		s, err := New(Config{URL: "http://a/{from}-{to}", Range: Range{IDs: &IDs{from, to, int64(step)}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
-	"maps"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -27,6 +26,7 @@ type Source struct {
 	limit   *rate.Limiter
 	timeout time.Duration
 
+	beat  time.Duration
 	now   func() time.Time
 	sleep func(context.Context, time.Duration) error
 }
@@ -45,7 +45,7 @@ func New(cfg Config) (*Source, error) {
 	}
 	s := &Source{
 		cfg: cfg.withDefaults(), url: newTemplate(cfg.URL), body: newTemplate(cfg.Body),
-		secrets: newSecrets(cfg), now: time.Now, sleep: sleep,
+		secrets: newSecrets(cfg), beat: heartbeat, now: time.Now, sleep: sleep,
 	}
 	// What follows was validated.
 	s.span, _ = newSpan(cfg.Range)
@@ -164,5 +164,5 @@ func (s *Source) settings() map[string]string {
 		set["input_format_skip_unknown_fields"] = "1"
 		set["input_format_json_ignore_unknown_keys_in_named_tuple"] = "1"
 	}
-	return maps.Clone(set)
+	return set
 }
