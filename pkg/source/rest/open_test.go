@@ -231,7 +231,7 @@ func TestRate(t *testing.T) {
 
 // Memory does not grow with a page.
 func TestMemory(t *testing.T) {
-	const n = 400_000
+	const n = 150_000
 	s, _ := open(t, Config{Records: "rows", URL: serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		sendJSON(w, `{"rows": [`)
 		for i := range n {
@@ -267,7 +267,7 @@ func TestMemory(t *testing.T) {
 			peak = max(peak, int64(now.HeapAlloc)-int64(before.HeapAlloc))
 		}
 	}
-	if total < n*100 || peak > 8<<20 {
+	if total < n*100 || peak > 4<<20 {
 		t.Errorf("%d bytes were read with %d of memory", total, peak)
 	}
 }
