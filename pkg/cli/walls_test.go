@@ -26,6 +26,7 @@ var walls = map[string][]string{
 	"pkg/source/files/rowgroups":       {"pkg/job", "pkg/source"},
 	"pkg/source/files/store":           {"pkg/job", "pkg/source"},
 	"pkg/source/files/store/storetest": {"pkg/job", "pkg/source"},
+	"pkg/source/jetstream":             {"pkg/job", "pkg/source"},
 	"pkg/source/kafka":                 {"pkg/job", "pkg/source"},
 	"pkg/source/messages":              {"pkg/job", "pkg/source"},
 	"pkg/source/postgres":              {"pkg/job", "pkg/source"},
@@ -53,9 +54,9 @@ var walls = map[string][]string{
 }
 
 // Modules that few packages may import. The chaos suite runs the servers of a
-// cluster.
+// cluster; the source reads a stream of the user's, and nothing of the fleet's.
 var owners = map[string][]string{
-	"github.com/nats-io/nats.go":          {"pkg/queue"},
+	"github.com/nats-io/nats.go":          {"pkg/queue", "pkg/source/jetstream"},
 	"github.com/nats-io/nats-server":      {"pkg/queue", "pkg/chaos"},
 	"github.com/ClickHouse/clickhouse-go": {"pkg/clickhouse"},
 	"github.com/ebitengine/purego":        {"pkg/engine"},

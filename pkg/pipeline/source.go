@@ -14,6 +14,7 @@ type Source struct {
 	Query      *Query      `yaml:"query" json:"query,omitempty"`
 	Generate   *Generate   `yaml:"generate" json:"generate,omitempty"`
 	Kafka      *Kafka      `yaml:"kafka" json:"kafka,omitempty"`
+	JetStream  *JetStream  `yaml:"jetstream" json:"jetstream,omitempty"`
 	HTTP       *HTTP       `yaml:"http" json:"http,omitempty"`
 	Columns    Columns     `yaml:"columns" json:"columns,omitempty"` // empty: found out when the job is planned, then frozen
 	Chunk      Size        `yaml:"chunk" json:"chunk"`               // target size of a chunk in bytes, default DefaultChunk

@@ -6,6 +6,9 @@ type Kafka struct {
 	Brokers   Strings `yaml:"brokers" json:"brokers"`
 	Topic     string  `yaml:"topic" json:"topic"`
 	TLS       bool    `yaml:"tls" json:"tls,omitempty"`
+	CAFile    string  `yaml:"ca_file" json:"ca_file,omitempty"`
+	CertFile  string  `yaml:"cert_file" json:"cert_file,omitempty"`
+	KeyFile   string  `yaml:"key_file" json:"key_file,omitempty"`
 	Username  string  `yaml:"username" json:"username,omitempty"`
 	Password  string  `yaml:"password" json:"password,omitempty"`
 	Mechanism string  `yaml:"mechanism" json:"mechanism,omitempty"`

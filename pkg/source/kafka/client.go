@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -52,6 +51,10 @@ func mechanism(c Config) (sasl.Mechanism, bool) {
 
 // connect takes a seat; the context that it returns is that of the seat.
 func (s *Source) connect(ctx context.Context) (context.Context, *client, error) {
+	certificates, err := s.cfg.Certificates.TLS()
+	if err != nil {
+		return nil, nil, fmt.Errorf("connecting to Kafka: %w", err)
+	}
 	held, release, err := s.cfg.Seats.Take(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("waiting for a seat at Kafka: %w", err)
@@ -62,8 +65,8 @@ func (s *Source) connect(ctx context.Context) (context.Context, *client, error) 
 		kgo.DisableClientMetrics(),
 		kgo.MetadataMinAge(stallPause), // or a leader that moved would be looked for in the cache
 	}
-	if s.cfg.TLS {
-		opts = append(opts, kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12}))
+	if s.cfg.TLS || s.cfg.Some() {
+		opts = append(opts, kgo.DialTLSConfig(certificates))
 	}
 	if m, _ := mechanism(s.cfg); m != nil {
 		opts = append(opts, kgo.SASL(m))

@@ -14,7 +14,8 @@ import (
 type Config struct {
 	Brokers []string // host:port, at least one
 	Topic   string
-	TLS     bool // with the certificates that the operating system trusts
+	TLS     bool // which Certificates ask for as well
+	messages.Certificates
 	// Username and Password, when set, are sent by the mechanism SASL: PLAIN,
 	// SCRAM-SHA-256 or SCRAM-SHA-512; PLAIN by default.
 	Username, Password, SASL string
@@ -23,7 +24,8 @@ type Config struct {
 	// From is where a job that follows no state begins: "earliest" (default),
 	// "latest", or a time such as 2026-01-31T00:00:00Z.
 	From string
-	// Metadata adds the columns _topic, _partition, _offset, _timestamp, _key.
+	// Metadata adds the columns _topic, _partition, _offset, _timestamp, _key and
+	// _headers.
 	Metadata bool
 	// Bounds are what Source.Bounds returned; nil: Plan asks the broker when it
 	// begins, and carries them in its cursors.
@@ -67,6 +69,7 @@ func (c Config) Validate() error {
 	case c.Password != "" && c.Username == "":
 		bad("username", "", "is missing beside a password")
 	}
+	c.Check(bad)
 	if _, known := mechanism(c); !known {
 		bad("mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", "%q is not known", c.SASL)
 	}

@@ -1,9 +1,15 @@
 package kafka
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +22,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/messages"
 )
 
 var columnN = []job.Column{{Name: "n", Type: "Int64"}}
@@ -95,6 +102,63 @@ func TestJobsFollow(t *testing.T) {
 	}
 	if want := slices.Concat(numbered(0, 5), numbered(0, 3), numbered(100, 103)); !slices.Equal(all, want) {
 		t.Errorf("read %v", all)
+	}
+}
+
+// Partitions that a topic got since the job before are read from their begin.
+func TestPartitionsAdded(t *testing.T) {
+	c := broker(t, 1)
+	cl := producer(t, c)
+	produce(t, cl, 0, numbered(0, 3)...)
+	_, state, err := mustNew(t, c, Config{From: "latest"}).Bounds(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	added, err := admin(t, c).CreatePartitions(t.Context(), 2, "t")
+	if err = errors.Join(err, added.Error()); err != nil {
+		t.Fatal(err)
+	}
+	cl = producer(t, c)
+	produce(t, cl, 2, numbered(3, 6)...)
+	produce(t, cl, 0, numbered(6, 8)...)
+	bounds, _, err := mustNew(t, c, Config{From: "latest"}).Bounds(t.Context(), state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, _ := load(t, mustNew(t, c, Config{Bounds: bounds}), columnN)
+	if want := slices.Concat(numbered(6, 8), numbered(3, 6)); !slices.Equal(lines, want) {
+		t.Errorf("read %v", lines)
+	}
+}
+
+// A connection that the broker ends in the middle of a chunk is made anew, and
+// the chunk goes on where it was; a broker that does so all the time ends the
+// attempt.
+func TestConnectionCut(t *testing.T) {
+	c := broker(t, 1)
+	var values []string
+	for i := range 8 { // two answers
+		values = append(values, fmt.Sprintf(`{"n":%d,"s":"%s"}`, i, strings.Repeat("x", 900_000)))
+	}
+	produce(t, producer(t, c, kgo.ProducerBatchCompression(kgo.NoCompression())), 0, values...)
+	s := mustNew(t, c, Config{})
+	chunks, err := plan(t, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetches, always := 0, false
+	c.ControlKey(kmsg.Fetch.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		fetches++
+		return nil, errors.New("cut"), always || fetches == 2
+	})
+	got, err := bytesOf(t, s, chunks[0].Input, columnN)
+	if err != nil || got != strings.Join(values, "\n")+"\n" || fetches < 3 {
+		t.Errorf("%d bytes came in %d fetches: %v", len(got), fetches, err)
+	}
+	always = true
+	if _, err := bytesOf(t, s, chunks[0].Input, columnN); job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "topic t, partition 0, offset 0") {
+		t.Errorf("the error is %v", err)
 	}
 }
 
@@ -188,16 +252,21 @@ func TestColumnsAndMetadata(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "[{n Nullable(Int64)} {s Nullable(String)} {_topic LowCardinality(String)} {_partition Int32} {_offset Int64} {_timestamp DateTime64(3, 'UTC')} {_key Nullable(String)}]"
+	want := "[{n Nullable(Int64)} {s Nullable(String)} {_topic LowCardinality(String)} {_partition Int32} {_offset Int64} {_timestamp DateTime64(3, 'UTC')} {_key Nullable(String)} {_headers Map(String, Array(String))}]"
 	if fmt.Sprint(columns) != want {
 		t.Errorf("the columns are %v", columns)
 	}
-	lines, _ := load(t, s, []job.Column{columns[0], columns[1], columns[4], columns[6]})
+	traced := &kgo.Record{Topic: "t", Value: []byte("{}"), Headers: []kgo.RecordHeader{{Key: "b", Value: []byte("2")}, {Key: "a", Value: nil}, {Key: "b", Value: []byte("3")}}}
+	if err := cl.ProduceSync(t.Context(), traced).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	lines, _ := load(t, s, []job.Column{columns[0], columns[1], columns[4], columns[6], columns[7]})
 	wantLines := []string{
-		`{"_offset":0,"_key":"k0","n": 1, "s": "a"}`,
-		`{"_offset":2,"_key":"k2"}`,
+		`{"_offset":0,"_key":"k0","_headers":{},"n": 1, "s": "a"}`,
+		`{"_offset":2,"_key":"k2","_headers":{}}`,
 		`"no JSON {\u000a}"`,
-		`{"_offset":4,"_key":"k4","n": 2, "s": "\""}`,
+		`{"_offset":4,"_key":"k4","_headers":{},"n": 2, "s": "\""}`,
+		`{"_offset":5,"_key":null,"_headers":{"b":["2","3"],"a":[""]}}`,
 	}
 	if !slices.Equal(lines, wantLines) {
 		t.Errorf("the rows are %q", lines)
@@ -248,6 +317,38 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+func TestTLS(t *testing.T) {
+	pair := httptest.NewUnstartedServer(http.NotFoundHandler())
+	pair.StartTLS()
+	defer pair.Close()
+	c := broker(t, 1, kfake.TLS(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: pair.TLS.Certificates}))
+	dir := t.TempDir()
+	for name, text := range map[string][]byte{
+		"ca.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate().Raw}),
+		"other":  []byte("hello"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, tt := range map[string]struct {
+		cfg  Config
+		says string // empty: no error
+	}{
+		"trusted":     {Config{Certificates: messages.Certificates{CAFile: "ca.pem"}}, ""},
+		"not trusted": {Config{TLS: true}, "certificate"},
+		"no file":     {Config{Certificates: messages.Certificates{CAFile: "missing.pem"}}, "missing.pem"},
+		"no PEM":      {Config{Certificates: messages.Certificates{CAFile: "other"}}, "no certificate"},
+		"no pair":     {Config{Certificates: messages.Certificates{CertFile: "ca.pem", KeyFile: "other"}}, "cert_file"},
+	} {
+		tt.cfg.Columns, tt.cfg.Dir = columnN, dir
+		_, err := mustNew(t, c, tt.cfg).Columns(t.Context(), eng)
+		if tt.says == "" && err != nil || tt.says != "" && (job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), tt.says)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestVerdicts(t *testing.T) {
 	for _, tt := range []struct {
 		err   error
@@ -281,6 +382,7 @@ func TestMistakes(t *testing.T) {
 		"mechanism": func(c *Config) { c.Username, c.SASL = "u", "KERBEROS" },
 		"username":  func(c *Config) { c.Password = "p" },
 		"chunk":     func(c *Config) { c.ChunkBytes = -1 },
+		"cert_file": func(c *Config) { c.KeyFile = "key.pem" },
 	} {
 		cfg := ok
 		change(&cfg)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,9 +24,10 @@ type Source struct {
 }
 
 var (
-	_ source.Source   = (*Source)(nil)
-	_ source.Splitter = (*Source)(nil)
-	_ source.Locator  = (*Source)(nil)
+	_ source.Source      = (*Source)(nil)
+	_ source.Splitter    = (*Source)(nil)
+	_ source.Locator     = (*Source)(nil)
+	_ source.Incremental = (*Source)(nil)
 )
 
 // New returns the source that cfg describes. It asks nobody; a cfg that does not
@@ -55,6 +57,7 @@ var metadata = [...]messages.Field{
 	{Name: "_offset", Type: "Int64"},
 	{Name: "_timestamp", Type: "DateTime64(3, 'UTC')"},
 	{Name: "_key", Type: "Nullable(String)"},
+	{Name: "_headers", Type: messages.HeadersType},
 }
 
 func (s *Source) fields() []messages.Field {
@@ -71,11 +74,26 @@ func data(dst []messages.Datum, r *kgo.Record) []messages.Datum {
 		messages.Datum{Kind: messages.Int, Int: int64(r.Partition)},
 		messages.Datum{Kind: messages.Int, Int: r.Offset},
 		messages.Datum{Kind: messages.Millis, Int: r.Timestamp.UnixMilli()},
-		messages.Datum{Kind: messages.Text, Text: r.Key})
+		messages.Datum{Kind: messages.Text, Text: r.Key},
+		messages.Datum{Kind: messages.Headers, Headers: headers(r.Headers)})
 	if r.Key == nil {
-		dst[len(dst)-1].Kind = messages.Null
+		dst[4].Kind = messages.Null
 	}
 	return dst
+}
+
+// headers are those of a message, by name. One without a value has an empty one.
+func headers(all []kgo.RecordHeader) []messages.Header {
+	var named []messages.Header
+	for _, h := range all {
+		i := slices.IndexFunc(named, func(n messages.Header) bool { return n.Name == h.Key })
+		if i < 0 {
+			i = len(named)
+			named = append(named, messages.Header{Name: h.Key})
+		}
+		named[i].Values = append(named[i].Values, string(h.Value))
+	}
+	return named
 }
 
 const (

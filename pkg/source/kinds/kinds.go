@@ -10,6 +10,7 @@ import (
 	"drayage/pkg/source"
 	"drayage/pkg/source/clickhouse"
 	"drayage/pkg/source/files"
+	"drayage/pkg/source/jetstream"
 	"drayage/pkg/source/kafka"
 	"drayage/pkg/source/postgres"
 	"drayage/pkg/source/relation"
@@ -66,12 +67,9 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 			Rows: s.Generate.Rows, Select: s.Generate.Select, ChunkRows: s.Rows, Columns: s.Columns,
 		})
 	case s.Kafka != nil:
-		k := s.Kafka
-		return kafka.New(kafka.Config{
-			Brokers: k.Brokers, Topic: k.Topic, TLS: k.TLS, Username: k.Username, Password: k.Password,
-			SASL: k.Mechanism, Format: k.Format, From: k.From, Metadata: k.Metadata,
-			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Bounds: env.Bounds,
-		})
+		return kafka.New(kafkaConfig(s, env))
+	case s.JetStream != nil:
+		return jetstream.New(jetstreamConfig(s, env))
 	case s.HTTP != nil:
 		return rest.New(httpConfig(s, env))
 	}

@@ -18,10 +18,21 @@ type Field struct {
 
 // Datum is the value of a Field: exactly one of its members counts, by Kind.
 type Datum struct {
-	Kind Kind
-	Text []byte
-	Int  int64 // or milliseconds or nanoseconds since 1970
+	Kind    Kind
+	Text    []byte
+	Int     int64 // or milliseconds or nanoseconds since 1970
+	Headers []Header
 }
+
+// Header is a name that stands before a message, with its values. A name is
+// there once.
+type Header struct {
+	Name   string
+	Values []string
+}
+
+// HeadersType is the type of a column of headers.
+const HeadersType = "Map(String, Array(String))"
 
 // Kind is the kind of a Datum.
 type Kind uint8
@@ -33,6 +44,7 @@ const (
 	Int
 	Millis
 	Nanos
+	Headers
 )
 
 // Encoder turns messages into rows of a Format. Its methods keep nothing
@@ -110,6 +122,8 @@ func (e *Encoder) object(dst, value []byte, data []Datum) []byte {
 		case Millis, Nanos:
 			dst = append(dst, '"')
 			dst = append(moment(dst, d), '"')
+		case Headers:
+			dst = headers(dst, d.Headers, quote)
 		case Null:
 			if e.empty[i] {
 				dst = append(dst, `""`...)
@@ -168,6 +182,8 @@ func (e *Encoder) raw(dst, value []byte, data []Datum) []byte {
 			dst = strconv.AppendInt(dst, d.Int, 10)
 		case Millis, Nanos:
 			dst = moment(dst, d)
+		case Headers:
+			dst = headers(dst, d.Headers, single)
 		case Null:
 			if i < 0 || !e.empty[i] {
 				dst = append(dst, `\N`...)
@@ -183,6 +199,37 @@ func moment(dst []byte, d Datum) []byte {
 		return time.Unix(0, d.Int).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000000Z")
 	}
 	return time.UnixMilli(d.Int).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+}
+
+// headers writes a Map, with the quotes of its place.
+func headers(dst []byte, all []Header, quote func(dst, text []byte) []byte) []byte {
+	dst = append(dst, '{')
+	for i, h := range all {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(quote(dst, []byte(h.Name)), ":["...)
+		for n, v := range h.Values {
+			if n > 0 {
+				dst = append(dst, ',')
+			}
+			dst = quote(dst, []byte(v))
+		}
+		dst = append(dst, ']')
+	}
+	return append(dst, '}')
+}
+
+// single writes a text within a field of TSV.
+func single(dst, text []byte) []byte {
+	dst = append(dst, '\'')
+	for _, c := range text {
+		if c == '\'' {
+			dst = append(dst, '\\')
+		}
+		dst = escape(dst, []byte{c})
+	}
+	return append(dst, '\'')
 }
 
 // quote writes a JSON text with the bytes of text, valid UTF-8 or not.

@@ -3,6 +3,7 @@ package messages
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"drayage/pkg/job"
@@ -11,6 +12,7 @@ import (
 var (
 	both = []Field{{"_key", "Nullable(String)"}, {"_offset", "Int64"}}
 	at   = []Field{{"_time", "DateTime64(3)"}}
+	head = []Field{{"_headers", HeadersType}}
 )
 
 func columns(names ...string) []job.Column {
@@ -24,6 +26,7 @@ func columns(names ...string) []job.Column {
 func TestAppend(t *testing.T) {
 	key := []Datum{{Kind: Text, Text: []byte("k\"\x01")}, {Kind: Int, Int: -7}}
 	none := []Datum{{}, {Kind: Int, Int: 1}}
+	some := []Datum{{Kind: Headers, Headers: []Header{{"a", []string{"1", "it's \"2\"\t"}}, {"b'", nil}}}}
 	for name, tt := range map[string]struct {
 		format  Format
 		columns []job.Column
@@ -40,6 +43,9 @@ func TestAppend(t *testing.T) {
 		"metadata nobody reads":  {JSONEachRow, columns("a", "Int64"), both, `{"a":1}`, key, `{"a":1}` + "\n"},
 		"time":                   {JSONEachRow, columns("_time", "DateTime64(3)"), at, `{}`, []Datum{{Kind: Millis, Int: 1500}}, `{"_time":"1970-01-01T00:00:01.500Z"}` + "\n"},
 		"exact time":             {JSONEachRow, columns("_time", "DateTime64(9)"), at, `{}`, []Datum{{Kind: Nanos, Int: 1500000001}}, `{"_time":"1970-01-01T00:00:01.500000001Z"}` + "\n"},
+		"headers":                {JSONEachRow, columns("_headers", HeadersType), head, `{}`, some, `{"_headers":{"a":["1","it's \"2\"\u0009"],"b'":[]}}` + "\n"},
+		"no headers":             {JSONEachRow, columns("_headers", HeadersType), head, `{}`, []Datum{{Kind: Headers}}, `{"_headers":{}}` + "\n"},
+		"raw headers":            {Raw, columns("_headers", HeadersType, "value", "String"), head, `v`, some, `{'a':['1','it\'s "2"\t'],'b\'':[]}` + "\tv\n"},
 		"not closed":             {JSONEachRow, nil, nil, "{\"a\":\"x", nil, `"{\"a\":\"x"` + "\n"},
 		"two objects":            {JSONEachRow, nil, nil, "{}\n{}", nil, `"{}\u000a{}"` + "\n"},
 		"array":                  {JSONEachRow, nil, nil, "[1]", nil, `"[1]"` + "\n"},
@@ -86,9 +92,9 @@ func FuzzOneLine(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		data := []Datum{{Kind: Text, Text: value}, {Kind: Int, Int: 1}}
+		data := []Datum{{Kind: Text, Text: value}, {Kind: Int, Int: 1}, {Kind: Headers, Headers: []Header{{string(value), []string{string(value)}}}}}
 		for _, format := range []Format{JSONEachRow, Raw} {
-			row := NewEncoder(format, columns("_key", "String", "_offset", "Int64", "value", "String"), both).Append(nil, value, data)
+			row := NewEncoder(format, columns("_key", "String", "_offset", "Int64", "_headers", HeadersType, "value", "String"), slices.Concat(both, head)).Append(nil, value, data)
 			if bytes.Count(row, []byte{'\n'}) != 1 || row[len(row)-1] != '\n' {
 				t.Fatalf("%q becomes %q", value, row)
 			}

@@ -1,0 +1,116 @@
+package jetstream
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"drayage/pkg/job"
+	"drayage/pkg/source"
+	"drayage/pkg/source/messages"
+)
+
+// Config is the block source.jetstream of a pipeline.
+type Config struct {
+	URL    string // nats://host:4222, or several with commas between; tls:// too
+	Stream string
+	// Subject, when set, leaves out messages of other subjects. It may have the
+	// wildcards * and >.
+	Subject string
+	// Login is who reads; the zero value is nobody in particular, or the user
+	// in URL.
+	Login Login
+	// Format is one of package messages; JSONEachRow by default.
+	Format string
+	// From is where a job that follows no state begins: "earliest" (default),
+	// "latest", or a time such as 2026-01-31T00:00:00Z.
+	From string
+	// Metadata adds the columns _subject, _sequence, _timestamp and _headers.
+	Metadata bool
+	// Bounds are what Source.Bounds returned; nil: Plan asks the server when it
+	// begins, and carries them in its cursors.
+	Bounds json.RawMessage
+
+	Columns    []job.Column // empty: the engine infers them from the first messages
+	ChunkBytes int64        // about how large a chunk is; 128 MiB by default
+	Rows       uint64       // sequence numbers of a chunk; 0: by ChunkBytes, at most DefaultRows
+	Seats      source.Seats // for the connections; nil: unbounded
+}
+
+// DefaultRows bounds the sequence numbers of a chunk when Config.Rows names
+// none.
+const DefaultRows = 100_000
+
+const defaultChunkBytes = 128 << 20
+
+var schemes = []string{"nats", "tls", "ws", "wss"}
+
+// Validate reports every mistake that can be seen without a server, as
+// source.FieldErrors, or nil. What it says holds no password.
+func (c Config) Validate() error {
+	var all source.FieldErrors
+	bad := func(field, hint, problem string, args ...any) {
+		all = append(all, &source.FieldError{Field: field, Problem: fmt.Sprintf(problem, args...), Hint: hint})
+	}
+	named := c.checkURL(bad)
+	c.Login.check(named, bad)
+	switch {
+	case c.Stream == "":
+		bad("stream", "name the stream", "is missing")
+	case len(c.Stream) > maxName || strings.ContainsAny(c.Stream, " \t\r\n.*>/\\"):
+		bad("stream", "", "%q can not be the name of a stream", c.Stream)
+	}
+	if c.Subject != "" && !isSubject(c.Subject) {
+		bad("subject", "such as orders.> or orders.*.created", "%q is not a subject", c.Subject)
+	}
+	f, known := messages.FormatNamed(c.Format)
+	switch {
+	case !known:
+		bad("format", "one of "+messages.Names(), "%q is not a format of messages", c.Format)
+	case c.Metadata && !f.Metadata():
+		bad("metadata", "write format: JSONEachRow or format: raw", "can not stand beside rows of %s", f)
+	}
+	if _, err := messages.ParseStart(c.From); err != nil {
+		bad("from", "earliest, latest, or a time such as 2026-01-31T00:00:00Z", "%q is not known", c.From)
+	}
+	if c.ChunkBytes < 0 {
+		bad("chunk", "128MiB is the default", "is negative")
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+// checkURL reports whether the addresses name a user.
+func (c Config) checkURL(bad func(field, hint, problem string, args ...any)) (named bool) {
+	if c.URL == "" {
+		bad("url", "write url: nats://host:4222", "is missing")
+		return false
+	}
+	for one := range strings.SplitSeq(c.URL, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil || !slices.Contains(schemes, u.Scheme) || u.Host == "" {
+			bad("url", "write nats://host:4222, with commas between several", "is not the address of a server of NATS")
+			return false
+		}
+		named = named || u.User != nil
+	}
+	return named
+}
+
+// maxName is the server's bound on the name of a stream.
+const maxName = 255
+
+// isSubject reports whether text is a subject, wildcards included.
+func isSubject(text string) bool {
+	tokens := strings.Split(text, ".")
+	for i, t := range tokens {
+		if t == "" || strings.ContainsAny(t, " \t\r\n") || len(t) > 1 && t != ">" && strings.ContainsAny(t, "*>") || t == ">" && i < len(tokens)-1 {
+			return false
+		}
+	}
+	return true
+}

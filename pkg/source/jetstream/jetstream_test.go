@@ -1,0 +1,407 @@
+package jetstream
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"drayage/pkg/job"
+	"drayage/pkg/source"
+)
+
+var columnN = []job.Column{{Name: "n", Type: "Int64"}}
+
+// Every message is read once, a plan goes on from any cursor with the same
+// chunks though messages came in the meantime, halves are the whole, and the
+// stream is as it was.
+func TestEveryMessageOnce(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{})
+	b.publish(t, "s.a", numbered(0, 35)...)
+	s := b.source(t, Config{Rows: 10})
+	lines, chunks := load(t, s, columnN)
+	if want := numbered(0, 35); !slices.Equal(lines, want) || len(chunks) != 4 {
+		t.Errorf("read %v in %d chunks", lines, len(chunks))
+	}
+	b.publish(t, "s.a", numbered(35, 40)...)
+	for i, ch := range chunks {
+		if rest, err := plan(t, s, ch.Cursor); err != nil || fmt.Sprint(rest) != fmt.Sprint(chunks[i+1:]) {
+			t.Errorf("after chunk %d come %v (%v)", i, rest, err)
+		}
+		whole, err := bytesOf(t, s, ch.Input, columnN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts, err := s.Split(t.Context(), ch.Input, columnN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		halves := ""
+		for _, p := range parts {
+			half, err := bytesOf(t, s, p.Input, columnN)
+			if err != nil {
+				t.Fatal(err)
+			}
+			halves += half
+		}
+		if halves != whole || len(parts) != 2 {
+			t.Errorf("chunk %d: the halves are %q, the whole is %q", i, halves, whole)
+		}
+	}
+	if at := source.Place(s, chunks[1].Input); at != "S messages 11-21" {
+		t.Errorf("chunk 1 is at %s", at)
+	}
+	if _, err := s.Split(t.Context(), json.RawMessage(`{"c":1,"a":2,"z":3,"m":1}`), nil); !errors.Is(err, source.ErrWhole) {
+		t.Errorf("one message is cut: %v", err)
+	}
+	info, err := b.stream(t).Info(t.Context())
+	if err != nil || info.State.Msgs != 40 || info.State.Consumers != 0 {
+		t.Errorf("the stream is left as %+v (%v)", info.State, err)
+	}
+}
+
+// Only the messages of the subject are read, also where a chunk has none, and
+// what was removed in the middle is no trouble.
+func TestSubjectAndGaps(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{})
+	for i := range 10 {
+		b.publish(t, "s.a", fmt.Sprintf(`{"n":%d}`, i))
+		b.publish(t, "s.b.c", "other", "other")
+	}
+	b.publish(t, "s.b", slices.Repeat([]string{"other"}, 20)...)
+	for _, seq := range []uint64{4, 7, 50} {
+		if err := b.stream(t).DeleteMsg(t.Context(), seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := slices.Concat(numbered(0, 1), numbered(3, 10))
+	for _, rows := range []uint64{1, 7, 100} {
+		if lines, _ := load(t, b.source(t, Config{Subject: "s.a", Rows: rows}), columnN); !slices.Equal(lines, want) {
+			t.Errorf("in chunks of %d: %v", rows, lines)
+		}
+	}
+}
+
+func TestJobsFollow(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{})
+	b.publish(t, "s.a", numbered(0, 5)...)
+	var state json.RawMessage
+	var all []string
+	for round := range 3 {
+		bounds, next, err := b.source(t, Config{}).Bounds(t.Context(), state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.publish(t, "s.a", numbered(5+3*round, 8+3*round)...) // for the next job
+		lines, _ := load(t, b.source(t, Config{Bounds: bounds, Rows: 2}), columnN)
+		all, state = append(all, lines...), next
+	}
+	if want := numbered(0, 11); !slices.Equal(all, want) {
+		t.Errorf("read %v", all)
+	}
+}
+
+func TestWhatIsGone(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cfg       jetstream.StreamConfig
+		meanwhile func(t *testing.T, b broker)
+		open      error // of the chunk
+		bounds    error // of a job that follows the state
+		text      string
+	}{
+		"OK": {jetstream.StreamConfig{}, func(*testing.T, broker) {}, nil, nil, ""},
+		"purged": {jetstream.StreamConfig{}, func(t *testing.T, b broker) {
+			if err := b.stream(t).Purge(t.Context(), jetstream.WithPurgeSequence(8)); err != nil {
+				t.Fatal(err)
+			}
+		}, source.ErrGone, source.ErrGone, "stream S"},
+		"all purged": {jetstream.StreamConfig{}, func(t *testing.T, b broker) {
+			if err := b.stream(t).Purge(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}, source.ErrGone, source.ErrGone, "--full"},
+		"replaced": {jetstream.StreamConfig{MaxMsgsPerSubject: 10}, func(t *testing.T, b broker) {
+			b.publish(t, "s.a", numbered(10, 18)...)
+		}, nil, nil, ""},
+		"limits": {jetstream.StreamConfig{MaxMsgs: 10}, func(t *testing.T, b broker) {
+			b.publish(t, "s.a", numbered(10, 18)...)
+		}, source.ErrGone, source.ErrGone, "removed them"},
+		"replaced or limits": {jetstream.StreamConfig{MaxMsgsPerSubject: 10, MaxMsgs: 100}, func(t *testing.T, b broker) {
+			b.publish(t, "s.a", numbered(10, 18)...)
+		}, source.ErrGone, source.ErrGone, "removed them"},
+		"deleted": {jetstream.StreamConfig{}, func(t *testing.T, b broker) {
+			if err := b.js.DeleteStream(t.Context(), "S"); err != nil {
+				t.Fatal(err)
+			}
+		}, source.ErrGone, source.ErrGone, "no such stream"},
+		"made anew": {jetstream.StreamConfig{}, func(t *testing.T, b broker) {
+			if err := b.js.DeleteStream(t.Context(), "S"); err != nil {
+				t.Fatal(err)
+			}
+			b.create(t, jetstream.StreamConfig{})
+			b.publish(t, "s.a", numbered(0, 20)...)
+		}, source.ErrChanged, source.ErrChanged, "anew"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBroker(t, tt.cfg)
+			b.publish(t, "s.a", numbered(0, 5)...)
+			s := b.source(t, Config{})
+			_, state, err := s.Bounds(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.publish(t, "s.a", numbered(5, 10)...)
+			_, chunks := load(t, s, columnN)
+			tt.meanwhile(t, b)
+			check := func(doing string, err, want error) {
+				if !errors.Is(err, want) || want != nil && (job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), tt.text)) {
+					t.Errorf("%s: %v", doing, err)
+				}
+			}
+			_, err = bytesOf(t, s, chunks[0].Input, columnN)
+			check("opening", err, tt.open)
+			_, _, err = s.Bounds(t.Context(), state)
+			check("following", err, tt.bounds)
+		})
+	}
+}
+
+// Messages that are removed after a chunk was opened, and before they were read,
+// are missed.
+func TestRemovedWhileRead(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{})
+	b.publish(t, "s.a", numbered(0, 10)...)
+	s := b.source(t, Config{})
+	chunks, err := plan(t, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.Open(t.Context(), chunks[0].Input, columnN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if err := b.stream(t).Purge(t.Context(), jetstream.WithPurgeSequence(4)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(in.Reader); !errors.Is(err, source.ErrGone) || !errors.Is(in.Check(), source.ErrGone) {
+		t.Errorf("reading: %v, and then %v", err, in.Check())
+	}
+}
+
+// A consumer that is removed under way is made anew.
+func TestConsumerRemoved(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{})
+	b.publish(t, "s.a", numbered(0, 1200)...)
+	s := b.source(t, Config{})
+	chunks, err := plan(t, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.Open(t.Context(), chunks[0].Input, columnN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	first := make([]byte, 8)
+	if _, err := io.ReadFull(in.Reader, first); err != nil {
+		t.Fatal(err)
+	}
+	for name := range b.stream(t).ConsumerNames(t.Context()).Name() {
+		if err := b.stream(t).DeleteConsumer(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rest, err := io.ReadAll(in.Reader)
+	if err != nil || string(first)+string(rest) != strings.Join(numbered(0, 1200), "\n")+"\n" {
+		t.Errorf("read %d bytes: %v", len(rest), err)
+	}
+}
+
+// A connection that the server ends in the middle of a chunk is made anew, and
+// the chunk goes on where it was.
+func TestConnectionCut(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{})
+	const n = 1200 // more than are buffered
+	b.publish(t, "s.a", numbered(0, n)...)
+	s := b.source(t, Config{})
+	chunks, err := plan(t, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.Open(t.Context(), chunks[0].Input, columnN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	first := make([]byte, 8)
+	if _, err := io.ReadFull(in.Reader, first); err != nil {
+		t.Fatal(err)
+	}
+	cut := 0
+	all, err := b.server.Connz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all.Conns {
+		if c.Name == "drayage" {
+			cut++
+			if err := b.server.DisconnectClientByID(c.Cid); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	rest, err := io.ReadAll(in.Reader)
+	if err != nil || cut != 1 || string(first)+string(rest) != strings.Join(numbered(0, n), "\n")+"\n" {
+		t.Errorf("%d connections were cut, then %d bytes came: %v", cut, len(rest), err)
+	}
+}
+
+// A server that is gone and stays so ends the chunk, which is tried again.
+func TestServerGone(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{})
+	b.publish(t, "s.a", numbered(0, 3)...)
+	s := b.source(t, Config{})
+	_, chunks := load(t, s, columnN)
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+	if _, err := bytesOf(t, s, chunks[0].Input, columnN); job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "stream S") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestRetention(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{Retention: jetstream.WorkQueuePolicy})
+	s := b.source(t, Config{Columns: columnN})
+	if _, err := s.Columns(t.Context(), eng); job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), "retention") {
+		t.Errorf("a work queue: %v", err)
+	}
+}
+
+func TestFrom(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{})
+	b.publish(t, "s.a", numbered(0, 3)...)
+	m, err := b.stream(t).GetMsg(t.Context(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := m.Time.Truncate(time.Second).Add(time.Second)
+	for time.Now().Before(after) {
+		time.Sleep(10 * time.Millisecond) // the server's clock stamps the messages
+	}
+	b.publish(t, "s.a", numbered(3, 5)...)
+	for from, want := range map[string][]string{
+		"":                         numbered(0, 5),
+		"latest":                   nil,
+		after.Format(time.RFC3339): numbered(3, 5),
+		"2999-01-01T00:00:00Z":     nil,
+		"1999-01-01T00:00:00Z":     numbered(0, 5),
+	} {
+		if lines, _ := load(t, b.source(t, Config{From: from}), columnN); !slices.Equal(lines, want) {
+			t.Errorf("from %q: %v", from, lines)
+		}
+	}
+}
+
+func TestColumnsAndMetadata(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{})
+	b.publish(t, "s.a.b", "{\"n\": 1,\n\"s\": \"a\"}", "no JSON", "")
+	marker := nats.NewMsg("s.k")
+	marker.Header.Set("KV-Operation", "DEL")
+	if _, err := b.js.PublishMsg(t.Context(), marker); err != nil {
+		t.Fatal(err)
+	}
+	s := b.source(t, Config{Metadata: true})
+	columns, err := s.Columns(t.Context(), eng)
+	want := "[{n Nullable(Int64)} {s Nullable(String)} {_subject String} {_sequence UInt64} {_timestamp DateTime64(9, 'UTC')} {_headers Map(String, Array(String))}]"
+	if err != nil || fmt.Sprint(columns) != want {
+		t.Errorf("the columns are %v (%v)", columns, err)
+	}
+	traced := nats.NewMsg("s.t")
+	traced.Header.Add("B", "2")
+	traced.Header.Add("A", "1")
+	traced.Header.Add("B", "3")
+	traced.Data = []byte("{}")
+	if _, err := b.js.PublishMsg(t.Context(), traced); err != nil {
+		t.Fatal(err)
+	}
+	lines, _ := load(t, s, slices.Delete(slices.Clone(columns), 4, 5))
+	if wantLines := []string{`{"_subject":"s.a.b","_sequence":1,"_headers":{},"n": 1, "s": "a"}`, `"no JSON"`, `""`, `{"_subject":"s.t","_sequence":5,"_headers":{"A":["1"],"B":["2","3"]}}`}; !slices.Equal(lines, wantLines) {
+		t.Errorf("the rows are %q", lines)
+	}
+	if n := s.Markers(); n != 1 {
+		t.Errorf("%d markers", n)
+	}
+	if s.Size(t.Context()) == 0 {
+		t.Error("the size is not estimated")
+	}
+}
+
+func TestEmptyStream(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{})
+	if _, err := b.source(t, Config{}).Columns(t.Context(), eng); job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), "declare columns") {
+		t.Errorf("the error is %v", err)
+	}
+	s := b.source(t, Config{Columns: columnN})
+	if got, err := s.Columns(t.Context(), eng); err != nil || len(got) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if lines, chunks := load(t, s, columnN); len(lines)+len(chunks) != 0 {
+		t.Errorf("%d chunks", len(chunks))
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	for _, tt := range []struct {
+		err   error
+		class job.Class
+	}{
+		{nats.ErrAuthorization, job.Permanent},
+		{nats.ErrPermissionViolation, job.Permanent},
+		{jetstream.ErrStreamNotFound, job.Permanent},
+		{jetstream.ErrJetStreamNotEnabledForAccount, job.Permanent},
+		{&jetstream.APIError{Code: 404, ErrorCode: jetstream.JSErrCodeStreamNotFound}, job.Permanent},
+		{jetstream.ErrMaximumConsumersLimit, job.SlowDown},
+		{nats.ErrNoServers, job.Retry},
+		{nats.ErrNoResponders, job.Retry},
+		{nats.ErrTimeout, job.Retry},
+		{nats.ErrConnectionClosed, job.Retry},
+		{errors.New("connection reset"), job.Retry},
+	} {
+		if err := classify("reading", tt.err); job.ClassOf(err) != tt.class {
+			t.Errorf("%v is %v", err, job.ClassOf(err))
+		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	ok := Config{URL: "nats://u:secret@a:4222, tls://b", Stream: "S"}
+	for field, change := range map[string]func(*Config){
+		"":          func(*Config) {},
+		"url":       func(c *Config) { c.URL = "nats://u:secret@%zz" },
+		"stream":    func(c *Config) { c.Stream = "a.b" },
+		"subject":   func(c *Config) { c.Subject = "a.>.b" },
+		"format":    func(c *Config) { c.Format = "Parquet" },
+		"metadata":  func(c *Config) { c.Format, c.Metadata = "CSV", true },
+		"from":      func(c *Config) { c.From = "yesterday" },
+		"chunk":     func(c *Config) { c.ChunkBytes = -1 },
+		"user":      func(c *Config) { c.URL, c.Login = "nats://a", Login{Token: "secret", NKey: seed(t)} },
+		"nkey":      func(c *Config) { c.URL, c.Login.NKey = "nats://a", "SUsecret" },
+		"cert_file": func(c *Config) { c.Login.CertFile = "a.pem" },
+	} {
+		cfg := ok
+		change(&cfg)
+		_, err := New(cfg)
+		var wrong *source.FieldError
+		if field == "" && err != nil || field != "" && (!errors.As(err, &wrong) || wrong.Field != field) || strings.Contains(fmt.Sprint(err), "secret") {
+			t.Errorf("%q: %v", field, err)
+		}
+	}
+}

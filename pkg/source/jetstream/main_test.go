@@ -1,0 +1,177 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"drayage/pkg/engine"
+	"drayage/pkg/job"
+	"drayage/pkg/source"
+	"drayage/pkg/testkit"
+)
+
+// eng is the real engine that all tests of the package share.
+var eng *engine.Client
+
+// TestMain checks that no goroutine is left behind.
+func TestMain(m *testing.M) {
+	testkit.Engine()
+	p, err := engine.Start(context.Background(), engine.Config{Name: "jetstream-test"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	eng = p.Client()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if _, err := p.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}),
+		// Those of the engine, which is closed after the check.
+		goleak.IgnoreCurrent(),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+}
+
+// broker is a server with the stream "S" of the subjects s.>.
+type broker struct {
+	url    string
+	server *server.Server
+	js     jetstream.JetStream
+}
+
+func start(t *testing.T, opts server.Options) broker {
+	t.Helper()
+	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	opts.JetStream, opts.StoreDir = true, t.TempDir()
+	s, err := server.NewServer(&opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	return broker{url: s.ClientURL(), server: s}
+}
+
+func newBroker(t *testing.T, cfg jetstream.StreamConfig) broker {
+	t.Helper()
+	b := start(t, server.Options{})
+	nc, err := nats.Connect(b.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if b.js, err = jetstream.New(nc); err != nil {
+		t.Fatal(err)
+	}
+	b.create(t, cfg)
+	return b
+}
+
+func (b broker) create(t *testing.T, cfg jetstream.StreamConfig) {
+	t.Helper()
+	cfg.Name, cfg.Subjects = "S", []string{"s.>"}
+	if _, err := b.js.CreateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b broker) stream(t *testing.T) jetstream.Stream {
+	t.Helper()
+	s, err := b.js.Stream(t.Context(), "S")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (b broker) publish(t *testing.T, subject string, values ...string) {
+	t.Helper()
+	for _, v := range values {
+		if _, err := b.js.Publish(t.Context(), subject, []byte(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func numbered(from, to int) []string {
+	var all []string
+	for i := from; i < to; i++ {
+		all = append(all, fmt.Sprintf(`{"n":%d}`, i))
+	}
+	return all
+}
+
+func (b broker) source(t *testing.T, cfg Config) *Source {
+	t.Helper()
+	cfg.URL, cfg.Stream = b.url, "S"
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func plan(t *testing.T, s *Source, cursor json.RawMessage) ([]source.Planned, error) {
+	t.Helper()
+	var all []source.Planned
+	for p, err := range s.Plan(t.Context(), cursor, nil) {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// bytesOf reads a chunk.
+func bytesOf(t *testing.T, s *Source, input json.RawMessage, columns []job.Column) (string, error) {
+	t.Helper()
+	in, err := s.Open(t.Context(), input, columns)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	b, err := io.ReadAll(in.Reader)
+	if err == nil {
+		err = in.Check()
+	}
+	return string(b), err
+}
+
+// load plans and reads everything.
+func load(t *testing.T, s *Source, columns []job.Column) (lines []string, chunks []source.Planned) {
+	t.Helper()
+	chunks, err := plan(t, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, c := range chunks {
+		text, err := bytesOf(t, s, c.Input, columns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.WriteString(text)
+	}
+	if all.Len() == 0 {
+		return nil, chunks
+	}
+	return strings.Split(strings.TrimSuffix(all.String(), "\n"), "\n"), chunks
+}

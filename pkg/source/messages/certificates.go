@@ -1,0 +1,62 @@
+package messages
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"drayage/pkg/job"
+)
+
+// Certificates are files of TLS, all in PEM. Paths that are not absolute start
+// at Dir.
+type Certificates struct {
+	CAFile string // those that are trusted, in place of the operating system's
+	// CertFile and KeyFile are the client's own; both or none.
+	CertFile, KeyFile string
+	Dir               string
+}
+
+// Some reports whether a file is named.
+func (c Certificates) Some() bool { return c.CAFile != "" || c.CertFile != "" || c.KeyFile != "" }
+
+// Check reports what can be seen without the files.
+func (c Certificates) Check(bad func(field, hint, problem string, args ...any)) {
+	if (c.CertFile != "") != (c.KeyFile != "") {
+		bad("cert_file", "name both, or neither", "cert_file and key_file go together")
+	}
+}
+
+// TLS reads the files. Its errors are marked job.Permanent.
+func (c Certificates) TLS() (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CAFile != "" {
+		path := Within(c.Dir, c.CAFile)
+		pem, err := os.ReadFile(path) //nolint:gosec // the pipeline names it
+		if err != nil {
+			return nil, job.WithClass(fmt.Errorf("reading ca_file: %w", err), job.Permanent)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, job.WithClass(fmt.Errorf("ca_file: %s holds no certificate in PEM", path), job.Permanent)
+		}
+	}
+	if c.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(Within(c.Dir, c.CertFile), Within(c.Dir, c.KeyFile))
+		if err != nil {
+			return nil, job.WithClass(fmt.Errorf("reading cert_file and key_file: %w", err), job.Permanent)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return cfg, nil
+}
+
+// Within is path, from dir where it is not absolute.
+func Within(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
