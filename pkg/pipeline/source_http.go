@@ -3,19 +3,22 @@ package pipeline
 // HTTP is the source of records that an API answers as JSON. Package
 // source/rest says what each key does.
 type HTTP struct {
-	URL     string            `yaml:"url" json:"url"`
-	Method  string            `yaml:"method" json:"method,omitempty"`
-	Body    string            `yaml:"body" json:"body,omitempty"`
-	Headers map[string]string `yaml:"headers" json:"headers,omitempty"`
-	Bearer  string            `yaml:"bearer" json:"bearer,omitempty"`
-	Basic   HTTPBasic         `yaml:"basic" json:"basic,omitzero"`
-	Records string            `yaml:"records" json:"records,omitempty"`
-	Paging  HTTPPaging        `yaml:"paging" json:"paging,omitzero"`
-	Range   HTTPRange         `yaml:"range" json:"range,omitzero"`
-	Rate    string            `yaml:"rate" json:"rate,omitempty"`
-	Retries *int              `yaml:"retries" json:"retries,omitempty"`
-	Timeout string            `yaml:"timeout" json:"timeout,omitempty"`
-	MaxPage Size              `yaml:"max_page" json:"max_page,omitempty"`
+	URL      string            `yaml:"url" json:"url"`
+	Method   string            `yaml:"method" json:"method,omitempty"`
+	Body     string            `yaml:"body" json:"body,omitempty"`
+	Headers  map[string]string `yaml:"headers" json:"headers,omitempty"`
+	Bearer   string            `yaml:"bearer" json:"bearer,omitempty"`
+	Basic    HTTPBasic         `yaml:"basic" json:"basic,omitzero"`
+	Records  string            `yaml:"records" json:"records,omitempty"`
+	Paging   HTTPPaging        `yaml:"paging" json:"paging,omitzero"`
+	Range    HTTPRange         `yaml:"range" json:"range,omitzero"`
+	CAFile   string            `yaml:"ca_file" json:"ca_file,omitempty"`
+	CertFile string            `yaml:"cert_file" json:"cert_file,omitempty"`
+	KeyFile  string            `yaml:"key_file" json:"key_file,omitempty"`
+	Rate     string            `yaml:"rate" json:"rate,omitempty"`
+	Retries  *int              `yaml:"retries" json:"retries,omitempty"`
+	Timeout  string            `yaml:"timeout" json:"timeout,omitempty"`
+	MaxPage  Size              `yaml:"max_page" json:"max_page,omitempty"`
 }
 
 // HTTPBasic are the credentials of HTTP's basic authentication.
@@ -45,8 +48,9 @@ type HTTPRange struct {
 
 // HTTPDays are days in UTC; To is not included.
 type HTTPDays struct {
-	From   string `yaml:"from" json:"from"`
+	From   string `yaml:"from" json:"from,omitempty"`
 	To     string `yaml:"to" json:"to"`
+	Last   int    `yaml:"last" json:"last,omitempty"`
 	Step   int    `yaml:"step" json:"step,omitempty"`
 	Layout string `yaml:"layout" json:"layout,omitempty"`
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"drayage/pkg/job"
-	"drayage/pkg/source/messages"
+	"drayage/pkg/source"
 )
 
 // Login is how a client says who it is, as all clients of NATS do: one of a
@@ -23,7 +23,7 @@ type Login struct {
 	// Creds is a file of credentials (a JWT and its seed), or what is in one. A
 	// path that is not absolute starts at Certificates.Dir.
 	Creds string
-	messages.Certificates
+	source.Certificates
 }
 
 // check reports mistakes that can be seen without a file. Named says that the
@@ -106,7 +106,7 @@ const inlineCreds = "-----BEGIN"
 func (l Login) creds() ([]byte, error) {
 	content, from := []byte(l.Creds), "creds"
 	if !strings.HasPrefix(strings.TrimSpace(l.Creds), inlineCreds) {
-		path := messages.Within(l.Dir, l.Creds)
+		path := source.Within(l.Dir, l.Creds)
 		from = path
 		var err error
 		if content, err = os.ReadFile(path); err != nil { //nolint:gosec // the pipeline names it

@@ -21,7 +21,6 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
-	"drayage/pkg/source/messages"
 )
 
 // asked asks for the stream, which the server does not have, and returns what
@@ -182,7 +181,7 @@ func TestCreds(t *testing.T) {
 	}
 	loggedIn(t, "the text", asked(t, Config{URL: b.url, Login: Login{Creds: creds}}))
 	loggedIn(t, "a path", asked(t, Config{URL: b.url, Login: Login{Creds: write("u.creds", creds)}}))
-	loggedIn(t, "a path from a folder", asked(t, Config{URL: b.url, Login: Login{Creds: "u.creds", Certificates: messages.Certificates{Dir: dir}}}))
+	loggedIn(t, "a path from a folder", asked(t, Config{URL: b.url, Login: Login{Creds: "u.creds", Certificates: source.Certificates{Dir: dir}}}))
 	refused(t, "nobody", asked(t, Config{URL: b.url}), "Authorization")
 	err := asked(t, Config{URL: b.url, Login: Login{Creds: filepath.Join(dir, "missing")}})
 	if refused(t, "no file", err, "missing"); !errors.Is(err, fs.ErrNotExist) {
@@ -216,16 +215,16 @@ func TestTLS(t *testing.T) {
 	known := x509.NewCertPool()
 	known.AddCert(pair.Certificate())
 	b := start(t, server.Options{TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert, ClientCAs: known}, TLSTimeout: 10})
-	certs := func(c messages.Certificates) Config {
+	certs := func(c source.Certificates) Config {
 		c.Dir = dir
 		return Config{URL: b.url, Login: Login{Certificates: c}}
 	}
-	loggedIn(t, "both know each other", asked(t, certs(messages.Certificates{CAFile: "cert.pem", CertFile: "cert.pem", KeyFile: "key.pem"})))
+	loggedIn(t, "both know each other", asked(t, certs(source.Certificates{CAFile: "cert.pem", CertFile: "cert.pem", KeyFile: "key.pem"})))
 	refused(t, "a server that is not known", asked(t, Config{URL: b.url}), "certificate")
-	if err := asked(t, certs(messages.Certificates{CAFile: "cert.pem"})); err == nil || errors.Is(err, source.ErrGone) {
+	if err := asked(t, certs(source.Certificates{CAFile: "cert.pem"})); err == nil || errors.Is(err, source.ErrGone) {
 		t.Errorf("no certificate of its own: %v", err)
 	}
-	refused(t, "no file", asked(t, certs(messages.Certificates{CAFile: "missing.pem"})), "missing.pem")
-	refused(t, "a file of another kind", asked(t, certs(messages.Certificates{CAFile: "key.pem"})), "no certificate")
-	refused(t, "no pair", asked(t, certs(messages.Certificates{CertFile: "key.pem", KeyFile: "cert.pem"})), "cert_file")
+	refused(t, "no file", asked(t, certs(source.Certificates{CAFile: "missing.pem"})), "missing.pem")
+	refused(t, "a file of another kind", asked(t, certs(source.Certificates{CAFile: "key.pem"})), "no certificate")
+	refused(t, "no pair", asked(t, certs(source.Certificates{CertFile: "key.pem", KeyFile: "cert.pem"})), "cert_file")
 }

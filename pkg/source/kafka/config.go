@@ -15,7 +15,7 @@ type Config struct {
 	Brokers []string // host:port, at least one
 	Topic   string
 	TLS     bool // which Certificates ask for as well
-	messages.Certificates
+	source.Certificates
 	// Username and Password, when set, are sent by the mechanism SASL: PLAIN,
 	// SCRAM-SHA-256 or SCRAM-SHA-512; PLAIN by default.
 	Username, Password, SASL string

@@ -22,7 +22,6 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
-	"drayage/pkg/source/messages"
 )
 
 var columnN = []job.Column{{Name: "n", Type: "Int64"}}
@@ -335,11 +334,11 @@ func TestTLS(t *testing.T) {
 		cfg  Config
 		says string // empty: no error
 	}{
-		"trusted":     {Config{Certificates: messages.Certificates{CAFile: "ca.pem"}}, ""},
+		"trusted":     {Config{Certificates: source.Certificates{CAFile: "ca.pem"}}, ""},
 		"not trusted": {Config{TLS: true}, "certificate"},
-		"no file":     {Config{Certificates: messages.Certificates{CAFile: "missing.pem"}}, "missing.pem"},
-		"no PEM":      {Config{Certificates: messages.Certificates{CAFile: "other"}}, "no certificate"},
-		"no pair":     {Config{Certificates: messages.Certificates{CertFile: "ca.pem", KeyFile: "other"}}, "cert_file"},
+		"no file":     {Config{Certificates: source.Certificates{CAFile: "missing.pem"}}, "missing.pem"},
+		"no PEM":      {Config{Certificates: source.Certificates{CAFile: "other"}}, "no certificate"},
+		"no pair":     {Config{Certificates: source.Certificates{CertFile: "ca.pem", KeyFile: "other"}}, "cert_file"},
 	} {
 		tt.cfg.Columns, tt.cfg.Dir = columnN, dir
 		_, err := mustNew(t, c, tt.cfg).Columns(t.Context(), eng)

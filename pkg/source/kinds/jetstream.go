@@ -2,8 +2,8 @@ package kinds
 
 import (
 	"drayage/pkg/pipeline"
+	"drayage/pkg/source"
 	"drayage/pkg/source/jetstream"
-	"drayage/pkg/source/messages"
 )
 
 // jetstreamConfig is the configuration of a source of JetStream.
@@ -13,7 +13,7 @@ func jetstreamConfig(s *pipeline.Source, env Env) jetstream.Config {
 		URL: j.URL, Stream: j.Stream, Subject: j.Subject,
 		Login: jetstream.Login{
 			User: j.User, Password: j.Password, Token: j.Token, NKey: j.NKey, Creds: j.Creds,
-			Certificates: messages.Certificates{CAFile: j.CAFile, CertFile: j.CertFile, KeyFile: j.KeyFile, Dir: env.Dir},
+			Certificates: source.Certificates{CAFile: j.CAFile, CertFile: j.CertFile, KeyFile: j.KeyFile, Dir: env.Dir},
 		},
 		Format: j.Format, From: j.From, Metadata: j.Metadata,
 		Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Bounds: env.Bounds,

@@ -4,8 +4,8 @@ import (
 	"strings"
 
 	"drayage/pkg/pipeline"
+	"drayage/pkg/source"
 	"drayage/pkg/source/kafka"
-	"drayage/pkg/source/messages"
 )
 
 // kafkaConfig is the configuration of a source of Kafka. Brokers are a list, or
@@ -20,7 +20,7 @@ func kafkaConfig(s *pipeline.Source, env Env) kafka.Config {
 	}
 	return kafka.Config{
 		Brokers: brokers, Topic: k.Topic, TLS: k.TLS,
-		Certificates: messages.Certificates{CAFile: k.CAFile, CertFile: k.CertFile, KeyFile: k.KeyFile, Dir: env.Dir},
+		Certificates: source.Certificates{CAFile: k.CAFile, CertFile: k.CertFile, KeyFile: k.KeyFile, Dir: env.Dir},
 		Username:     k.Username, Password: k.Password, SASL: k.Mechanism,
 		Format: k.Format, From: k.From, Metadata: k.Metadata,
 		Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Bounds: env.Bounds,

@@ -1,4 +1,4 @@
 // Package messages is what the sources of messages share: how values become the
 // bytes of an input format, with what the broker knows of each message beside
-// them, how columns are found from a sample, and the certificates of TLS.
+// them, and how columns are found from a sample.
 package messages

@@ -73,6 +73,9 @@ func TestRecovers(t *testing.T) {
 		case 4:
 			w.Header().Set("Content-Type", "text/html")
 			fmt.Fprint(w, "<html>one moment</html>")
+		case 5:
+			w.Header().Set("Retry-After", time.Now().Add(5*time.Second).UTC().Format(http.TimeFormat))
+			w.WriteHeader(http.StatusServiceUnavailable)
 		default:
 			sendJSON(w, `[%s]`, numbered(0, 2))
 		}
@@ -81,7 +84,8 @@ func TestRecovers(t *testing.T) {
 	if err != nil || got != lines(0, 2) {
 		t.Fatalf("%q, %v", got, err)
 	}
-	if len(clock.waits) != 3 || clock.waits[1] != 7*time.Second || clock.waits[0] < firstBackoff || clock.waits[2] < 2*time.Second {
+	// A date has whole seconds.
+	if len(clock.waits) != 4 || clock.waits[3] <= 3*time.Second || clock.waits[3] > 5*time.Second || clock.waits[1] != 7*time.Second || clock.waits[0] < firstBackoff || clock.waits[2] < 2*time.Second {
 		t.Errorf("it waited %v", clock.waits)
 	}
 }

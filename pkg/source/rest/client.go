@@ -34,10 +34,17 @@ type client struct {
 	waited time.Duration
 }
 
-func newClient(s *Source) *client {
+// newClient reads the certificates.
+func newClient(s *Source) (*client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns = 1
-	return &client{s: s, http: &http.Client{Transport: transport, CheckRedirect: s.redirect}}
+	if s.cfg.Some() {
+		var err error
+		if transport.TLSClientConfig, err = s.cfg.TLS(); err != nil {
+			return nil, err
+		}
+	}
+	return &client{s: s, http: &http.Client{Transport: transport, CheckRedirect: s.redirect}}, nil
 }
 
 // sameOrigin reports whether what is secret for a may be sent to b: the same

@@ -56,7 +56,8 @@ type Config struct {
 	Timeout string       // the longest silence of the server, such as "30s"; empty: DefaultTimeout
 	MaxPage int64        // bytes of an answer, decompressed; 0: DefaultMaxPage
 	Columns []job.Column // declared; empty: inferred from the first records
-	Seats   source.Seats // one is held while a chunk is read
+	source.Certificates
+	Seats source.Seats // one is held while a chunk is read
 }
 
 // Basic are the credentials of HTTP's basic authentication.
@@ -70,7 +71,7 @@ type Paging struct {
 	// SizeParam is sent with Size. Both or none.
 	SizeParam string
 	Start     *int   // the first page (nil: 1) or offset (nil: 0)
-	Cursor    string // path of the next cursor in an answer
+	Cursor    string // path of the next cursor in an answer; for the kind link, of the address of the next page, where the header Link does not have it
 	Total     string // path of the number of records; optional
 	MaxPages  int    // of a chunk, more are an error; 0: DefaultMaxPages
 }
@@ -84,7 +85,8 @@ type Range struct {
 
 // Days are the days, in UTC, from From up to and without To.
 type Days struct {
-	From, To string // such as 2026-01-31
+	From, To string // such as 2026-01-31; of 2026-01-31 12:00:00 the day counts
+	Last     int    // in place of From: so many days before To
 	Step     int    // days of a chunk; 0: 1
 	Layout   string // how {from} is written, as package time has it, or "unix", "unix_ms"; empty: 2006-01-02
 }
@@ -126,6 +128,7 @@ func (c Config) Validate() error {
 		bad("method", "GET or POST", "can not be %q", c.Method)
 	}
 	c.checkHeaders(bad)
+	c.Check(bad)
 	if _, err := parsePath(c.Records); err != nil && c.Records != "." {
 		bad("records", "such as data.items", "%v", err)
 	}
@@ -228,8 +231,11 @@ func (c Config) checkPaging(bad complain) {
 	default:
 		bad("paging.kind", "none, page, offset, cursor or link", "%q is not known", p.Kind)
 	}
-	if (p.Cursor != "") != (p.Kind == PagingCursor) {
-		bad("paging.cursor", "the path of the next cursor in an answer, with kind: cursor", "goes with the kind cursor, which needs it")
+	switch {
+	case p.Cursor == "" && p.Kind == PagingCursor:
+		bad("paging.cursor", "the path of the next cursor in an answer", "is missing")
+	case p.Cursor != "" && p.Kind != PagingCursor && p.Kind != PagingLink:
+		bad("paging.cursor", "", "goes with the kinds cursor and link")
 	}
 	counted := p.Kind == PagingPage || p.Kind == PagingOffset
 	if p.Total != "" && !counted {
@@ -286,6 +292,11 @@ func (c Config) checkRange(bad complain) {
 	wide := r.Days != nil && r.Days.Step > 1 || r.IDs != nil && r.IDs.Step > 1
 	if wide && !c.uses("{to}") && !c.uses("{last}") {
 		bad("range", "put {to} (not included) or {last} (included) in url or body, or write step: 1", "has steps of more than one, and only their begin is asked for")
+	}
+	if d := r.Days; d != nil && d.Layout != "" && d.Layout != "unix" && d.Layout != "unix_ms" {
+		if time.Unix(0, 0).UTC().Format(d.Layout) == time.Date(2012, 11, 24, 0, 0, 0, 0, time.UTC).Format(d.Layout) {
+			bad("range.days.layout", "write the day 2 January 2006 as the API wants days, such as 02.01.2006", "%q is the same for every day", d.Layout)
+		}
 	}
 	ranged := c.uses("{from}") || c.uses("{to}") || c.uses("{last}")
 	switch hasRange := r.Days != nil || r.IDs != nil; {

@@ -71,11 +71,21 @@ func failure(ctx context.Context, err error) error {
 // secrets hides credentials in what a server said.
 type secrets []string
 
-// minSecret is the length from which a text is worth hiding.
-const minSecret = 4
+const (
+	// minSecret is the length from which a text is worth hiding.
+	minSecret = 4
+	// opaque is the length from which a value in a query is taken for a secret,
+	// whatever its name. A shorter one stands in any text: html, paid.
+	opaque = 16
+	// secretName is how the names of credentials are recognised.
+	secretName = `(?i)[\w-]*(?:token|secret|passw|pwd|key|auth|credential|sig)[\w-]*`
+)
 
-// secretInBody finds credentials in JSON and in forms, by their names.
-var secretInBody = regexp.MustCompile(`(?i)[\w-]*(?:token|secret|passw|key|auth|credential)[\w-]*(?:"\s*:\s*"((?:[^"\\]|\\.)*)"|=([^&\s]*))`)
+var (
+	secretInQuery = regexp.MustCompile(secretName)
+	// secretInBody finds credentials in JSON and in forms.
+	secretInBody = regexp.MustCompile(secretName + `(?:"\s*:\s*"((?:[^"\\]|\\.)*)"|=([^&\s]*))`)
+)
 
 func newSecrets(c Config) secrets {
 	var all secrets
@@ -105,9 +115,9 @@ func newSecrets(c Config) secrets {
 		add(found[1] + found[2])
 	}
 	if u, err := newTemplate(c.URL).url(nil); err == nil {
-		for _, values := range u.Query() {
+		for name, values := range u.Query() {
 			for _, v := range values {
-				if !strings.Contains(v, "{") {
+				if !strings.Contains(v, "{") && (len(v) >= opaque || secretInQuery.MatchString(name)) {
 					add(v)
 				}
 			}

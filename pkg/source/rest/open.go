@@ -25,6 +25,10 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 	if err != nil {
 		return nil, err
 	}
+	client, err := newClient(s)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", s.url.place(nil), err)
+	}
 	held, release, err := s.cfg.Seats.Take(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("waiting for a seat at %s: %w", s.url.place(nil), err)
@@ -32,7 +36,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 	ctx, cancel := context.WithCancelCause(held)
 	r := &records{
 		beat: s.beat,
-		s:    s, ctx: ctx, client: newClient(s), pager: newPager(s.cfg.Paging), vars: s.span.vars(p),
+		s:    s, ctx: ctx, client: client, pager: newPager(s.cfg.Paging), vars: s.span.vars(p),
 	}
 	r.place = s.url.place(r.vars) + s.span.label(p)
 	end := func() error {

@@ -10,12 +10,17 @@ import (
 	"strings"
 )
 
-// parsePath cuts "data.items" into its keys.
+// parsePath cuts "data.items" into its keys. A dot within a key has a backslash
+// before it.
 func parsePath(text string) ([]string, error) {
 	if text == "" {
 		return nil, nil
 	}
-	keys := strings.Split(text, ".")
+	const dot = "\x00"
+	keys := strings.Split(strings.ReplaceAll(text, `\.`, dot), ".")
+	for i, k := range keys {
+		keys[i] = strings.ReplaceAll(k, dot, ".")
+	}
 	if slices.Contains(keys, "") {
 		return nil, fmt.Errorf("%q is not a path: a key is empty", text)
 	}

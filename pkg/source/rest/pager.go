@@ -62,7 +62,7 @@ func (p *pager) next(a *answer, now marks, at *url.URL, header http.Header) (mor
 	case PagingCursor:
 		more, err = p.cursored(a)
 	case PagingLink:
-		more, err = p.linked(at, header)
+		more, err = p.linked(a, at, header)
 	}
 	if !more || err != nil {
 		return false, err
@@ -104,19 +104,28 @@ func (p *pager) counted(a *answer) (more bool, err error) {
 	return true, nil
 }
 
-func (p *pager) cursored(a *answer) (more bool, err error) {
-	var next string
+// named is the cursor or the address of the next page that an answer has; empty
+// where it has none.
+func (p *pager) named(a *answer) (next string, err error) {
 	switch text := string(a.cursor); {
 	case text == "" || text == "null" || text == `""` || text == "false":
-		return false, nil
+		return "", nil
 	case text[0] == '"':
 		if err := json.Unmarshal(a.cursor, &next); err != nil {
-			return false, again("the next cursor does not parse: %w", err)
+			return "", again("the next cursor does not parse: %w", err)
 		}
+		return next, nil
 	case text == "true":
-		return false, permanent("the next cursor at %s is true: name the path of the cursor itself", p.cfg.Cursor)
+		return "", permanent("the next cursor at %s is true: name the path of the cursor itself", p.cfg.Cursor)
 	default:
-		next = text
+		return text, nil
+	}
+}
+
+func (p *pager) cursored(a *answer) (more bool, err error) {
+	next, err := p.named(a)
+	if next == "" || err != nil {
+		return false, err
 	}
 	if next == p.cursor {
 		return false, permanent("page %d names its own cursor as the next one: the API would repeat it for ever", p.number)
@@ -125,17 +134,20 @@ func (p *pager) cursored(a *answer) (more bool, err error) {
 	return true, p.circle(next)
 }
 
-func (p *pager) linked(at *url.URL, header http.Header) (more bool, err error) {
+func (p *pager) linked(a *answer, at *url.URL, header http.Header) (more bool, err error) {
 	text := nextLink(header)
-	if text == "" {
-		return false, nil
+	if p.cfg.Cursor != "" {
+		text, err = p.named(a)
+	}
+	if text == "" || err != nil {
+		return false, err
 	}
 	next, err := at.Parse(text)
 	switch {
 	case err != nil:
-		return false, permanent("the Link to the page after page %d is no address", p.number)
+		return false, permanent("the link to the page after page %d is no address", p.number)
 	case !sameOrigin(at, next):
-		return false, permanent("the Link to the page after page %d leads to another host, %s://%s", p.number, next.Scheme, next.Host)
+		return false, permanent("the link to the page after page %d leads to another host, %s://%s", p.number, next.Scheme, next.Host)
 	case next.String() == at.String():
 		return false, permanent("page %d names itself as the next one: the API would repeat it for ever", p.number)
 	}

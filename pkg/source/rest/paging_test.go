@@ -69,6 +69,13 @@ func TestPaging(t *testing.T) {
 			}
 			sendJSON(w, `{"data": {"items": [%s]}}`, numbered(2*at, 2))
 		}, lines(0, 6)},
+		"links in the answer": {Paging{Kind: PagingLink, Cursor: `@odata\.nextLink`}, func(w http.ResponseWriter, r *http.Request) {
+			at, next := max(0, query(r, "p")), "null"
+			if at < 2 {
+				next = fmt.Sprintf(`"http://%s/items?p=%d"`, r.Host, at+1)
+			}
+			sendJSON(w, `{"@odata.nextLink": %s, "data": {"items": [%s]}}`, next, numbered(2*at, 2))
+		}, lines(0, 6)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := open(t, Config{URL: serve(t, tt.api) + "/items", Records: "data.items", Paging: tt.paging})

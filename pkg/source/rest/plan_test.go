@@ -22,6 +22,7 @@ func TestRanges(t *testing.T) {
 		"whole":  {"/a", Range{}, []string{"/a"}},
 		"days":   {"/a?f={from}&t={to}&l={last}", Range{Days: &Days{From: "2024-02-28", To: "2024-03-02", Step: 2}}, []string{"/a?f=2024-02-28&t=2024-03-01&l=2024-02-29", "/a?f=2024-03-01&t=2024-03-02&l=2024-03-01"}},
 		"layout": {"/{from}", Range{Days: &Days{From: "2024-02-28", To: "2024-02-29", Layout: "2006-01-02T15:04:05Z"}}, []string{"/2024-02-28T00:00:00Z"}},
+		"last":   {"/{from}", Range{Days: &Days{Last: 2, To: "2024-03-01 09:00:00"}}, []string{"/2024-02-28", "/2024-02-29"}},
 		"unix":   {"/{from}", Range{Days: &Days{From: "1970-01-02", To: "1970-01-03", Layout: "unix"}}, []string{"/86400"}},
 		"ids":    {"/a?i={from}-{to}", Range{IDs: &IDs{From: -1, To: 4, Step: 2}}, []string{"/a?i=-1-1", "/a?i=1-3", "/a?i=3-4"}},
 		"values": {"/a/{value}?v={value}", Range{Values: []string{"x/y?", "a&b=c d"}}, []string{"/a/x%2Fy%3F?v=x%2Fy%3F", "/a/a&b=c%20d?v=a%26b%3Dc+d"}},

@@ -2,8 +2,14 @@ package rest
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -49,6 +55,27 @@ func TestRedirect(t *testing.T) {
 	wantError(t, err, job.Permanent, "not followed")
 }
 
+// The server's certificate must be trusted: by the system, or by ca_file.
+func TestTLS(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { sendJSON(w, `[{}]`) }))
+	defer srv.Close()
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := open(t, Config{URL: srv.URL})
+	_, err := read(t, s)
+	wantError(t, err, job.Permanent, "certificate")
+	s, _ = open(t, Config{URL: srv.URL, Certificates: source.Certificates{CAFile: path}})
+	if got, err := read(t, s); err != nil || got != "{}\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	s, _ = open(t, Config{URL: srv.URL, Certificates: source.Certificates{CAFile: "missing.pem"}})
+	_, err = read(t, s)
+	wantError(t, err, job.Permanent, "missing.pem", srv.URL)
+}
+
 // The URL, which stands in the errors of net/http, is not shown.
 func TestNoConnection(t *testing.T) {
 	s, _ := open(t, Config{URL: "http://127.0.0.1:1/a?token=tok-12345", Bearer: "sesame-open"})
@@ -92,6 +119,11 @@ func TestMistakes(t *testing.T) {
 		"backwards":         {Config{URL: u + "/{from}", Range: Range{IDs: &IDs{From: 5, To: 5, Step: 1}}}, "range"},
 		"no step":           {Config{URL: u + "/{from}", Range: Range{IDs: &IDs{From: 5, To: 6}}}, "range"},
 		"two ranges":        {Config{URL: u + "/{from}", Range: Range{Days: days.Days, Values: []string{"a"}}}, "range"},
+		"from and last":     {Config{URL: u + "/{from}", Range: Range{Days: &Days{From: "2026-01-01", To: "2026-02-02", Last: 3}}}, "range"},
+		"layout":            {Config{URL: u + "/{from}", Range: Range{Days: &Days{Last: 3, To: "2026-02-02", Layout: "yyyy-mm-dd"}}}, "range.days.layout"},
+		"wide, no end":      {Config{URL: u + "/{from}", Range: Range{Days: &Days{From: "2026-01-01", To: "2026-02-02", Step: 7}}}, "range"},
+		"wide":              {Config{URL: u + "/{from}/{last}", Range: Range{Days: &Days{From: "2026-01-01", To: "2026-02-02", Step: 7}}}, ""},
+		"key without cert":  {Config{URL: u, Certificates: source.Certificates{KeyFile: "a"}}, "cert_file"},
 		"rate":              {Config{URL: u, Rate: "10"}, "rate"},
 	} {
 		t.Run(name, func(t *testing.T) {

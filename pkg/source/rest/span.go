@@ -38,15 +38,21 @@ func newSpan(r Range) (span, error) {
 		if s.layout == "" {
 			s.layout = time.DateOnly
 		}
-		for _, d := range []struct {
-			text string
-			to   *int64
-		}{{r.Days.From, &s.from}, {r.Days.To, &s.to}} {
-			t, err := time.Parse(time.DateOnly, d.text)
-			if err != nil {
-				return s, fmt.Errorf("%q is not a day such as 2026-01-31", d.text)
+		var err error
+		if s.to, err = parseDay(r.Days.To); err != nil {
+			return s, err
+		}
+		switch {
+		case r.Days.Last != 0 && r.Days.From != "":
+			return s, errors.New("it has from and last, of which one is enough")
+		case r.Days.Last < 0:
+			return s, errors.New("last is negative")
+		case r.Days.Last > 0:
+			s.from = s.to - int64(r.Days.Last)
+		default:
+			if s.from, err = parseDay(r.Days.From); err != nil {
+				return s, err
 			}
-			*d.to = t.Unix() / secondsOfDay
 		}
 	case r.IDs != nil:
 		s.from, s.to, s.step = r.IDs.From, r.IDs.To, r.IDs.Step
@@ -66,6 +72,18 @@ func newSpan(r Range) (span, error) {
 		return s, errors.New("it is longer than 2^63")
 	}
 	return s, nil
+}
+
+// parseDay reads a day, or that of a time, as days since 1970.
+func parseDay(text string) (int64, error) {
+	t, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		if t, err = time.Parse(time.DateTime, text); err != nil {
+			return 0, fmt.Errorf("%q is not a day such as 2026-01-31", text)
+		}
+	}
+	// Also of a time before 1970 the day that it is in.
+	return t.Truncate(24*time.Hour).Unix() / secondsOfDay, nil
 }
 
 // count is the number of parts.

@@ -32,7 +32,9 @@ type shelf struct {
 	objects map[string]string
 }
 
-func version(data string) string { return fmt.Sprintf("%q", strconv.Itoa(int(crc32.ChecksumIEEE([]byte(data))))) }
+func version(data string) string {
+	return fmt.Sprintf("%q", strconv.Itoa(int(crc32.ChecksumIEEE([]byte(data)))))
+}
 
 func (s *shelf) put(key, data string) {
 	s.mu.Lock()

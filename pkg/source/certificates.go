@@ -1,4 +1,4 @@
-package messages
+package source
 
 import (
 	"crypto/tls"
