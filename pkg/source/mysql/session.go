@@ -1,0 +1,252 @@
+package mysql
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"drayage/pkg/job"
+)
+
+const (
+	// connectPatience bounds how long a connection takes to be made.
+	connectPatience = 20 * time.Second
+	// goodbye bounds how long the end of a connection is waited for.
+	goodbye = 2 * time.Second
+	// pause is between two looks at whether a statement has ended.
+	pause = 5 * time.Millisecond
+)
+
+// begin begins a transaction that sees the tables as of one moment, and in which
+// values have one text whatever the server and the user are set to. The server
+// may wait ten minutes for the engine to read on.
+var begin = []string{
+	"SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = '', sql_select_limit = 18446744073709551615, net_write_timeout = 600",
+	"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+	"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+}
+
+// session is a connection within one transaction. It takes one seat.
+type session struct {
+	s       *Source
+	conn    client
+	ctx     context.Context //nolint:containedctx // of the seat
+	release func()
+	mark    string // a comment that begins its statements, and nobody else's
+	polite  *atomic.Bool
+	busy    bool // a statement has not ended
+}
+
+// client is what the client's connections can do.
+type client interface {
+	driver.Conn
+	driver.QueryerContext
+}
+
+// connect takes a seat and begins a transaction.
+func (s *Source) connect(ctx context.Context) (*session, error) {
+	held, release, err := s.cfg.Seats.Take(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: waiting for a seat at MySQL: %w", s.name(), err)
+	}
+	c := &session{s: s, ctx: held, release: release, mark: "/* drayage " + rand.Text() + " */ ", polite: new(atomic.Bool)}
+	if c.conn, err = s.dial(held, c.polite, false); err != nil {
+		if held.Err() != nil {
+			err = context.Cause(held)
+		}
+		release()
+		return nil, classify(s.name()+": connecting", err)
+	}
+	for _, statement := range begin {
+		if _, err := c.rows("beginning to read", statement); err != nil {
+			c.close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// dial makes a connection; once polite is set its Close waits for the server. A
+// bare one has no database, and reads no table.
+func (s *Source) dial(ctx context.Context, polite *atomic.Bool, bare bool) (client, error) {
+	cfg, err := parseURL(s.cfg.URL)
+	if err != nil {
+		return nil, permanent("the url %w", err)
+	}
+	if bare {
+		cfg.DBName = ""
+	}
+	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &awaited{Conn: conn, polite: polite}, nil
+	}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, permanent("the url is not an address of MySQL")
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectPatience)
+	defer cancel()
+	conn, err := connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := conn.(client)
+	if !ok {
+		return nil, permanent("the client of MySQL can not be cancelled")
+	}
+	return c, nil
+}
+
+// awaited is a connection whose Close may wait until the server has ended it
+// too. Otherwise the next one would find the server with one connection more
+// than there are seats.
+type awaited struct {
+	net.Conn
+	polite *atomic.Bool
+}
+
+// Close implements net.Conn.
+func (a *awaited) Close() error {
+	if a.polite.Load() && a.SetDeadline(time.Now().Add(goodbye)) == nil {
+		_, _ = io.Copy(io.Discard, a.Conn)
+	}
+	return a.Conn.Close()
+}
+
+// close ends the connection, and a statement that has not ended, and gives the
+// seat back.
+func (c *session) close() {
+	defer c.release()
+	if !c.busy {
+		c.polite.Store(true)
+		_ = c.conn.Close() // nothing is lost by it
+		return
+	}
+	c.abandon()
+}
+
+// abandon leaves a statement. The server would notice only when it has rows to
+// send, which may be after a long sort; so it is told to end the thread, over one
+// more connection for a moment. The thread is found by the mark of its statement,
+// for behind a proxy its number may be another one's.
+func (c *session) abandon() {
+	_ = c.conn.Close() // of which nothing more is read
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), goodbye)
+	defer cancel()
+	other := &session{s: c.s, ctx: ctx, polite: new(atomic.Bool)}
+	var err error
+	if other.conn, err = c.s.dial(ctx, other.polite, true); err != nil {
+		return
+	}
+	left := fmt.Sprintf("SELECT id FROM information_schema.processlist WHERE info LIKE %s AND id <> CONNECTION_ID()", literal(c.mark+"%"))
+	for {
+		threads, err := other.rows("looking for a statement that was left", left)
+		if err != nil || len(threads) == 0 {
+			break
+		}
+		for _, t := range threads {
+			if id, err := strconv.ParseUint(t.text(0), 10, 64); err == nil {
+				_, _ = other.rows("ending a statement that was left", fmt.Sprintf("KILL %d", id)) // it may have ended
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+	other.polite.Store(ctx.Err() == nil)
+	_ = other.conn.Close() // nothing is lost by it
+}
+
+// failed is the error of a statement. Where the connection had to be left, that
+// is why.
+func (c *session) failed(doing string, err error) error {
+	if err != nil && c.ctx.Err() != nil {
+		err = context.Cause(c.ctx)
+	}
+	return classify(c.s.name()+": "+doing, err)
+}
+
+// query begins a statement. Its rows are read to their end, or the session is
+// closed.
+func (c *session) query(sql string) (driver.Rows, error) {
+	c.busy = true
+	rows, err := c.conn.QueryContext(c.ctx, c.mark+sql, nil)
+	c.ended(err)
+	if err == nil {
+		c.busy = true
+	}
+	return rows, err
+}
+
+// ended takes note of how a statement ended: with rows or an error of the
+// server, or the connection broke.
+func (c *session) ended(err error) {
+	if err == nil || errors.Is(err, io.EOF) || number(err) != 0 {
+		c.busy = false
+	}
+}
+
+// row is a row of an answer; nil is NULL.
+type row [][]byte
+
+func (r row) text(i int) string { return string(r[i]) }
+
+func (r row) number(i int) int64 {
+	n, _ := strconv.ParseInt(string(r[i]), 10, 64) // NULL and what is too large is none
+	return n
+}
+
+// rows runs a statement whose answer is small.
+func (c *session) rows(doing, sql string) ([]row, error) {
+	answer, err := c.query(sql)
+	if err != nil {
+		return nil, c.failed(doing, err)
+	}
+	var all []row
+	dest := make([]driver.Value, len(answer.Columns()))
+	for {
+		if err = answer.Next(dest); err != nil {
+			break
+		}
+		r := make(row, len(dest))
+		for i, v := range dest {
+			if v != nil {
+				r[i] = appendText([]byte{}, v, bits64)
+			}
+		}
+		all = append(all, r)
+	}
+	c.ended(err)
+	if errors.Is(err, io.EOF) {
+		err = answer.Close()
+	}
+	if err != nil {
+		return nil, c.failed(doing, err)
+	}
+	return all, nil
+}
+
+// one runs a statement whose answer is one row.
+func (c *session) one(doing, sql string) (row, error) {
+	all, err := c.rows(doing, sql)
+	if err == nil && len(all) != 1 {
+		err = job.WithClass(fmt.Errorf("%s: %s: the server gave %d rows in place of one", c.s.name(), doing, len(all)), job.Retry)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
+}

@@ -1,0 +1,113 @@
+package mysql
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"drayage/pkg/job"
+	"drayage/pkg/source"
+)
+
+// Split implements source.Splitter: a range of a key is cut where half of its
+// keys are before. What has one key, the rows without a key, and what is read as
+// a whole can not be cut.
+func (s *Source) Split(ctx context.Context, input json.RawMessage, columns []job.Column) ([]job.Part, error) {
+	p, err := s.parsePiece(input)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Key) == 0 || p.Null {
+		return nil, s.whole(p)
+	}
+	middle, err := s.middle(ctx, p, columns)
+	if err != nil {
+		return nil, err
+	}
+	a, b := p, p
+	a.Bytes = p.Bytes / 2
+	b.Bytes = p.Bytes - a.Bytes
+	a.To, b.From = middle, middle
+	first, err1 := json.Marshal(a)
+	second, err2 := json.Marshal(b)
+	return []job.Part{{Input: first, Bytes: a.Bytes}, {Input: second, Bytes: b.Bytes}}, errors.Join(err1, err2)
+}
+
+func (s *Source) whole(p piece) error {
+	return permanent("%s: %w", s.place(p), source.ErrWhole)
+}
+
+// middle returns a key that cuts a range in two parts that both have keys.
+func (s *Source) middle(ctx context.Context, p piece, columns []job.Column) (bound, error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	r, err := c.planned(p.Shape, columns)
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.plannedKey(r, p.Key, p.Collations, p.From, p.To)
+	if err != nil {
+		return nil, err
+	}
+	n, err := c.count(k, p.From, p.To, math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
+	middle, err := c.step(k, p.From, p.To, max(n/2, 1))
+	if err != nil || middle == nil {
+		return nil, errors.Join(err, s.wholeUnless(p, err))
+	}
+	after, err := c.step(k, middle, p.To, 1)
+	if err != nil {
+		return nil, err
+	}
+	if after == nil {
+		// The second half is one key, which the first has as well.
+		if middle, err = c.before(k, p.From, middle); err != nil || middle == nil {
+			return nil, errors.Join(err, s.wholeUnless(p, err))
+		}
+	}
+	return middle, nil
+}
+
+// wholeUnless is the error of what can not be cut, unless there is one already.
+func (s *Source) wholeUnless(p piece, err error) error {
+	if err != nil {
+		return nil
+	}
+	return s.whole(p)
+}
+
+// Locate implements source.Locator: the name is the table with the range.
+func (s *Source) Locate(input json.RawMessage) (source.Location, error) {
+	p, err := s.parsePiece(input)
+	if err != nil {
+		return source.Location{}, err
+	}
+	return source.Location{Name: s.place(p), Offset: -1}, nil
+}
+
+// place says what a chunk reads, such as "table shop.orders, id after 5 up to 9".
+func (s *Source) place(p piece) string {
+	key := strings.Join(p.Key, ", ")
+	switch {
+	case len(p.Key) == 0:
+		return s.name()
+	case p.Null:
+		return fmt.Sprintf("%s, rows with a NULL in %s", s.name(), key)
+	}
+	at := fmt.Sprintf("%s, %s", s.name(), key)
+	if p.From != nil {
+		at += " after " + p.From.shown(p.Collations)
+	}
+	if p.To != nil {
+		at += " up to " + p.To.shown(p.Collations)
+	}
+	return at
+}
