@@ -29,6 +29,7 @@ var walls = map[string][]string{
 	"pkg/source/jetstream":             {"pkg/job", "pkg/source"},
 	"pkg/source/kafka":                 {"pkg/job", "pkg/source"},
 	"pkg/source/messages":              {"pkg/job", "pkg/source"},
+	"pkg/source/mysql":                 {"pkg/job", "pkg/source"},
 	"pkg/source/postgres":              {"pkg/job", "pkg/source"},
 	"pkg/source/relation":              {"pkg/job", "pkg/source"},
 	"pkg/source/replay":                {"pkg/job", "pkg/source"},
@@ -43,6 +44,7 @@ var walls = map[string][]string{
 	"pkg/fault":                        {},
 	"pkg/chaos":                        {"pkg/clickhouse", "pkg/job", "pkg/queue"},
 	"pkg/testkit":                      {"pkg/engine"},
+	"pkg/testkit/mysqltest":            {},
 	"pkg/testkit/pgtest":               {},
 	"coordinator":                      {"pkg"},
 	"worker":                           {"pkg"},
@@ -60,6 +62,7 @@ var owners = map[string][]string{
 	"github.com/nats-io/nats-server":      {"pkg/queue", "pkg/chaos"},
 	"github.com/ClickHouse/clickhouse-go": {"pkg/clickhouse"},
 	"github.com/ebitengine/purego":        {"pkg/engine"},
+	"github.com/go-sql-driver/mysql":      {"pkg/source/mysql", "pkg/testkit/mysqltest"},
 	"github.com/jackc/pgx":                {"pkg/source/postgres", "pkg/testkit/pgtest"},
 	"github.com/twmb/franz-go":            {"pkg/source/kafka"},
 }

@@ -12,6 +12,7 @@ import (
 	"drayage/pkg/source/files"
 	"drayage/pkg/source/jetstream"
 	"drayage/pkg/source/kafka"
+	"drayage/pkg/source/mysql"
 	"drayage/pkg/source/postgres"
 	"drayage/pkg/source/relation"
 	"drayage/pkg/source/rest"
@@ -51,6 +52,13 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 	case s.Postgres != nil:
 		c := s.Postgres
 		return postgres.New(postgres.Config{
+			URL: c.URL, Table: c.Table, Query: c.Query, Key: c.Key, Where: c.Where,
+			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats,
+			Watermark: p.Watermark(), Bounds: env.Bounds,
+		})
+	case s.MySQL != nil:
+		c := s.MySQL
+		return mysql.New(mysql.Config{
 			URL: c.URL, Table: c.Table, Query: c.Query, Key: c.Key, Where: c.Where,
 			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats,
 			Watermark: p.Watermark(), Bounds: env.Bounds,

@@ -278,7 +278,7 @@ func TestAlteredThisMoment(t *testing.T) {
 // What is cancelled ends at once, here and in the server.
 func TestCancel(t *testing.T) {
 	late := mustNew(t, Config{Query: "SELECT seq, IF(seq > 5000, SLEEP(60), 0) AS s, repeat('x', 100) AS x FROM seq_1_to_6000"})
-	never := mustNew(t, Config{Query: "SELECT SLEEP(60) AS s"})
+	never := mustNew(t, Config{Query: "SELECT SLEEP(60) AS s FROM seq_1_to_1"})
 	inputs := map[*Source]json.RawMessage{}
 	for _, s := range []*Source{late, never} {
 		chunks, err := plan(t, s, nil, columnsOf(t, s))
