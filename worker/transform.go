@@ -281,8 +281,7 @@ func (w *Worker) input(t *task, path string, in *source.Input, judged bool) tran
 // unscanned reports whether nobody has looked yet for the records in the input:
 // that is so for all but ranges of files, which were cut at their borders.
 func unscanned(in *source.Input) bool {
-	_, cut := in.Reader.(source.FileRange)
-	return !cut && (in.Reader != nil || in.Compression != "none")
+	return !in.Cut && (in.Reader != nil || in.Compression != "none")
 }
 
 // settings are those of a chunk's statement. Whatever the pipeline says: one

@@ -137,6 +137,10 @@ type Input struct {
 	// is opened again, as those of a database do.
 	Unordered bool
 
+	// Cut says that Reader is a range of a larger input that was cut at the
+	// borders of its records, so that no quote is open at its end.
+	Cut bool
+
 	// Doubt, when it is not empty, says why the planner could not cut the
 	// input at the borders of its records: the engine may take broken bytes
 	// for values, so each record is to be looked at before any is loaded.

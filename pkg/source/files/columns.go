@@ -27,15 +27,15 @@ func (s *Source) Columns(ctx context.Context, eng source.Engine) ([]job.Column, 
 	}
 	var columns []job.Column
 	err := s.walk(ctx, 0, "", func(at found) error {
-		if at.info.Size() == 0 {
+		if at.Size == 0 {
 			return nil
 		}
-		f, err := s.open(at.path)
+		f, err := s.open(ctx, at)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		if f.size == 0 {
+		if f.Size == 0 {
 			return nil
 		}
 		if len(s.cfg.Columns) > 0 {
@@ -69,7 +69,7 @@ var errNoRows = errors.New("no rows")
 func (s *Source) checkDeclared(ctx context.Context, eng source.Engine, f *file) error {
 	declared := s.cfg.Columns
 	switch {
-	case f.format.family == parquet && f.comp.name == none:
+	case f.grouped():
 		footer, _, err := f.footer()
 		if err != nil {
 			return err
@@ -77,6 +77,9 @@ func (s *Source) checkDeclared(ctx context.Context, eng source.Engine, f *file) 
 		return s.checkNames(f, footer.Columns(), declared)
 	case f.format.columns:
 		own, err := s.describe(ctx, eng, f, f.format.asked, nil)
+		if errors.Is(err, errTooLarge) {
+			return nil // the engine compares when it reads
+		}
 		if err != nil {
 			return err
 		}
@@ -176,12 +179,15 @@ func (s *Source) describe(ctx context.Context, eng source.Engine, f *file, forma
 	set["schema_inference_use_cache_for_file"] = "0"
 	set["print_pretty_type_names"] = "0"
 	maps.Copy(set, more)
-	file, compression := f.File, f.comp.name
-	if sample, err := s.sample(ctx, f); err != nil {
+	file, compression := f.local(), f.comp.name
+	if sample, packed, err := s.sample(ctx, f); err != nil {
 		return nil, err
 	} else if sample != nil {
 		defer sample.Close()
-		file, compression = sample, none
+		file = sample
+		if !packed {
+			compression = none
+		}
 	}
 	relation := fmt.Sprintf("file(%s, %s, 'auto', %s)", literal(enginePath(file)), literal(format), literal(compression))
 	columns, err := eng.Describe(ctx, relation, set)
@@ -195,23 +201,75 @@ func (s *Source) describe(ctx context.Context, eng source.Engine, f *file, forma
 	return columns, nil
 }
 
-// sample copies the first records of f to a file that the engine can read, and
-// returns nil when it can read f as it is.
-func (s *Source) sample(ctx context.Context, f *file) (*os.File, error) {
+// maxCopied is the size of the largest object that is copied to infer columns
+// from it, where a part of it says nothing.
+const maxCopied = 1 << 30
+
+// errTooLarge says that an object is too large to look at its columns.
+var errTooLarge = errors.New("it is too large to infer columns from: declare columns")
+
+// sample makes a file that the engine can infer columns from: the first records
+// of f, or a copy, which packed says to be compressed as f is. It returns nil
+// when the engine can read f as it is.
+func (s *Source) sample(ctx context.Context, f *file) (sample *os.File, packed bool, err error) {
+	local := f.local() != nil
 	asIs := f.comp.engine && s.cfg.SkipLines == 0
-	if asIs && !f.format.splits() {
-		return nil, nil
+	if local && asIs && !f.format.splits() {
+		return nil, false, nil
+	}
+	if !local && f.format.seeks {
+		sample, err = f.schema()
+		return sample, true, err
 	}
 	h, err := f.head()
 	if errors.Is(err, errNoReader) && asIs {
-		return nil, nil
+		if !local {
+			sample, err = f.copied()
+			return sample, true, err
+		}
+		return nil, false, nil
 	}
+	if err != nil {
+		return nil, false, err
+	}
+	if local && asIs && !strings.HasPrefix(string(h.data[:min(3, len(h.data))]), utf8BOM) {
+		return nil, false, nil
+	}
+	sample, err = s.excerpt(ctx, f, h)
+	return sample, false, err
+}
+
+// schema is an object of a format with its columns at the end: of Parquet
+// without its rows, of others a copy.
+func (f *file) schema() (*os.File, error) {
+	if !f.grouped() {
+		return f.copied()
+	}
+	footer, d, err := f.footer()
 	if err != nil {
 		return nil, err
 	}
-	if asIs && !strings.HasPrefix(string(h.data[:min(3, len(h.data))]), utf8BOM) {
-		return nil, nil
+	m, err := scratch("schema", 0)
+	if err != nil {
+		return nil, err
 	}
+	if err := footer.Copy(m, 0, 0); err != nil {
+		m.Close()
+		return nil, d.or(err)
+	}
+	return m, nil
+}
+
+// copied is a copy of an object that is not too large.
+func (f *file) copied() (*os.File, error) {
+	if f.Size > maxCopied {
+		return nil, permanent("%s: %w", f.path, errTooLarge)
+	}
+	return f.copy(f.Size)
+}
+
+// excerpt copies the first records of f to a file; h is how it begins.
+func (s *Source) excerpt(ctx context.Context, f *file, h head) (*os.File, error) {
 	var start int64
 	if f.format.splits() {
 		l, err := s.readLayout(ctx, f.format, h, 0)

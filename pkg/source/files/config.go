@@ -23,7 +23,15 @@ type Config struct {
 	// Paths are files and globs: *, ?, [a-z], {a,b} and ** for any number of
 	// directories. Each must match something. A file that several match is
 	// read once.
+	//
+	// An address such as s3://bucket/key names an object, or a glob of objects; one
+	// of http:// or https:// a file of a web server, which has no globs.
 	Paths []string
+	// Stores open what addresses name, by scheme.
+	Stores map[string]Opener
+	// Seen reports whether a version of a file was loaded by an earlier job, by
+	// what Version makes of it; nil: none was. Plan leaves those out.
+	Seen func(version string) bool
 	// Dir is what relative paths start from; the working directory by default.
 	Dir string
 	// Format is a ClickHouse input format, in any case; by default the
@@ -105,6 +113,8 @@ func (c Config) checkPath(p string, bad complain) {
 		bad("path", "name a file or a glob such as data/*.csv", "is empty")
 	case strings.ContainsRune(p, 0):
 		bad("path", "", "%q holds a zero byte", p)
+	case schemeOf.MatchString(p):
+		c.checkAddress(p, bad)
 	case !doublestar.ValidatePattern(filepath.ToSlash(p)):
 		bad("path", "a [ or { is not closed; write \\[ for the letter", "%q is not a glob", p)
 	case numericRange.MatchString(p):
@@ -129,6 +139,9 @@ func (c Config) checkFormat(bad complain) *format {
 		return &f
 	}
 	for _, p := range c.Paths {
+		if at, key := splitAddress(p); !at.listed() {
+			p = bare(at, key)
+		}
 		base := path.Base(filepath.ToSlash(p))
 		if ext := path.Ext(base); strings.ContainsAny(ext, "*?[{") || ext == "" && strings.ContainsAny(base, "*?[{") {
 			continue // the names of the files will tell

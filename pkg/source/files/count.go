@@ -28,17 +28,17 @@ func (s *Source) Count(ctx context.Context, eng source.Querier, input json.RawMe
 	if err != nil {
 		return 0, err
 	}
-	f, err := s.reopen(p)
+	f, err := s.reopen(ctx, p)
 	if err != nil {
 		return 0, err
 	}
-	if f.format.family == parquet && f.comp.name == none {
+	if f.grouped() {
 		defer f.Close()
 		n, err := f.countGroups(p)
 		if err != nil {
 			return 0, err
 		}
-		if err := s.changed(f, p.Size, p.MTime); err != nil {
+		if err := f.unchanged(p.version); err != nil {
 			return 0, err
 		}
 		return n, nil

@@ -82,13 +82,15 @@ type disk struct {
 
 // ReadAt implements io.ReaderAt.
 func (d *disk) ReadAt(b []byte, at int64) (int, error) {
-	n, err := d.f.File.ReadAt(b, at)
+	n, err := d.f.ReadAt(b, at)
 	switch {
 	case err == nil:
 		return n, nil
+	case !errors.Is(err, io.EOF) && d.f.local() == nil:
+		// the store knows its class
 	case !errors.Is(err, io.EOF):
 		err = job.WithClass(fmt.Errorf("reading %s: %w", d.f.path, err), job.Retry)
-	case at+int64(n) >= d.f.size:
+	case at+int64(n) >= d.f.Size:
 		return n, err
 	default:
 		err = shorterError(d.f.path)
@@ -101,10 +103,13 @@ func (d *disk) ReadAt(b []byte, at int64) (int, error) {
 
 // Read implements io.Reader.
 func (d *disk) Read(b []byte) (int, error) {
-	if d.at >= d.f.size {
-		return 0, io.EOF
+	if d.f.Size >= 0 {
+		if d.at >= d.f.Size {
+			return 0, io.EOF
+		}
+		b = b[:min(int64(len(b)), d.f.Size-d.at)]
 	}
-	n, err := d.ReadAt(b[:min(int64(len(b)), d.f.size-d.at)], d.at)
+	n, err := d.ReadAt(b, d.at)
 	d.at += int64(n)
 	return n, err
 }

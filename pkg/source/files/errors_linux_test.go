@@ -64,7 +64,7 @@ func TestProvokedClasses(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { h.Close() })
-		f := &file{File: h, path: "d/a.csv", size: 100}
+		f := &file{blob: &localBlob{File: h}, path: "d/a.csv", version: version{Size: 100}}
 		f.comp, _ = compressionNamed(name)
 		return f
 	}
@@ -86,7 +86,7 @@ func TestProvokedClasses(t *testing.T) {
 		}
 	})
 	t.Run("disk fails in a range", func(t *testing.T) {
-		_, err := io.ReadAll(newSection(memory(t, none).File, 0, 10))
+		_, err := io.ReadAll(newSection(memory(t, none).local(), 0, 10))
 		if job.ClassOf(err) != job.Retry || !errors.Is(err, syscall.EIO) {
 			t.Error(err)
 		}
@@ -95,7 +95,7 @@ func TestProvokedClasses(t *testing.T) {
 		f := memory(t, none)
 		s := mustNew(t, Config{Paths: []string{"a.csv"}})
 		f.format, _ = formatNamed("CSV")
-		_, _, err := s.cutter(f.format, f, f.size, 0).Next(t.Context(), borders.Position{}, 1)
+		_, _, err := s.cutter(f.format, f, f.Size, 0).Next(t.Context(), borders.Position{}, 1)
 		if err = f.cutError(err); job.ClassOf(err) != job.Retry || !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "d/a.csv") {
 			t.Error(err)
 		}

@@ -29,6 +29,8 @@ type format struct {
 	magic   string // what every file of the format begins with
 	columns bool   // the file names its columns, and some may be left out
 	binary  bool   // it is no text
+	seeks   bool   // the engine goes to and fro in it, so that it can not be streamed
+	lined   bool   // JSON whose name says that each line is a record
 }
 
 // splits reports whether a plain file of the format is cut into ranges.
@@ -55,10 +57,10 @@ var knownFormats = func() []format {
 		{name: "LineAsString", family: lines},
 		{name: "Regexp", family: lines},
 		{name: "TSKV", family: tsv},
-		{name: "Parquet", family: parquet, magic: "PAR1", columns: true, binary: true},
-		{name: "Arrow", family: whole, magic: "ARROW1", columns: true, binary: true},
+		{name: "Parquet", seeks: true, family: parquet, magic: "PAR1", columns: true, binary: true},
+		{name: "Arrow", seeks: true, family: whole, magic: "ARROW1", columns: true, binary: true},
 		{name: "ArrowStream", family: whole, columns: true, binary: true},
-		{name: "ORC", family: whole, magic: "ORC", columns: true, binary: true},
+		{name: "ORC", seeks: true, family: whole, magic: "ORC", columns: true, binary: true},
 		{name: "Avro", family: whole, magic: "Obj\x01", columns: true, binary: true},
 		{name: "Native", family: whole, columns: true, binary: true},
 		{name: "RowBinary", family: whole, binary: true},
@@ -108,11 +110,13 @@ var formatAliases = map[string]string{
 // formatNamed finds a format by the name a user gives it.
 func formatNamed(name string) (format, bool) {
 	name = strings.ToLower(name)
-	if to, ok := formatAliases[name]; ok {
+	to, alias := formatAliases[name]
+	if alias {
 		name = strings.ToLower(to)
 	}
 	for _, f := range knownFormats {
 		if strings.ToLower(f.asked) == name {
+			f.lined = alias && f.family == objects
 			return f, true
 		}
 	}
@@ -130,7 +134,7 @@ func formatNames() []string {
 // formatByExtension is what an extension stands for.
 var formatByExtension = map[string]string{
 	".csv": "CSV", ".tsv": "TSV", ".tab": "TSV",
-	".json": "JSONEachRow", ".jsonl": "JSONEachRow", ".ndjson": "JSONEachRow",
+	".json": "JSONEachRow", ".jsonl": "JSONLines", ".ndjson": "JSONLines",
 	".parquet": "Parquet", ".pq": "Parquet",
 	".arrow": "Arrow", ".feather": "Arrow", ".arrows": "ArrowStream",
 	".orc": "ORC", ".avro": "Avro", ".native": "Native", ".bson": "BSONEachRow", ".npy": "Npy",

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -111,7 +112,7 @@ func loadTogether(t *rapid.T, s *Source, dir string, columns []job.Column) ([]st
 // wholeFile reads the file at path with the engine and nothing of ours but the
 // settings: as it is, without a byte order mark.
 func wholeFile(t *rapid.T, s *Source, path string, columns []job.Column) ([]string, error) {
-	f, err := s.open(path)
+	f, err := s.open(context.Background(), found{path: path})
 	if err != nil {
 		return nil, err
 	}

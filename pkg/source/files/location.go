@@ -21,6 +21,10 @@ func (s *Source) Locate(input json.RawMessage) (source.Location, error) {
 	at := source.Location{Name: p.Path, Offset: -1}
 	switch {
 	case comp.name != none:
+	case p.Whole:
+		if !f.binary {
+			at.Offset = 0
+		}
 	case f.family == parquet:
 		at.Unit, at.Start, at.End = source.UnitGroups, p.Start, p.End
 	case f.splits():
@@ -34,7 +38,7 @@ func (s *Source) Locate(input json.RawMessage) (source.Location, error) {
 // formatOf is the format and the compression of the file at path, as the
 // configuration or its name says.
 func (s *Source) formatOf(path string) (format, compression, error) {
-	f, comp, err := formatOfPath(path, s.cfg.Compression)
+	f, comp, err := formatOfPath(plainName(path), s.cfg.Compression)
 	switch {
 	case s.format != nil:
 		f = *s.format

@@ -23,7 +23,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 	if p.Err != "" {
 		return nil, permanent("%s", p.Err)
 	}
-	f, err := s.reopen(p)
+	f, err := s.reopen(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -43,18 +43,19 @@ func (s *Source) openPiece(ctx context.Context, f *file, p piece, columns []job.
 		Structure:   columns,
 		Settings:    s.settings(f.format, columns),
 		Bytes:       p.Size,
-		Check:       func() error { return s.changed(f, p.Size, p.MTime) },
+		Check:       func() error { return f.unchanged(p.version) },
 		Close:       f.Close,
 	}
 	switch {
-	case f.format.family == parquet && f.comp.name == none:
+	case f.grouped():
 		return in, s.openGroups(f, p, in)
-	case f.format.splits() && f.comp.name == none:
-		in.Bytes = p.End - p.Start
-		in.Reader = newSection(f.File, p.Start, p.End)
-		in.Doubt = p.Doubt
+	case f.cut():
+		in.Bytes, in.Cut, in.Doubt = p.End-p.Start, true, p.Doubt
 		var err error
-		in.Structure, err = s.structure(ctx, f, p, columns)
+		if in.Structure, err = s.structure(ctx, f, p, columns); err != nil {
+			return nil, err
+		}
+		in.Reader, err = f.section(p.Start, p.End)
 		return in, err
 	}
 	return in, s.openWhole(ctx, f, p, in)
@@ -64,7 +65,14 @@ func (s *Source) openPiece(ctx context.Context, f *file, p piece, columns []job.
 // later reads.
 func (f *file) footer() (*rowgroups.Footer, *disk, error) {
 	d := &disk{f: f}
-	footer, err := rowgroups.Read(d, f.size)
+	if f.local() == nil {
+		// The end of the file in one request; what is there is mostly all of it.
+		end := make([]byte, min(f.Size, heldBytes))
+		if _, err := d.ReadAt(end, f.Size-int64(len(end))); err != nil && !errors.Is(err, io.EOF) {
+			return nil, nil, err
+		}
+	}
+	footer, err := rowgroups.Read(d, f.Size)
 	if err != nil {
 		return nil, nil, d.or(permanent("%s: %w", f.path, err))
 	}
@@ -91,8 +99,8 @@ func (s *Source) openGroups(f *file, p piece, in *source.Input) error {
 		return err
 	}
 	in.Bytes = bytesOf(groups)
-	if len(groups) == len(footer.Groups()) {
-		in.File = f.File
+	if h := f.local(); h != nil && len(groups) == len(footer.Groups()) {
+		in.File = h
 		return nil
 	}
 	m, err := scratch("rowgroups", in.Bytes)
@@ -113,7 +121,7 @@ func (s *Source) openGroups(f *file, p piece, in *source.Input) error {
 
 // openWhole gives a whole file to the engine, or decompresses it where the
 // engine can not.
-func (s *Source) openWhole(ctx context.Context, f *file, p piece, in *source.Input) error {
+func (s *Source) openWhole(ctx context.Context, f *file, p piece, in *source.Input) (err error) {
 	var l layout
 	if f.format.splits() && f.comp.open != nil {
 		// The header was checked by the planner; here its order counts.
@@ -130,13 +138,17 @@ func (s *Source) openWhole(ctx context.Context, f *file, p piece, in *source.Inp
 		}
 	}
 	if l.names != nil {
-		var err error
 		if in.Structure, err = inOrder(f, in.Structure, l.names); err != nil {
 			return err
 		}
 	}
-	if f.comp.engine && !l.bom && (s.cfg.SkipLines == 0 || f.format.family == csv || f.format.family == tsv) {
-		in.File, in.Compression = f.File, f.comp.name
+	// Of an object the engine gets a copy, and only where it can not be streamed.
+	streamed := f.local() == nil && f.comp.open != nil && !f.format.seeks
+	if !streamed && f.comp.engine && !l.bom && (s.cfg.SkipLines == 0 || f.format.family == csv || f.format.family == tsv) {
+		if in.File, err = f.whole(in); err != nil {
+			return err
+		}
+		in.Compression = f.comp.name
 		if s.cfg.SkipLines > 0 {
 			n := strconv.Itoa(s.cfg.SkipLines)
 			in.Settings["input_format_csv_skip_first_lines"] = n
@@ -172,35 +184,33 @@ func (s *Source) openWhole(ctx context.Context, f *file, p piece, in *source.Inp
 	return nil
 }
 
-// section reads a range of a file. Unlike io.SectionReader it does not take
-// the early end of the file for the end of the range.
-type section struct {
-	f       *os.File
-	at, end int64
+// whole is the file for the engine, of an object a copy that the input's Close
+// gives up.
+func (f *file) whole(in *source.Input) (*os.File, error) {
+	if h := f.local(); h != nil {
+		return h, nil
+	}
+	m, err := f.copy(f.Size)
+	if err != nil {
+		return nil, err
+	}
+	in.Close = func() error { return errors.Join(m.Close(), f.Close()) }
+	return m, nil
 }
 
-func newSection(f *os.File, start, end int64) *section { return &section{f, start, end} }
-
-func (s *section) Read(b []byte) (int, error) {
-	if s.at >= s.end {
-		return 0, io.EOF
+// copy copies the first n bytes to a file of this machine; -1: all.
+func (f *file) copy(n int64) (*os.File, error) {
+	r, err := f.section(0, n)
+	if err != nil {
+		return nil, err
 	}
-	if int64(len(b)) > s.end-s.at {
-		b = b[:s.end-s.at]
+	m, err := scratch("object", n)
+	if err != nil {
+		return nil, job.WithClass(fmt.Errorf("%s: copying it: %w", f.path, err), job.Retry)
 	}
-	n, err := s.f.ReadAt(b, s.at)
-	s.at += int64(n)
-	if errors.Is(err, io.EOF) {
-		err = nil
-		if s.at < s.end {
-			err = shorterError(s.f.Name())
-		}
+	if _, err := io.Copy(m, r); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%s: copying it: %w", f.path, err)
 	}
-	return n, err
+	return m, nil
 }
-
-// Range implements source.FileRange.
-func (s *section) Range() (file *os.File, start, end int64) { return s.f, s.at, s.end }
-
-// Skip implements source.FileRange.
-func (s *section) Skip(n int64) { s.at += n }

@@ -23,9 +23,8 @@ const maxGrowth = 2 * len(`,"a":9223372036854775807`)
 
 // piece is what a chunk says about its input.
 type piece struct {
-	Path  string `json:"p"`
-	Size  int64  `json:"s"`
-	MTime int64  `json:"t"` // nanoseconds
+	Path string `json:"p"`
+	version
 	// Start and End are the bytes of a range, or the first row group and the
 	// one after the last; both 0 for a whole file.
 	Start  int64      `json:"a,omitempty"`
@@ -51,16 +50,15 @@ func parsePiece(input json.RawMessage) (piece, error) {
 
 // cursor is where planning goes on.
 type cursor struct {
-	Pattern int              `json:"g"`
-	Path    string           `json:"p"`
-	Size    int64            `json:"s"`
-	MTime   int64            `json:"t"`
-	At      borders.Position `json:"at"`          // for Parquet, Offset counts row groups
-	Done    bool             `json:"d,omitempty"` // nothing is left of the file
-	Header  headerRule       `json:"h,omitempty"` // of this file
-	Names   string           `json:"i,omitempty"` // piece.Names of this file
-	First   headerRule       `json:"f,omitempty"` // as the first file decided it, where the configuration does not
-	Files   uint64           `json:"n"`
+	Pattern int    `json:"g"`
+	Path    string `json:"p"`
+	version
+	At     borders.Position `json:"at"`          // for Parquet, Offset counts row groups
+	Done   bool             `json:"d,omitempty"` // nothing is left of the file
+	Header headerRule       `json:"h,omitempty"` // of this file
+	Names  string           `json:"i,omitempty"` // piece.Names of this file
+	First  headerRule       `json:"f,omitempty"` // as the first file decided it, where the configuration does not
+	Files  uint64           `json:"n"`
 }
 
 // Plan implements source.Source. Of the files it holds one open, and of that
@@ -112,6 +110,9 @@ func (p *planner) file(ctx context.Context, at found) error {
 	if going {
 		return p.read(ctx, at, going)
 	}
+	if seen := p.s.cfg.Seen; seen != nil && seen(versionName(at.path, at.version)) {
+		return nil
+	}
 	p.at = cursor{Pattern: at.pattern, Path: at.path, First: p.at.First, Files: p.at.Files + 1}
 	begun := p.chunks
 	err := p.read(ctx, at, going)
@@ -128,25 +129,25 @@ func (p *planner) file(ctx context.Context, at found) error {
 
 // read plans one file.
 func (p *planner) read(ctx context.Context, at found, going bool) error {
-	f, err := p.s.open(at.path)
+	f, err := p.s.open(ctx, at)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	if going {
-		if err := p.s.changed(f, p.at.Size, p.at.MTime); err != nil {
+		if err := f.unchanged(p.at.version); err != nil {
 			return err
 		}
 	} else {
-		p.at.Size, p.at.MTime = f.size, f.mtime
+		p.at.version = f.version
 	}
-	if f.size == 0 {
+	if f.Size == 0 {
 		return nil
 	}
 	switch {
-	case f.format.family == parquet && f.comp.name == none:
+	case f.grouped():
 		return p.groups(f)
-	case f.format.splits() && f.comp.name == none:
+	case f.cut():
 		return p.ranges(ctx, f, going)
 	}
 	return p.whole(ctx, f)
@@ -159,7 +160,7 @@ func (p *planner) gone() error {
 
 // chunk yields one chunk of f; it returns errStop when the caller has enough.
 func (p *planner) chunk(f *file, in piece, bytes int64) error {
-	in.Path, in.Size, in.MTime, in.Header, in.Names = f.path, f.size, f.mtime, p.at.Header, p.at.Names
+	in.Path, in.version, in.Header, in.Names = f.path, f.version, p.at.Header, p.at.Names
 	input, err := json.Marshal(in)
 	if err != nil {
 		return err
@@ -172,6 +173,9 @@ func (p *planner) chunk(f *file, in piece, bytes int64) error {
 		return err
 	}
 	p.chunks++
+	if f.blob != nil {
+		f.pause() // what is yielded may wait for long, and for the connection
+	}
 	if !p.yield(source.Planned{Input: input, Cursor: at, Bytes: bytes, Inputs: p.at.Files}, nil) {
 		return errStop
 	}
@@ -207,7 +211,7 @@ func (p *planner) ranges(ctx context.Context, f *file, going bool) error {
 		}
 		p.at.At = borders.Position{Offset: l.start}
 	}
-	c := p.s.cutter(f.format, f, f.size, borders.MaxRecord)
+	c := p.s.planCutter(f)
 	for {
 		r, next, err := c.Next(ctx, p.at.At, p.s.cfg.ChunkBytes)
 		if errors.Is(err, io.EOF) {
@@ -227,7 +231,7 @@ func (p *planner) ranges(ctx context.Context, f *file, going bool) error {
 			return f.cutError(err)
 		}
 		p.at.At = next
-		p.at.Done = next.Offset >= f.size
+		p.at.Done = next.Offset >= f.Size
 		if err := p.chunk(f, piece{Start: r.Start, End: r.End}, r.End-r.Start); err != nil {
 			return err
 		}
@@ -245,7 +249,7 @@ func (p *planner) broken(f *file, why *borders.Error) error {
 		return f.cutError(err)
 	}
 	p.at.At = borders.Position{Offset: end}
-	p.at.Done = end >= f.size
+	p.at.Done = end >= f.Size
 	doubt := why.Error()
 	return p.chunk(f, piece{Start: start, End: end, Doubt: doubt[:min(len(doubt), maxDoubt)]}, end-start)
 }
@@ -256,8 +260,8 @@ const maxDoubt = 200
 // endOfLine is the offset after the first newline at from or later, or the end.
 func (f *file) endOfLine(from int64) (int64, error) {
 	buf := make([]byte, 64<<10)
-	for at := from; at < f.size; {
-		n, err := f.ReadAt(buf[:min(int64(len(buf)), f.size-at)], at)
+	for at := from; at < f.Size; {
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), f.Size-at)], at)
 		if i := bytes.IndexByte(buf[:n], '\n'); i >= 0 {
 			return at + int64(i) + 1, nil
 		}
@@ -265,11 +269,11 @@ func (f *file) endOfLine(from int64) (int64, error) {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF // before the size that it had
 		}
-		if err != nil && at < f.size {
+		if err != nil && at < f.Size {
 			return 0, err
 		}
 	}
-	return f.size, nil
+	return f.Size, nil
 }
 
 // cutError says what an error of a cutter means.
@@ -280,6 +284,8 @@ func (f *file) cutError(err error) error {
 		return permanent("%s: %w", f.path, err)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return shorterError(f.path)
+	case f.local() == nil:
+		return err // the store knows its class
 	}
 	return job.WithClass(fmt.Errorf("cutting %s: %w", f.path, err), job.Retry)
 }
@@ -316,7 +322,7 @@ func (p *planner) whole(ctx context.Context, f *file) error {
 			return err
 		}
 	}
-	return p.chunk(f, piece{}, f.size)
+	return p.chunk(f, piece{}, max(0, f.Size))
 }
 
 // checkNames compares the names in a file that names its columns by itself

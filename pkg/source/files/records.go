@@ -36,7 +36,7 @@ func (s *Source) Records(ctx context.Context, input json.RawMessage, columns []j
 	case p.Header != headerYes, p.Names == fingerprint(names(columns)):
 		return in, nil
 	}
-	f, err := s.reopen(p)
+	f, err := s.reopen(ctx, p)
 	if err != nil {
 		return nil, err
 	}

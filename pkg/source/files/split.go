@@ -30,18 +30,18 @@ func (s *Source) split(ctx context.Context, input json.RawMessage, floor int64) 
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.reopen(p)
+	f, err := s.reopen(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	var parts []job.Part
 	switch {
-	case f.format.family == parquet && f.comp.name == none:
+	case f.grouped():
 		parts, err = f.splitGroups(p)
 	case p.Doubt != "":
 		return nil, permanent("%s: %w: the borders of its records are not known", f.path, source.ErrWhole)
-	case f.format.splits() && f.comp.name == none:
+	case f.cut():
 		parts, err = s.splitRange(ctx, f, p, floor)
 	default:
 		return nil, permanent("%s: %w: a file of the format %s and compression %s is one chunk", f.path, source.ErrWhole, f.format.asked, f.comp.name)
@@ -50,7 +50,7 @@ func (s *Source) split(ctx context.Context, input json.RawMessage, floor int64) 
 		return nil, err
 	}
 	// Cut in a mixture of two versions, the parts would be of neither.
-	if err := s.changed(f, p.Size, p.MTime); err != nil {
+	if err := f.unchanged(p.version); err != nil {
 		return nil, err
 	}
 	return parts, nil
@@ -100,8 +100,8 @@ func bytesOf(groups []rowgroups.Group) (n int64) {
 func (s *Source) splitRange(ctx context.Context, f *file, p piece, floor int64) ([]job.Part, error) {
 	size := p.End - p.Start
 	switch {
-	case p.Start < 0 || p.End > f.size || size <= 0:
-		return nil, permanent("%s: a chunk of the bytes %d to %d of %d", f.path, p.Start, p.End, f.size)
+	case p.Start < 0 || p.End > f.Size || size <= 0:
+		return nil, permanent("%s: a chunk of the bytes %d to %d of %d", f.path, p.Start, p.End, f.Size)
 	case size < floor:
 		return nil, permanent("%s: %w: it is a range of %d bytes, and below %d none is cut", f.path, source.ErrWhole, size, floor)
 	}

@@ -36,12 +36,17 @@ func NewCSV(c CSV, r io.ReaderAt, size int64) *CSV {
 	return &c
 }
 
-// Next implements Cutter. It reads every byte from at to the border.
+// Next implements Cutter. It reads every byte from at to the border, and where
+// nothing quotes only those around the border: none before them matters.
 func (c *CSV) Next(ctx context.Context, at Position, want int64) (Range, Position, error) {
 	if at.Offset >= c.w.size {
 		return Range{}, at, io.EOF
 	}
 	s := csvScan{c: c, target: at.Offset + max(want, 1), pos: at.Offset, here: fieldStart}
+	if c.Quote == 0 {
+		// Two back: the line's end may have a CR after its LF.
+		s.pos = min(max(at.Offset, s.target-2), c.w.size)
+	}
 	for s.end == 0 {
 		if s.pos > s.target+c.MaxRecord {
 			return Range{}, at, s.tooLong()
