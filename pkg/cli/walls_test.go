@@ -25,6 +25,9 @@ var walls = map[string][]string{
 	"pkg/source/files/borders":         {"pkg/job", "pkg/source"},
 	"pkg/source/files/rowgroups":       {"pkg/job", "pkg/source"},
 	"pkg/source/files/store":           {"pkg/job", "pkg/source"},
+	"pkg/source/files/stores":          {"pkg/job", "pkg/source"},
+	"pkg/source/files/store/web":       {"pkg/job", "pkg/source"},
+	"pkg/source/files/store/s3":        {"pkg/job", "pkg/source"},
 	"pkg/source/files/store/storetest": {"pkg/job", "pkg/source"},
 	"pkg/source/jetstream":             {"pkg/job", "pkg/source"},
 	"pkg/source/kafka":                 {"pkg/job", "pkg/source"},
@@ -46,6 +49,7 @@ var walls = map[string][]string{
 	"pkg/testkit":                      {"pkg/engine"},
 	"pkg/testkit/mysqltest":            {},
 	"pkg/testkit/pgtest":               {},
+	"pkg/testkit/s3test":               {},
 	"coordinator":                      {"pkg"},
 	"worker":                           {"pkg"},
 	"pkg/local":                        {"coordinator", "worker", "pkg"},
@@ -64,6 +68,8 @@ var owners = map[string][]string{
 	"github.com/ebitengine/purego":        {"pkg/engine"},
 	"github.com/go-sql-driver/mysql":      {"pkg/source/mysql", "pkg/testkit/mysqltest"},
 	"github.com/jackc/pgx":                {"pkg/source/postgres", "pkg/testkit/pgtest"},
+	"github.com/aws/aws-sdk-go-v2":        {"pkg/source/files/store/s3"},
+	"github.com/johannesboyne/gofakes3":   {"pkg/testkit/s3test"},
 	"github.com/twmb/franz-go":            {"pkg/source/kafka"},
 }
 

@@ -46,16 +46,3 @@ func (s *Source) kinds(set bool) []string {
 	}
 	return names
 }
-
-// Files is the files source. Package source/files says what each key does.
-type Files struct {
-	Path        Strings           `yaml:"path" json:"path"`
-	Format      string            `yaml:"format" json:"format,omitempty"`
-	Compression string            `yaml:"compression" json:"compression,omitempty"`
-	Header      *bool             `yaml:"header" json:"header,omitempty"`
-	Delimiter   string            `yaml:"delimiter" json:"delimiter,omitempty"`
-	Quote       string            `yaml:"quote" json:"quote,omitempty"`
-	SkipLines   int               `yaml:"skip_lines" json:"skip_lines,omitempty"`
-	Regexp      string            `yaml:"regexp" json:"regexp,omitempty"`
-	Settings    map[string]string `yaml:"settings" json:"settings,omitempty"`
-}

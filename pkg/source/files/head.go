@@ -95,7 +95,7 @@ func (s *Source) readLayout(ctx context.Context, f format, h head, headerLines i
 		return l, errors.New("it is written in UTF-16: convert it to UTF-8, such as with iconv -f utf-16 -t utf-8")
 	}
 	// A line that is skipped ends where the engine's does, blank ones and all.
-	plain := *s
+	plain := &Source{cfg: s.cfg}
 	plain.cfg.Settings = nil
 	c := plain.cutter(f, bytes.NewReader(h.data), int64(len(h.data)), 0)
 	next := func(what string) (borders.Range, error) {

@@ -146,7 +146,7 @@ func (p *planner) read(ctx context.Context, at found, going bool) error {
 	}
 	switch {
 	case f.grouped():
-		return p.groups(f)
+		return p.groups(ctx, f)
 	case f.cut():
 		return p.ranges(ctx, f, going)
 	}
@@ -290,7 +290,7 @@ func (f *file) cutError(err error) error {
 	return job.WithClass(fmt.Errorf("cutting %s: %w", f.path, err), job.Retry)
 }
 
-func (p *planner) groups(f *file) error {
+func (p *planner) groups(ctx context.Context, f *file) error {
 	footer, _, err := f.footer()
 	if err != nil {
 		return err
@@ -300,6 +300,9 @@ func (p *planner) groups(f *file) error {
 	}
 	groups := footer.Groups()
 	for at := int(p.at.At.Offset); at < len(groups); {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		end, bytes := at, int64(0)
 		for end < len(groups) && (end == at || bytes+groups[end].Bytes <= p.s.cfg.ChunkBytes) {
 			bytes += groups[end].Bytes

@@ -9,7 +9,6 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
 	"drayage/pkg/source/clickhouse"
-	"drayage/pkg/source/files"
 	"drayage/pkg/source/jetstream"
 	"drayage/pkg/source/kafka"
 	"drayage/pkg/source/mysql"
@@ -35,13 +34,7 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 	s := &p.Source
 	switch {
 	case s.Files != nil:
-		f := s.Files
-		return files.New(files.Config{
-			Paths: f.Path, Dir: env.Dir, Format: f.Format, Compression: f.Compression,
-			Header: f.Header, Delimiter: f.Delimiter, Quote: f.Quote, SkipLines: f.SkipLines,
-			Regexp: f.Regexp, Columns: s.Columns, Settings: f.Settings,
-			ChunkBytes: int64(s.Chunk),
-		})
+		return newFiles(s, env)
 	case s.ClickHouse != nil:
 		c := s.ClickHouse
 		return clickhouse.New(clickhouse.Config{

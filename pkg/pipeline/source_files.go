@@ -1,0 +1,34 @@
+package pipeline
+
+// Files is the files source. Package source/files says what each key does.
+type Files struct {
+	Path        Strings           `yaml:"path" json:"path"`
+	Format      string            `yaml:"format" json:"format,omitempty"`
+	Compression string            `yaml:"compression" json:"compression,omitempty"`
+	Header      *bool             `yaml:"header" json:"header,omitempty"`
+	Delimiter   string            `yaml:"delimiter" json:"delimiter,omitempty"`
+	Quote       string            `yaml:"quote" json:"quote,omitempty"`
+	SkipLines   int               `yaml:"skip_lines" json:"skip_lines,omitempty"`
+	Regexp      string            `yaml:"regexp" json:"regexp,omitempty"`
+	Settings    map[string]string `yaml:"settings" json:"settings,omitempty"`
+	S3          FilesS3           `yaml:"s3" json:"s3,omitzero"`
+	HTTP        FilesHTTP         `yaml:"http" json:"http,omitzero"`
+}
+
+// FilesS3 says how the buckets of s3:// are reached. Package
+// source/files/store/s3 says what each key does.
+type FilesS3 struct {
+	Endpoint     string `yaml:"endpoint" json:"endpoint,omitempty"`
+	Region       string `yaml:"region" json:"region,omitempty"`
+	Profile      string `yaml:"profile" json:"profile,omitempty"`
+	AccessKey    string `yaml:"access_key" json:"access_key,omitempty"`
+	SecretKey    string `yaml:"secret_key" json:"secret_key,omitempty"`
+	SessionToken string `yaml:"session_token" json:"session_token,omitempty"`
+	Anonymous    bool   `yaml:"anonymous" json:"anonymous,omitempty"`
+	PathStyle    *bool  `yaml:"path_style" json:"path_style,omitempty"`
+}
+
+// FilesHTTP says how the web servers of http:// and https:// are asked.
+type FilesHTTP struct {
+	Headers map[string]string `yaml:"headers" json:"headers,omitempty"`
+}

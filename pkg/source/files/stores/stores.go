@@ -1,0 +1,36 @@
+// Package stores is the one list of the kinds of store that files are read from.
+package stores
+
+import (
+	"drayage/pkg/source"
+	"drayage/pkg/source/files"
+	"drayage/pkg/source/files/store"
+	"drayage/pkg/source/files/store/s3"
+	"drayage/pkg/source/files/store/web"
+)
+
+// Config says how each kind of store is reached.
+type Config struct {
+	S3    s3.Config
+	Web   web.Config
+	Seats source.Seats // for the connections of all of them
+}
+
+// Validate reports the mistakes in c as source.FieldErrors, or nil.
+func (c Config) Validate() error {
+	all := append(c.S3.Validate(), c.Web.Validate()...)
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+// Openers make the stores, by the scheme of their addresses.
+func (c Config) Openers() map[string]files.Opener {
+	c.S3.Seats, c.Web.Seats = c.Seats, c.Seats
+	return map[string]files.Opener{
+		"s3":    func(bucket string) (store.Store, error) { return s3.New(c.S3, bucket), nil },
+		"http":  func(host string) (store.Store, error) { return web.New(c.Web, "http://"+host) },
+		"https": func(host string) (store.Store, error) { return web.New(c.Web, "https://"+host) },
+	}
+}

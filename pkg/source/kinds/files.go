@@ -1,0 +1,35 @@
+package kinds
+
+import (
+	"drayage/pkg/job"
+	"drayage/pkg/pipeline"
+	"drayage/pkg/source"
+	"drayage/pkg/source/files"
+	"drayage/pkg/source/files/store/s3"
+	"drayage/pkg/source/files/store/web"
+	"drayage/pkg/source/files/stores"
+)
+
+// newFiles makes a source of files, of this machine and of stores.
+func newFiles(s *pipeline.Source, env Env) (source.Source, error) {
+	f := s.Files
+	far := stores.Config{
+		S3: s3.Config{
+			Endpoint: f.S3.Endpoint, Region: f.S3.Region, Profile: f.S3.Profile,
+			AccessKey: f.S3.AccessKey, SecretKey: f.S3.SecretKey, SessionToken: f.S3.SessionToken,
+			Anonymous: f.S3.Anonymous, PathStyle: f.S3.PathStyle,
+		},
+		Web:   web.Config{Headers: f.HTTP.Headers},
+		Seats: env.Seats,
+	}
+	if err := far.Validate(); err != nil {
+		return nil, job.WithClass(err, job.Permanent)
+	}
+	return files.New(files.Config{
+		Paths: f.Path, Dir: env.Dir, Stores: far.Openers(), Seen: env.Seen,
+		Format: f.Format, Compression: f.Compression,
+		Header: f.Header, Delimiter: f.Delimiter, Quote: f.Quote, SkipLines: f.SkipLines,
+		Regexp: f.Regexp, Columns: s.Columns, Settings: f.Settings,
+		ChunkBytes: int64(s.Chunk),
+	})
+}
