@@ -20,7 +20,10 @@ const (
 	// request at a place, and by the next one when reads go on where it ended. The
 	// one after that asks for the rest.
 	firstAhead  = 256 << 10
-	secondAhead = 4 << 20
+	secondAhead = 1 << 20
+	// nearBytes is how far back a read still goes on with those before: the next
+	// chunk begins a little before what was seen to find its border.
+	nearBytes = 512 << 10
 
 	// maxBreaks is how often in a row a connection may break off with less than
 	// breakBytes between.
@@ -127,12 +130,15 @@ func (o *object) more(b []byte, n int, at int64) (int, error) {
 // request begins a request for at least n bytes at an offset.
 func (o *object) request(at, n int64) {
 	switch {
-	case at != o.at || o.next == nil:
-		o.held, o.ahead = o.held[:0], firstAhead
+	case at > o.at || at < o.at-nearBytes || o.next == nil:
+		o.ahead = firstAhead
 	case o.ahead == firstAhead:
 		o.ahead = secondAhead
 	default:
 		o.ahead = o.o.Size
+	}
+	if at != o.at {
+		o.held = o.held[:0]
 	}
 	o.pause()
 	end := o.o.Size

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"testing"
 
@@ -143,4 +145,12 @@ func read(ctx context.Context, s *files.Source, input json.RawMessage, columns [
 	}
 	data, err := io.ReadAll(r)
 	return string(data), errors.Join(err, in.Check(), in.Close())
+}
+
+// bucketless starts a web server.
+func bucketless(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
 }

@@ -134,7 +134,10 @@ func (s *Store) connected(ctx context.Context) (*s3.Client, error) {
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, s.failure(ctx, "", fmt.Errorf("reading the configuration of AWS: %w", err))
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, permanent("s3://%s: the configuration of AWS (~/.aws/config, AWS_PROFILE, s3.profile) can not be used: %w", s.bucket, err)
 	}
 	if cfg.Region == "" {
 		cfg.Region = DefaultRegion
