@@ -84,7 +84,7 @@ func TestWebFiles(t *testing.T) {
 	}))
 	t.Cleanup(web.Close)
 	t.Setenv("WEB_TOKEN", "a-token-of-the-tests")
-	text := pipe("web_files", fmt.Sprintf("path: [%[1]s/a.csv, %[1]s/whole.csv], header: false, http: {headers: {Authorization: \"Bearer ${env:WEB_TOKEN}\"}}", web.URL), idAndDouble+"\n  chunk: 200KiB")
+	text := pipe("web_files", fmt.Sprintf("path: [\"%[1]s/a.csv\", \"%[1]s/whole.csv\"], header: false, http: {headers: {Authorization: \"Bearer ${env:WEB_TOKEN}\"}}", web.URL), idAndDouble+"\n  chunk: 200KiB")
 	j := wait(t, submit(t, t.TempDir(), text))
 	if j.State != job.Done || j.Totals.RowsLoaded != 51_000 || j.Totals.Chunks < 3 {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
