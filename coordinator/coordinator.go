@@ -17,6 +17,8 @@ import (
 	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
+	"drayage/pkg/source"
+	"drayage/pkg/stage"
 )
 
 // Engine is the coordinator's engine, which infers schemas and checks SQL.
@@ -29,6 +31,9 @@ type Deps struct {
 	Engine     Engine
 	Log        zerolog.Logger
 	Faults     *fault.Set // nil: none
+	// Stages and Sources are what this dray was built with beside its own.
+	Stages  stage.Registry
+	Sources source.Registry
 }
 
 // Coordinator leads jobs. Make it with New and start it with Run, once.

@@ -138,6 +138,7 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) erro
 	frozen, err := Freezer{
 		State:  state,
 		Engine: d.c.Engine.Client(), ClickHouse: d.c.ClickHouse, Create: true, Append: j.Submission.Replay != nil, Seats: d.c.seats(doc.Pipeline), Faults: d.c.Faults,
+		Stages: d.c.Stages, Custom: d.c.Sources,
 		Lookups: clickhouse.SnapshotLimit{Rows: d.c.cfg.LookupRows, Bytes: d.c.cfg.LookupBytes},
 	}.Freeze(ctx, doc, j.ID, jobTime(j))
 	if err != nil {

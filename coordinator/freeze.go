@@ -14,6 +14,8 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
 	"drayage/pkg/source/kinds"
+	"drayage/pkg/stage"
+	"drayage/pkg/stage/chain"
 	"drayage/pkg/transform"
 )
 
@@ -34,6 +36,9 @@ type Freezer struct {
 	// Lookups bounds each lookup; zero: DefaultLookups.
 	Lookups clickhouse.SnapshotLimit
 	Faults  *fault.Set // nil: none
+	// Stages and Custom are what this dray was built with beside its own.
+	Stages stage.Registry
+	Custom source.Registry
 }
 
 // Frozen is a job's pipeline made ready.
@@ -97,10 +102,13 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	if out.Columns, err = ws.Canonical(ctx, out.Columns); err != nil {
 		return nil, sqlError(doc, p.All()[0], err)
 	}
+	if out.Staged, err = f.staged(ctx, doc, p, ws, out.Columns); err != nil {
+		return nil, err
+	}
 	outputs := p.All()
 	targets := make([]job.Target, len(outputs))
 	for i, o := range outputs {
-		checked, err := transform.Check(ctx, ws, o.SQL(), out.Columns)
+		checked, err := transform.Check(ctx, ws, o.SQL(), out.Chunk())
 		if err != nil {
 			return nil, sqlError(doc, o, err)
 		}
@@ -123,7 +131,7 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 			}
 		}
 		t := &targets[i]
-		t.Baseline, err = transform.Baseline(ctx, ws, o.SQL(), out.Columns, transform.Output{
+		t.Baseline, err = transform.Baseline(ctx, ws, o.SQL(), out.Chunk(), transform.Output{
 			Columns: t.Output, From: t.Selected, Provenance: t.Provenance, Job: id,
 		})
 		if err != nil {
@@ -134,8 +142,33 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	return out, nil
 }
 
+// staged are the columns that the pipeline's stages make of those of the source;
+// none when it has no stages.
+func (f Freezer) staged(ctx context.Context, doc *pipeline.Document, p *pipeline.Pipeline, ws transform.Workspace, columns []job.Column) ([]job.Column, error) {
+	if len(p.Stages) == 0 {
+		return nil, nil
+	}
+	stages, err := chain.New(p, f.Stages)
+	var staged []job.Column
+	if err == nil {
+		staged, err = stages.Columns(columns)
+	}
+	var use *stage.UseError
+	if errors.As(err, &use) {
+		return nil, mistake(doc.At(fmt.Sprintf("stages[%d]", use.Index), fmt.Sprintf("%s: %s", use.Name, use.Problem), use.Hint))
+	}
+	if err != nil {
+		return nil, err
+	}
+	canonical, err := ws.Canonical(ctx, staged)
+	if job.ClassOf(err) == job.Permanent {
+		return nil, mistake(doc.At("stages", fmt.Sprintf("they make columns of which the engine says: %v", err), ""))
+	}
+	return canonical, err
+}
+
 func (f Freezer) source(p *pipeline.Pipeline, dir string, bounds json.RawMessage) (source.Source, error) {
-	return kinds.New(p, kinds.Env{Dir: dir, Seats: f.Seats, Bounds: bounds})
+	return kinds.New(p, kinds.Env{Dir: dir, Seats: f.Seats, Bounds: bounds, Custom: f.Custom})
 }
 
 // mistake marks an error of the pipeline.
@@ -152,6 +185,10 @@ func sourceError(doc *pipeline.Document, err error) error {
 			key = "source." + field.Field
 		}
 		return mistake(doc.At(key, field.Problem, field.Hint))
+	}
+	var unknown *source.UnknownKindError
+	if errors.As(err, &unknown) {
+		return mistake(doc.At("source.custom.kind", "this dray has no source of the kind "+unknown.Kind, unknown.Hint()))
 	}
 	if job.ClassOf(err) == job.Permanent {
 		return mistake(doc.At("source", err.Error(), ""))

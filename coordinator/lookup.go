@@ -134,7 +134,7 @@ func (l *looking) origin(ctx context.Context, spec pipeline.Lookup) (origin, err
 	}
 	with := *l.pipeline
 	with.Source, with.Incremental = *spec.Source, nil // all of it is read, every time
-	src, err := kinds.New(&with, kinds.Env{Dir: l.doc.Dir})
+	src, err := kinds.New(&with, kinds.Env{Dir: l.doc.Dir, Custom: l.Custom})
 	if err != nil {
 		return origin{}, err
 	}

@@ -25,12 +25,19 @@ type Recounted struct {
 	Err     error  `json:"-"`       // why it could not be counted, such as source.ErrChanged
 }
 
+// Recounter counts what jobs have read once more.
+type Recounter struct {
+	Queue  *queue.Queue
+	Engine *engine.Client
+	Custom source.Registry // the kinds of source that this dray was built with
+}
+
 // Recount counts the records of every chunk that a job has loaded, in the
 // source as it is now, and gives those to fn that do not have as many as were
 // read, or can not be counted any more. It returns the number of chunks counted.
 // An error of fn ends it. ErrUncountable when the source can not count. It
 // reads all of the input again.
-func Recount(ctx context.Context, q *queue.Queue, eng *engine.Client, j job.Job, fn func(Recounted) error) (uint64, error) {
+func (c Recounter) Recount(ctx context.Context, j job.Job, fn func(Recounted) error) (uint64, error) {
 	if j.Frozen == nil {
 		return 0, nil
 	}
@@ -38,9 +45,9 @@ func Recount(ctx context.Context, q *queue.Queue, eng *engine.Client, j job.Job,
 	if err != nil {
 		return 0, err
 	}
-	env := kinds.Env{Dir: j.Submission.Dir, Bounds: j.Frozen.Bounds}
+	env := kinds.Env{Dir: j.Submission.Dir, Bounds: j.Frozen.Bounds, Custom: c.Custom}
 	if l := p.Limits.Lease; l.Seats > 0 {
-		env.Seats = q.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "verify"})
+		env.Seats = c.Queue.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "verify"})
 	}
 	src, err := kinds.New(p, env)
 	if err != nil {
@@ -57,12 +64,12 @@ func Recount(ctx context.Context, q *queue.Queue, eng *engine.Client, j job.Job,
 	following, present := context.WithCancel(ctx)
 	defer present()
 	var chunks uint64
-	err = q.Results(following, j.ID, func(r job.Result) error {
+	err = c.Queue.Results(following, j.ID, func(r job.Result) error {
 		if !r.Loaded() || retired[r.Chunk] {
 			return nil
 		}
 		chunks++
-		n, err := counter.Count(ctx, eng, r.Input, j.Frozen.Columns)
+		n, err := counter.Count(ctx, c.Engine, r.Input, j.Frozen.Columns)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -38,7 +38,10 @@ func (d *driver) source(ctx context.Context, j job.Job, p *pipeline.Pipeline) (s
 	if err != nil {
 		return nil, err
 	}
-	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir, Seats: d.c.seats(p), Bounds: j.Frozen.Bounds, Seen: before.has})
+	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir, Seats: d.c.seats(p), Bounds: j.Frozen.Bounds, Seen: before.has, Custom: d.c.Sources})
+	if errors.As(err, new(*source.UnknownKindError)) {
+		return nil, fmt.Errorf("making the source, as a coordinator that has it can: %w", err)
+	}
 	if err != nil {
 		return nil, job.WithClass(fmt.Errorf("making the source: %w", err), job.Permanent)
 	}

@@ -16,6 +16,8 @@ import (
 	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
+	"drayage/pkg/source"
+	"drayage/pkg/stage"
 	"drayage/pkg/version"
 )
 
@@ -26,6 +28,9 @@ type Deps struct {
 	Engine     Engine
 	Log        zerolog.Logger
 	Faults     *fault.Set // nil: none
+	// Stages and Sources are what this dray was built with beside its own.
+	Stages  stage.Registry
+	Sources source.Registry
 }
 
 // Worker carries chunks. Make it with New and start it with Run, once.
@@ -41,6 +46,8 @@ type Worker struct {
 	busy    sync.Map // slot number -> "job/chunk/generation" of the chunk it carries
 	loaded  atomic.Uint64
 	faults  *fault.Set
+	stages  stage.Registry
+	sources source.Registry
 	// statements counts those given to the engine, so that each has a
 	// query_id of its own.
 	statements atomic.Uint64
@@ -52,7 +59,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, q: deps.Queue, ch: deps.ClickHouse, eng: deps.Engine, faults: deps.Faults, started: time.Now()}
+	w := &Worker{cfg: cfg, q: deps.Queue, ch: deps.ClickHouse, eng: deps.Engine, faults: deps.Faults, stages: deps.Stages, sources: deps.Sources, started: time.Now()}
 	w.log = deps.Log.With().Str("worker", cfg.ID).Logger()
 	w.jobs = newJobs()
 	return w, nil

@@ -46,9 +46,14 @@ type app struct {
 	IO
 	json    bool
 	envFile string
+	with    Extensions
 	cfg     local.Config
 	log     zerolog.Logger
 }
+
+// Extensions are what is built into one's own dray beside what dray has: stages
+// and kinds of source, by the names that pipelines use.
+type Extensions = local.Extensions
 
 // exitError carries an exit code up to Main.
 type exitError struct {
@@ -66,8 +71,8 @@ func (e *exitError) Unwrap() error { return e.err }
 
 // Main runs one command and returns its exit code. It prints every error once,
 // to io.Err; with --json as an object.
-func Main(ctx context.Context, args []string, io IO) int {
-	a := &app{IO: io}
+func Main(ctx context.Context, args []string, io IO, with Extensions) int {
+	a := &app{IO: io, with: with}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(io.In)
@@ -224,6 +229,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if a.cfg, err = local.Load(); err != nil {
 		return &usageError{err}
 	}
+	a.cfg.Extensions = a.with
 	fallback := zerolog.WarnLevel
 	if cmd.Annotations["service"] != "" {
 		fallback = zerolog.InfoLevel

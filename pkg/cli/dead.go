@@ -77,7 +77,7 @@ With --json each is an object on a line of its own.`,
 			if cut {
 				break
 			}
-			err := eachLetter(ctx, q, j, c, func(l letter) error {
+			err := a.eachLetter(ctx, q, j, c, func(l letter) error {
 				if limit > 0 && listed == limit {
 					cut = true
 					return queue.ErrStop
@@ -179,7 +179,7 @@ far as they are still known, and which job took it over.`,
 		if err != nil {
 			return err
 		}
-		l, err := findLetter(ctx, q, j, chunk)
+		l, err := a.findLetter(ctx, q, j, chunk)
 		if err != nil {
 			return err
 		}
@@ -245,11 +245,11 @@ func (a *app) completeChunks(cmd *cobra.Command, name string) (chunks []string) 
 
 // findLetter reads the dead letter of a chunk, or says what became of the chunk
 // instead.
-func findLetter(ctx context.Context, q *queue.Queue, j job.Job, chunk uint64) (letter, error) {
+func (a *app) findLetter(ctx context.Context, q *queue.Queue, j job.Job, chunk uint64) (letter, error) {
 	generation := j.Plan.Generation(chunk)
 	d, err := q.DeadLetter(ctx, j.ID, chunk, generation)
 	if err == nil {
-		return look(ctx, q, d, places(j), takers(j, job.ReplayDead))
+		return look(ctx, q, d, a.places(j), takers(j, job.ReplayDead))
 	}
 	if !errors.Is(err, queue.ErrNotFound) {
 		return letter{}, fmt.Errorf("reading the dead letter: %w", err)

@@ -46,7 +46,7 @@ func (a *app) replayDead(ctx context.Context, name string, c *choice, r *replayP
 		return err
 	}
 	defer s.close()
-	chosen, err := chosenLetters(ctx, s.queue, old, c)
+	chosen, err := a.chosenLetters(ctx, s.queue, old, c)
 	if err != nil {
 		return err
 	}
@@ -69,23 +69,23 @@ func chunksOf(letters []chosenLetter) []uint64 {
 
 // chosenLetters finds the letters of a choice, in the order of their chunks. A
 // chunk that was named must be among them.
-func chosenLetters(ctx context.Context, q *queue.Queue, j job.Job, c *choice) ([]chosenLetter, error) {
+func (a *app) chosenLetters(ctx context.Context, q *queue.Queue, j job.Job, c *choice) ([]chosenLetter, error) {
 	var chosen []chosenLetter
-	err := eachLetter(ctx, q, j, c, func(l letter) error {
+	err := a.eachLetter(ctx, q, j, c, func(l letter) error {
 		chosen = append(chosen, chosenLetter{l.Chunk.Ordinal, l.Chunk.Generation})
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(chosen, func(a, b chosenLetter) int {
-		return int(int64(a.chunk) - int64(b.chunk)) //nolint:gosec // at most job.MaxOrdinal
+	slices.SortFunc(chosen, func(x, y chosenLetter) int {
+		return int(int64(x.chunk) - int64(y.chunk)) //nolint:gosec // at most job.MaxOrdinal
 	})
 	for _, chunk := range c.chunks {
 		if slices.ContainsFunc(chosen, func(l chosenLetter) bool { return l.chunk == chunk }) {
 			continue
 		}
-		l, err := findLetter(ctx, q, j, chunk)
+		l, err := a.findLetter(ctx, q, j, chunk)
 		switch {
 		case err != nil:
 			return nil, err
@@ -137,7 +137,7 @@ job has taken over stay. Asks first, unless --yes.`,
 			return refused(&coordinator.StateError{Job: j.ID, State: j.State, What: "lose dead letters before it has ended"},
 				"its chunks are counted by them; wait, or dray cancel %s", j.ID)
 		}
-		chosen, err := chosenLetters(ctx, q, j, c)
+		chosen, err := a.chosenLetters(ctx, q, j, c)
 		if err != nil {
 			return err
 		}

@@ -64,8 +64,8 @@ func (c *choice) matches(d job.Dead) bool {
 
 // eachLetter gives the chosen dead letters of the job to fn, the oldest first.
 // It ends early and well when fn returns queue.ErrStop.
-func eachLetter(ctx context.Context, q *queue.Queue, j job.Job, c *choice, fn func(letter) error) error {
-	place := places(j)
+func (a *app) eachLetter(ctx context.Context, q *queue.Queue, j job.Job, c *choice, fn func(letter) error) error {
+	place := a.places(j)
 	taken := takers(j, job.ReplayDead)
 	reading, present := context.WithCancel(ctx)
 	defer present()

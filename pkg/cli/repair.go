@@ -76,7 +76,7 @@ func (a *app) repair(ctx context.Context, s *site, j job.Job, v *verification) (
 	if err != nil {
 		return nil, fmt.Errorf("reading the job: %w", err)
 	}
-	again, err := verifyJob(ctx, s, j)
+	again, err := a.verifyJob(ctx, s, j)
 	if err == nil {
 		again.Repair = done
 	}

@@ -37,7 +37,10 @@ SIGTERM ends it; another coordinator, or the next start, goes on.`,
 		Annotations: service,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.serve(cmd.Context(), func(ctx context.Context, m *member) error {
-				c, err := coordinator.New(a.cfg.Coordinator, coordinator.Deps{Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults})
+				c, err := coordinator.New(a.cfg.Coordinator, coordinator.Deps{
+					Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults,
+					Stages: a.with.Stages, Sources: a.with.Sources,
+				})
 				if err != nil {
 					return &usageError{err}
 				}
@@ -65,7 +68,10 @@ DRAY_GRACE to finish those at work; a second one ends it at once.`,
 			a.cfg.Worker.Slots = *slots
 		}
 		return a.serve(cmd.Context(), func(ctx context.Context, m *member) error {
-			w, err := worker.New(a.cfg.Worker, worker.Deps{Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults})
+			w, err := worker.New(a.cfg.Worker, worker.Deps{
+				Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults,
+				Stages: a.with.Stages, Sources: a.with.Sources,
+			})
 			if err != nil {
 				return &usageError{err}
 			}

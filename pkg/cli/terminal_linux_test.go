@@ -59,7 +59,7 @@ func TestAsks(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		code := cli.Main(context.Background(), []string{"dead", "drop", "last", "--all-chunks"}, cli.IO{In: program, Out: &out, Err: &out})
+		code := cli.Main(context.Background(), []string{"dead", "drop", "last", "--all-chunks"}, cli.IO{In: program, Out: &out, Err: &out}, cli.Extensions{})
 		if code != tt.code || !strings.Contains(out.String(), tt.says) || !strings.Contains(out.String(), "Drop 3 dead letters of job asked-") {
 			t.Errorf("to the answer %q it says %s, exit %d", tt.answer, out.String(), code)
 		}

@@ -104,7 +104,9 @@ func (a *app) inspect(ctx context.Context, file string, set []string) (*pipeline
 		end()
 		_, _ = eng.Close() // it was only asked
 	}
-	frozen, err := coordinator.Freezer{Engine: eng.Client(), ClickHouse: ch}.Freeze(ctx, doc, "validate", time.Now().UTC())
+	frozen, err := coordinator.Freezer{
+		Engine: eng.Client(), ClickHouse: ch, Stages: a.with.Stages, Custom: a.with.Sources,
+	}.Freeze(ctx, doc, "validate", time.Now().UTC())
 	if err != nil {
 		both()
 		return nil, nil, nil, err

@@ -50,7 +50,7 @@ chunks with too few or too many rows are taken out and loaded again by a new job
 			return err
 		}
 		defer s.close()
-		v, err := verifyJob(ctx, s, j)
+		v, err := a.verifyJob(ctx, s, j)
 		if err != nil {
 			return err
 		}
@@ -143,7 +143,7 @@ func (v *verification) mendable() bool { return !v.Running && (len(v.Differ) > 0
 
 // verifyJob asks ClickHouse and, about every chunk that differs from the
 // ledger, the records of the job itself.
-func verifyJob(ctx context.Context, s *site, j job.Job) (*verification, error) {
+func (a *app) verifyJob(ctx context.Context, s *site, j job.Job) (*verification, error) {
 	v := &verification{
 		Job: j.ID, State: j.State, Running: isLive(j), Agrees: true, Recorded: j.Totals.RowsLoaded,
 		Differ: []difference{}, TakenOver: []takenOver{}, UndoneAt: j.UndoneAt, At: time.Now().UTC(),
@@ -160,7 +160,7 @@ func verifyJob(ctx context.Context, s *site, j job.Job) (*verification, error) {
 	}
 	v.Kind, v.Rows, v.Rejected, v.Tables, v.At = proof.Kind, proof.Rows, proof.Rejected, proof.Tables, proof.At
 	if len(proof.Differ) > 0 {
-		d := &diagnosis{queue: s.queue, job: j, place: places(j), taken: takers(j, job.ReplayChunks)}
+		d := &diagnosis{queue: s.queue, job: j, place: a.places(j), taken: takers(j, job.ReplayChunks)}
 		stores, err := coordinator.Stores(ctx, s.clickhouse, j)
 		if err != nil {
 			return nil, err

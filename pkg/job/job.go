@@ -91,9 +91,12 @@ type Frozen struct {
 	// Pipeline is the pipeline with parameters filled in and defaults set;
 	// only package pipeline reads it. It holds no secrets.
 	Pipeline json.RawMessage `json:"pipeline"`
-	Columns  []Column        `json:"columns"` // of chunk, the source's
-	Target                   // the first output, and mostly the only one
-	Others   []Target        `json:"others,omitempty"` // the other outputs
+	Columns  []Column        `json:"columns"` // of the source
+	// Staged are the columns that the pipeline's stages make of them; none
+	// without stages.
+	Staged []Column `json:"staged,omitempty"`
+	Target          // the first output, and mostly the only one
+	Others []Target `json:"others,omitempty"` // the other outputs
 	// Lookups are what the SELECTs look up, by name.
 	Lookups map[string]Lookup `json:"lookups,omitempty"`
 	// Bounds are what a job of an incremental pipeline reads, and Next where the
@@ -109,6 +112,14 @@ type Frozen struct {
 
 // Targets are the outputs of the job, in their order.
 func (f *Frozen) Targets() []Target { return append([]Target{f.Target}, f.Others...) }
+
+// Chunk are the columns that the SELECTs find in chunk.
+func (f *Frozen) Chunk() []Column {
+	if len(f.Staged) > 0 {
+		return f.Staged
+	}
+	return f.Columns
+}
 
 // Kept reports whether the input of a chunk is read more than once: it is then
 // kept on the worker's disk while the chunk is computed.

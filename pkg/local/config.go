@@ -15,6 +15,8 @@ import (
 	"drayage/pkg/engine"
 	"drayage/pkg/fault"
 	"drayage/pkg/queue"
+	"drayage/pkg/source"
+	"drayage/pkg/stage"
 	"drayage/pkg/telemetry"
 	"drayage/worker"
 )
@@ -30,6 +32,14 @@ type Config struct {
 	Coordinator coordinator.Config
 	Worker      worker.Config
 	Faults      *fault.Set // of DRAY_FAULT, for tests; nil: none
+	Extensions  Extensions // of the program, not of the environment
+}
+
+// Extensions are what is built into one's own dray. docs/stages.md and
+// docs/source-custom.md say how.
+type Extensions struct {
+	Stages  stage.Registry
+	Sources source.Registry
 }
 
 // Process is what belongs to this process as a whole.

@@ -166,11 +166,17 @@ func StartEngine(ctx context.Context, cfg Config, log zerolog.Logger) (*engine.P
 func (s *Stack) Run(ctx context.Context, only string) error {
 	ccfg, wcfg := s.cfg.Coordinator, s.cfg.Worker
 	ccfg.Only, wcfg.Only = only, only
-	c, err := coordinator.New(ccfg, coordinator.Deps{Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log, Faults: s.cfg.Faults})
+	c, err := coordinator.New(ccfg, coordinator.Deps{
+		Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log, Faults: s.cfg.Faults,
+		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources,
+	})
 	if err != nil {
 		return err
 	}
-	w, err := worker.New(wcfg, worker.Deps{Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log, Faults: s.cfg.Faults})
+	w, err := worker.New(wcfg, worker.Deps{
+		Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log, Faults: s.cfg.Faults,
+		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources,
+	})
 	if err != nil {
 		return err
 	}

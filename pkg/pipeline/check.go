@@ -39,6 +39,10 @@ func (d *Document) check() Errors {
 	if p.Source.Chunk < MinChunk || p.Source.Chunk > MaxChunk {
 		bad("source.chunk", fmt.Sprintf("%s is outside %s to %s", p.Source.Chunk, MinChunk, MaxChunk), "128MiB suits most inputs")
 	}
+	if c := p.Source.Custom; c != nil && !goodName.MatchString(c.Kind) {
+		bad("source.custom", "kind is missing, or can not be a name", "name a kind of source that this dray was built with; see docs/source-custom.md")
+	}
+	d.checkStages(bad)
 	d.checkLookups(bad)
 	d.checkOutputs(bad)
 	if m := p.Reject.Limit(); m.Percent < 0 || m.Percent > 100 {

@@ -107,6 +107,9 @@ func (l Lookup) check(bad func(key, problem, hint string)) {
 	if f := s.Files; f != nil && (len(f.Path) == 0 || f.Path[0] == "") {
 		bad("source.files", "path is missing", "name a file or a glob such as data/*.csv")
 	}
+	if c := s.Custom; c != nil && !goodName.MatchString(c.Kind) {
+		bad("source.custom", "kind is missing, or can not be a name", "name a kind of source that this dray was built with")
+	}
 	if s.Chunk < MinChunk || s.Chunk > MaxChunk {
 		bad("source.chunk", fmt.Sprintf("%s is outside %s to %s", s.Chunk, MinChunk, MaxChunk), "leave it out")
 	}

@@ -338,6 +338,10 @@ func walkStrings(v reflect.Value, key string, fn func(key, s string) string) {
 			walkStrings(v.Elem(), key, fn)
 		}
 	case reflect.Struct:
+		if s, ok := v.Interface().(Stage); ok {
+			s.Settings.walk(key+"."+s.Name, fn)
+			return
+		}
 		for f, field := range v.Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 			if name == "" {
@@ -347,9 +351,17 @@ func walkStrings(v reflect.Value, key string, fn func(key, s string) string) {
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			walkStrings(v.Index(i), key, fn)
+			at := key
+			if v.Type().Elem() == reflect.TypeFor[Stage]() {
+				at = fmt.Sprintf("%s[%d]", key, i)
+			}
+			walkStrings(v.Index(i), at, fn)
 		}
 	case reflect.Map:
+		if s, ok := v.Interface().(Settings); ok {
+			s.walk(key, fn)
+			return
+		}
 		for _, k := range v.MapKeys() {
 			elem := reflect.New(v.Type().Elem()).Elem()
 			elem.Set(v.MapIndex(k))

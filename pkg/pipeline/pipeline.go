@@ -21,6 +21,7 @@ type Pipeline struct {
 	Name      string            `yaml:"pipeline" json:"pipeline"`
 	Params    map[string]any    `yaml:"params" json:"params,omitempty"`
 	Source    Source            `yaml:"source" json:"source"`
+	Stages    []Stage           `yaml:"stages" json:"stages,omitempty"`       // at most MaxStages, in their order
 	Transform string            `yaml:"transform" json:"transform,omitempty"` // empty: SELECT * FROM chunk
 	Lookups   map[string]Lookup `yaml:"lookups" json:"lookups,omitempty"`
 	Load      Load              `yaml:"load" json:"load,omitzero"`

@@ -17,6 +17,7 @@ type Source struct {
 	Kafka      *Kafka      `yaml:"kafka" json:"kafka,omitempty"`
 	JetStream  *JetStream  `yaml:"jetstream" json:"jetstream,omitempty"`
 	HTTP       *HTTP       `yaml:"http" json:"http,omitempty"`
+	Custom     *Custom     `yaml:"custom" json:"custom,omitempty"`
 	Columns    Columns     `yaml:"columns" json:"columns,omitempty"` // empty: found out when the job is planned, then frozen
 	Chunk      Size        `yaml:"chunk" json:"chunk"`               // target size of a chunk in bytes, default DefaultChunk
 	Rows       uint64      `yaml:"rows" json:"rows,omitempty"`       // target size of a chunk in rows, of kinds that can count them; 0: by Chunk

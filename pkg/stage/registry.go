@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"drayage/pkg/job"
 )
 
 // Factory makes a stage of its settings: what the pipeline has under the stage's
@@ -46,25 +48,83 @@ type UseError struct {
 	Name    string
 	Problem string
 	Hint    string
+	// Unknown says that this dray has no stage of the name, as another may.
+	Unknown bool
 }
 
 func (e *UseError) Error() string { return "stage " + e.Name + ": " + e.Problem }
 
-// Chain makes the stages of a pipeline into one. Its error is a *UseError.
-func (g Registry) Chain(uses []Use) (Stage, error) {
-	var all []Stage
+// Chain are the stages of a pipeline, one after the other.
+type Chain struct {
+	uses   []Use
+	stages []Stage
+}
+
+// Chain makes the stages of a pipeline. Its error is a *UseError.
+func (g Registry) Chain(uses []Use) (Chain, error) {
+	c := Chain{uses: uses}
 	for i, u := range uses {
 		factory, ok := g[u.Name]
 		if !ok {
-			return Stage{}, &UseError{i, u.Name, "this dray has no such stage", g.hint()}
+			return Chain{}, &UseError{Index: i, Name: u.Name, Problem: "this dray has no such stage", Hint: g.hint(), Unknown: true}
 		}
-		s, err := factory(u.Settings)
+		err := guarded(func() error {
+			s, err := factory(u.Settings)
+			c.stages = append(c.stages, s)
+			return err
+		})
 		if err != nil {
-			return Stage{}, &UseError{i, u.Name, err.Error(), ""}
+			return Chain{}, &UseError{Index: i, Name: u.Name, Problem: err.Error()}
 		}
-		all = append(all, s)
 	}
-	return Compose(all...), nil
+	return c, nil
+}
+
+// Stage is the chain as one stage.
+func (c Chain) Stage() Stage { return Compose(c.stages...) }
+
+// Columns are those of the rows that the chain makes of records with the columns
+// in. Its error is a *UseError.
+func (c Chain) Columns(in []job.Column) ([]job.Column, error) {
+	cols := in
+	for i, s := range c.stages {
+		err := guarded(func() (err error) {
+			if cols, err = s.Columns(cols); err == nil {
+				err = distinct(cols)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, &UseError{Index: i, Name: c.uses[i].Name, Problem: err.Error()}
+		}
+	}
+	return cols, nil
+}
+
+// distinct refuses columns that no table can have.
+func distinct(cols []job.Column) error {
+	seen := map[string]bool{}
+	for _, c := range cols {
+		switch {
+		case c.Name == "" || c.Type == "":
+			return fmt.Errorf("the stage gives the column %q the type %q", c.Name, c.Type)
+		case seen[c.Name]:
+			return fmt.Errorf("the stage gives the column %s twice", c.Name)
+		}
+		seen[c.Name] = true
+	}
+	return nil
+}
+
+// guarded makes an error of a panic: a mistake in a stage fails the jobs that
+// use it, and not the coordinator that looks at them.
+func guarded(do func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the stage panicked: %v", v)
+		}
+	}()
+	return do()
 }
 
 func (g Registry) hint() string {
@@ -72,5 +132,8 @@ func (g Registry) hint() string {
 	if len(g) == 0 {
 		return "it has none; " + build
 	}
-	return "it has " + strings.Join(slices.Sorted(maps.Keys(g)), ", ") + "; " + build
+	return "it has " + strings.Join(g.Names(), ", ") + "; " + build
 }
+
+// Names are the names of the stages, in order.
+func (g Registry) Names() []string { return slices.Sorted(maps.Keys(g)) }

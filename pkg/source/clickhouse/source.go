@@ -261,3 +261,8 @@ func identifier(name string) string {
 func literal(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(s) + "'"
 }
+
+// Records says that a chunk has no text of its own, but only rows.
+func (s *Source) Records(context.Context, json.RawMessage, []job.Column) (*source.Input, error) {
+	return nil, job.WithClass(source.ErrNoRecords, job.Permanent)
+}

@@ -15,8 +15,9 @@ import (
 //
 // The file is opened only where its header names the columns in another order
 // than columns; then it must be the version that was planned. Of formats that
-// are not cut into records, and of compressions whose header nobody but the
-// engine read, there is no way to read raw records: an error, job.Permanent.
+// are not cut into records there are no raw records, which is
+// source.ErrNoRecords; of compressions whose header nobody but the engine read,
+// there is no way to read them: an error too, job.Permanent.
 func (s *Source) Records(ctx context.Context, input json.RawMessage, columns []job.Column) (*source.Input, error) {
 	p, err := parsePiece(input)
 	if err != nil {
@@ -27,7 +28,7 @@ func (s *Source) Records(ctx context.Context, input json.RawMessage, columns []j
 		return nil, err
 	}
 	if !format.splits() {
-		return nil, permanent("%s: files of the format %s have no raw records", p.Path, format.asked)
+		return nil, permanent("%s: files of the format %s: %w", p.Path, format.asked, source.ErrNoRecords)
 	}
 	in := &source.Input{Format: format.name, Compression: none, Structure: columns, Settings: s.settings(format, columns)}
 	switch {

@@ -26,10 +26,13 @@ type Env struct {
 	// Seen reports whether an input was loaded by an earlier job, by its
 	// Version; nil: none was.
 	Seen func(version string) bool
+	// Custom are the kinds that this dray was built with beside those here.
+	Custom source.Registry
 }
 
 // New makes the source of a pipeline whose references were resolved. It opens
-// nothing. What is wrong with the source's keys is of type source.FieldErrors.
+// nothing. What is wrong with the source's keys is of type source.FieldErrors; a
+// custom kind that env does not have is a *source.UnknownKindError.
 func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 	s := &p.Source
 	switch {
@@ -73,6 +76,8 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 		return jetstream.New(jetstreamConfig(s, env))
 	case s.HTTP != nil:
 		return rest.New(httpConfig(s, env))
+	case s.Custom != nil:
+		return custom(p, env)
 	}
 	return nil, errors.New("the pipeline's source has no kind")
 }

@@ -169,3 +169,8 @@ func (s *Source) Locate(input json.RawMessage) (source.Location, error) {
 
 // Size implements source.Source. The size of what a query gives is not known.
 func (s *Source) Size(context.Context) int64 { return 0 }
+
+// Records says that a chunk has no text of its own, but only rows.
+func (s *Source) Records(context.Context, json.RawMessage, []job.Column) (*source.Input, error) {
+	return nil, job.WithClass(source.ErrNoRecords, job.Permanent)
+}

@@ -10,6 +10,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/stage"
 )
 
 // Recorder is a source that can read raw records of its chunks.
@@ -18,7 +19,8 @@ type Recorder interface {
 	// Records says how raw records of a chunk are read on their own, each
 	// followed by a newline. Of the Input that it returns Format, Compression,
 	// Structure and Settings are set. It is called each time that rejects of
-	// the chunk are opened.
+	// the chunk are opened. Where the input has no text of its own, which is
+	// source.ErrNoRecords, rejects are those of stages: rows in stage.Format.
 	Records(ctx context.Context, input json.RawMessage, columns []job.Column) (*source.Input, error)
 }
 
@@ -133,6 +135,9 @@ func (r *Rejects) Open(ctx context.Context, input json.RawMessage, columns []job
 		return r.inner.Open(ctx, input, columns)
 	}
 	in, err := r.inner.Records(ctx, p.Of, columns)
+	if errors.Is(err, source.ErrNoRecords) {
+		in, err = &source.Input{Format: stage.Format, Compression: "none", Structure: columns, Settings: stage.ReadSettings()}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.place(), err)
 	}

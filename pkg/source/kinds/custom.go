@@ -1,0 +1,26 @@
+package kinds
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"drayage/pkg/job"
+	"drayage/pkg/pipeline"
+	"drayage/pkg/source"
+)
+
+// custom makes a source of a kind that this dray was built with.
+func custom(p *pipeline.Pipeline, env Env) (source.Source, error) {
+	s := &p.Source
+	cfg := source.Config{
+		Dir: env.Dir, Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats,
+		Watermark: p.Watermark(), Bounds: env.Bounds, Seen: env.Seen,
+	}
+	if len(s.Custom.Settings) > 0 {
+		var err error
+		if cfg.Settings, err = json.Marshal(s.Custom.Settings); err != nil {
+			return nil, job.WithClass(fmt.Errorf("the settings of the source have no JSON: %w", err), job.Permanent)
+		}
+	}
+	return env.Custom.Make(s.Custom.Kind, cfg)
+}
