@@ -34,8 +34,9 @@ type liveJob struct {
 
 	// guarded by jobs.mu
 	paused bool
-	slots  int    // that carry or wait for its chunks
-	turn   uint64 // of its last pick
+	shun   time.Time // until then its chunks are left to other workers
+	slots  int       // that carry or wait for its chunks
+	turn   uint64    // of its last pick
 }
 
 func newJobs() *jobs {
@@ -83,7 +84,7 @@ func (js *jobs) pick() (*liveJob, <-chan struct{}) {
 	defer js.mu.Unlock()
 	var best *liveJob
 	for _, j := range js.live {
-		if j.paused {
+		if j.paused || time.Now().Before(j.shun) {
 			continue
 		}
 		if best == nil || j.slots < best.slots || j.slots == best.slots && j.turn < best.turn {
@@ -96,6 +97,13 @@ func (js *jobs) pick() (*liveJob, <-chan struct{}) {
 		best.turn = js.turn
 	}
 	return best, js.changed
+}
+
+// leave leaves the chunks of a job to others for a while.
+func (js *jobs) leave(j *liveJob, wait time.Duration) {
+	js.mu.Lock()
+	defer js.mu.Unlock()
+	j.shun = time.Now().Add(wait)
 }
 
 // put gives back what pick took.

@@ -109,7 +109,7 @@ func (s *slot) spillInto(ctx context.Context, lease *queue.Lease, t *task, o out
 	if err != nil {
 		return err
 	}
-	rel := s.w.input(t, path, in, judged)
+	rel := s.w.input(t, t.job.Frozen.Chunk(), path, in, judged)
 	settings := settings(in, rel)
 	maps.Copy(settings, spillSettings())
 	rows := transform.Select(o.sql, rel, o.of(d.Chunk()))
@@ -127,7 +127,7 @@ func (s *slot) spillInto(ctx context.Context, lease *queue.Lease, t *task, o out
 	if err := ended(err, fed(), nil); err != nil {
 		return err
 	}
-	if o.number > 0 {
+	if o.number > 0 || t.runner != nil {
 		return nil
 	}
 	return s.countRead(ctx, o, path, in, sum, settings, res)

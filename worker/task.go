@@ -14,6 +14,7 @@ import (
 	"drayage/pkg/source"
 	"drayage/pkg/source/kinds"
 	"drayage/pkg/source/replay"
+	"drayage/pkg/stage"
 	"drayage/pkg/transform"
 )
 
@@ -24,7 +25,8 @@ type task struct {
 	source    source.Source
 	workspace transform.Workspace
 	outputs   []output
-	restarts  int // of the engine when the workspace was made
+	runner    *stage.Runner // of the stages; nil: there are none
+	restarts  int           // of the engine when the workspace was made
 }
 
 // prepare makes the task of a job from what the job froze.
@@ -35,13 +37,20 @@ func (w *Worker) prepare(ctx context.Context, j job.Job) (*task, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := kinds.Env{Dir: j.Submission.Dir, Bounds: j.Frozen.Bounds}
+	env := kinds.Env{Dir: j.Submission.Dir, Bounds: j.Frozen.Bounds, Custom: w.sources}
 	if l := p.Limits.Lease; l.Seats > 0 {
 		env.Seats = w.q.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "worker " + w.cfg.ID})
 	}
 	src, err := kinds.New(p, env)
+	if unknown := new(source.UnknownKindError); errors.As(err, &unknown) {
+		return nil, w.lacks(p, true, err)
+	}
 	if err != nil {
 		return nil, job.WithClass(err, job.Permanent)
+	}
+	runner, err := w.runner(p, j.Frozen)
+	if err != nil {
+		return nil, p.Redact(err)
 	}
 	if r := j.Submission.Replay; r != nil {
 		inner, ok := src.(replay.Recorder)
@@ -59,7 +68,7 @@ func (w *Worker) prepare(ctx context.Context, j job.Job) (*task, error) {
 		ws.Drop(context.WithoutCancel(ctx))
 		return nil, p.Redact(err)
 	}
-	t := &task{job: j, pipeline: p, source: src, workspace: ws, restarts: restarts}
+	t := &task{job: j, pipeline: p, source: src, workspace: ws, runner: runner, restarts: restarts}
 	outputs := p.All()
 	for i, target := range j.Frozen.Targets() {
 		t.outputs = append(t.outputs, output{

@@ -24,6 +24,9 @@ import (
 // fails, they are separated, and run is called once more with the good ones,
 // which are judged then.
 func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result, run func(in *source.Input, judged bool) error) error {
+	if t.runner != nil {
+		return (&computing{slot: s, lease: lease, task: t, delivery: d, result: res, run: run}).transformStaged(ctx)
+	}
 	c := d.Chunk()
 	s.rejects = nil
 	doubt, fetched := false, false
@@ -56,9 +59,9 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *qu
 	if err := run(separated.Input, true); err != nil {
 		return fmt.Errorf("computing the good rows of the chunk: %w", err)
 	}
-	s.rejects = separated.Rejects
+	s.rejects = separated.Rejects()
 	res.RowsRead = separated.Records
-	res.RowsRejected = uint64(len(separated.Rejects))
+	res.RowsRejected = uint64(len(s.rejects))
 	return nil
 }
 
@@ -92,7 +95,8 @@ func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chun
 	if _, local := in.Reader.(source.FileRange); in.Reader != nil && !local {
 		awaited(in, lease.Progress)
 	}
-	if !t.job.Frozen.Kept() || in.File != nil {
+	// What the stages make is kept anyway.
+	if !t.job.Frozen.Kept() || t.runner != nil || in.File != nil {
 		return in, nil
 	}
 	var kept *os.File
@@ -183,7 +187,7 @@ func (s *slot) fetch(ctx context.Context, lease *queue.Lease, t *task, in *sourc
 		f, err := s.keep(r, lease.Progress)
 		kept <- copied{f, err}
 	}()
-	rel := s.w.input(t, "", in, true)
+	rel := s.w.input(t, t.job.Frozen.Columns, "", in, true)
 	_, err = s.w.eng.Client().Exec(ctx, engine.Statement{
 		SQL: transform.Into(pipe.path, transform.Everything(rel)), Database: t.workspace.Database, Settings: settings(in, rel),
 	})
@@ -227,7 +231,7 @@ func (s *slot) statement(ctx context.Context, lease *queue.Lease, t *task, o out
 	if err != nil {
 		return none, errors.Join(err, out.end())
 	}
-	rel := s.w.input(t, path, in, judged)
+	rel := s.w.input(t, t.job.Frozen.Chunk(), path, in, judged)
 	settings := settings(in, rel)
 	sum, err := s.w.eng.Client().Exec(ctx, engine.Statement{
 		SQL:      transform.Into(out.path, transform.Select(o.sql, rel, o.of(c))),
@@ -243,7 +247,7 @@ func (s *slot) statement(ctx context.Context, lease *queue.Lease, t *task, o out
 	if rows != sum.WrittenRows {
 		return none, job.WithClass(fmt.Errorf("%w: the SELECT gave %d rows in several blocks, the first has %d", ErrTooBig, sum.WrittenRows, rows), job.TooBig)
 	}
-	if o.number == 0 {
+	if o.number == 0 && t.runner == nil { // the stages count by themselves
 		if err := s.countRead(ctx, o, path, in, sum, settings, res); err != nil {
 			return none, err
 		}
@@ -262,10 +266,9 @@ func (s *slot) countRead(ctx context.Context, o output, path string, in *source.
 	return err
 }
 
-// input is the relation under which the engine reads an open input: with every
-// value checked.
-func (w *Worker) input(t *task, path string, in *source.Input, judged bool) transform.Input {
-	columns := t.job.Frozen.Columns
+// input is the relation under which the engine reads the columns of an open
+// input: with every value checked.
+func (w *Worker) input(t *task, columns []job.Column, path string, in *source.Input, judged bool) transform.Input {
 	if in.Relation != "" {
 		return transform.Fetched(in.Relation, columns, len(t.pipeline.Source.Columns) > 0)
 	}
@@ -374,17 +377,26 @@ func (s *slot) inlet(in *source.Input, progress func()) (path string, end func()
 // keep copies the input to a file without a name, for a SELECT that reads it
 // more than once.
 func (s *slot) keep(r io.Reader, progress func()) (*os.File, error) {
-	f, err := os.CreateTemp(s.w.fifos.dir, "*.kept")
+	f, err := s.nameless("*.kept")
 	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
 		return nil, err
 	}
 	if err := s.copy(f, r, progress); err != nil {
 		f.Close()
 		return nil, err
+	}
+	return f, nil
+}
+
+// nameless makes a file on the worker's disk that is gone when it is closed.
+func (s *slot) nameless(pattern string) (*os.File, error) {
+	f, err := os.CreateTemp(s.w.fifos.dir, pattern)
+	if err != nil {
+		return nil, fmt.Errorf("making a file for rows: %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("taking the name off a file for rows: %w", err)
 	}
 	return f, nil
 }

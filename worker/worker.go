@@ -143,7 +143,7 @@ func (w *Worker) status() job.Worker {
 	host, _ := os.Hostname() // a worker without a host name is still itself
 	s := job.Worker{
 		ID: w.cfg.ID, Host: host, PID: os.Getpid(), Version: version.Version, Slots: w.cfg.Slots,
-		EngineRestarts: w.eng.Restarts(), StartedAt: w.started.UTC(), At: time.Now().UTC(),
+		EngineRestarts: w.eng.Restarts(), Stages: w.stages.Names(), Sources: w.sources.Names(), StartedAt: w.started.UTC(), At: time.Now().UTC(),
 	}
 	w.busy.Range(func(_, chunk any) bool {
 		s.Current = append(s.Current, chunk.(string))
@@ -178,6 +178,7 @@ func (s *slot) run(ctx, working context.Context) {
 		if j == nil {
 			select {
 			case <-changed:
+			case <-time.After(longWait): // one may be left alone for a while only
 			case <-ctx.Done():
 			}
 			continue
@@ -239,6 +240,10 @@ func (s *slot) step(ctx, working context.Context, j *liveJob, changed <-chan str
 func (s *slot) refuse(ctx context.Context, d *queue.Delivery, j *liveJob, why error) {
 	s.w.log.Error().Err(why).Str("job", j.record.ID).Msg("could not prepare the job")
 	v := job.Judge(ctx, why, errorWait)
+	if lack := new(lackError); errors.As(why, &lack) && v.Kind == job.VerdictRetry {
+		v = s.lacking(ctx, d, j, lack)
+		why = v.Err
+	}
 	saying, stop := context.WithTimeout(context.WithoutCancel(ctx), d.Lease())
 	defer stop()
 	if v.Kind == job.VerdictDead {

@@ -14,6 +14,8 @@ type Worker struct {
 	// Current lists the chunks being worked on, as "job/ordinal/generation".
 	Current        []string  `json:"current,omitempty"`
 	EngineRestarts int       `json:"engine_restarts"`
+	Stages         []string  `json:"stages,omitempty"`  // Go stages that it was built with
+	Sources        []string  `json:"sources,omitempty"` // custom kinds of source likewise
 	StartedAt      time.Time `json:"started_at"`
 	At             time.Time `json:"at"` // of this heartbeat
 }

@@ -57,6 +57,7 @@ func (w withStack) Run() (code int) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	cfg.Extensions.Stages = testStages
 	log := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true}).Level(zerolog.ErrorLevel)
 	if stack, err = local.Start(context.Background(), cfg, log); err != nil {
 		fmt.Fprintln(os.Stderr, err)

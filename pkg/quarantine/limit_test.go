@@ -27,7 +27,7 @@ func TestLimit(t *testing.T) {
 			t.Parallel()
 			rows, sep, err := chunk{format: "CSV", columns: cols("n", "UInt8"), data: data, limit: tt.limit, offset: 1000}.load(t)
 			if tt.ok {
-				if err != nil || len(rows) != 98 || sep.Records != 100 || len(sep.Rejects) != 2 {
+				if err != nil || len(rows) != 98 || sep.Records != 100 || len(sep.Rejects()) != 2 {
 					t.Errorf("%d rows, %+v: %v", len(rows), sep, err)
 				}
 				return

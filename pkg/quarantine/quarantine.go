@@ -31,13 +31,13 @@ const (
 // Request says what to separate.
 type Request struct {
 	Engine   *engine.Client
-	Database string           // the job's workspace
-	Input    *source.Input    // opened anew; Separate reads it and does not close it
-	Columns  []job.Column     // of chunk, canonical, in the job's order
+	Database string        // the job's workspace
+	Input    *source.Input // opened anew; Separate reads it and does not close it
+	Columns  []job.Column  // of chunk, canonical, in the job's order
 	// Selects are the pipeline's SELECTs: a row for which any of them fails is
 	// rejected for all.
-	Selects []Select
-	Limit   pipeline.RowLimit
+	Selects  []Select
+	Limit    pipeline.RowLimit
 	Offset   int64  // of the input's first byte in its file; -1 when it has none
 	Dir      string // for files without a name, as large as the input
 	Progress func() // called while work goes on; may be nil
@@ -58,12 +58,39 @@ type Separated struct {
 	// with Judged set, gives the rows that it would have given for them in
 	// the chunk. It is a regular file without a name; Close frees it.
 	Input   *source.Input
-	Records uint64       // of the chunk: good and rejected
-	Rejects []job.Reject // in the order of their records
+	Records uint64 // of the chunk: good and rejected
+
+	work  *work
+	spool *spool
+	good  []int // of work.all
 }
 
-// Close frees the good records.
-func (s *Separated) Close() error { return s.Input.Close() }
+// Rejects are the rejected records, in their order.
+func (s *Separated) Rejects() []job.Reject { return s.work.rejects() }
+
+// Good is the number of good records that were found.
+func (s *Separated) Good() uint64 { return uint64(len(s.good)) }
+
+// Refuse rejects a good record after all, by its number among those that were
+// found, from 1: it stays in Input. It is called once for a record. A
+// *TooManyError when the limit of rows does not allow it, and an
+// *UnexplainedError when the rejects of the chunk hold too much.
+func (s *Separated) Refuse(good uint64, column, reason string) error {
+	return s.work.reject(s.good[good-1], verdict{reason: reason, column: column})
+}
+
+// Close frees the records.
+func (s *Separated) Close() error {
+	s.spool.close()
+	return s.Input.Close()
+}
+
+// Cuts reports whether an input has records that Separate can cut: whether it is
+// text of a format that is read record by record.
+func Cuts(in *source.Input) bool {
+	w := &work{Request: Request{Input: in}}
+	return in.Relation == "" && w.fitted()
+}
 
 // Separate finds the records of a chunk that are at fault for its failure. All
 // records of the chunk are checked, so the result does not depend on what the
@@ -93,7 +120,11 @@ func Separate(ctx context.Context, req Request) (_ *Separated, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("keeping the input to separate its rows: %w", err)
 	}
-	defer sp.close()
+	defer func() {
+		if err != nil {
+			sp.close()
+		}
+	}()
 	w.data = sp.data
 	if err := w.divide(); err != nil {
 		return nil, err
@@ -101,7 +132,7 @@ func Separate(ctx context.Context, req Request) (_ *Separated, err error) {
 	if err := w.separate(ctx); err != nil {
 		return nil, err
 	}
-	return w.result(ctx)
+	return w.result(ctx, sp)
 }
 
 // work is one separation.
@@ -123,12 +154,15 @@ type work struct {
 	held       int64
 	statements int
 	blamed     bool // the statement fails because of rows
+	settled    bool // the blanks are known
 }
 
 // verdict is why a record is no good row. Blank: it is none at all.
 type verdict struct {
 	reason, column string
 	blank          bool
+	raw            string // of one that is rejected, at most job.MaxRaw bytes
+	cut            bool   // it has more
 }
 
 // divide cuts the data and takes the header off.
@@ -206,14 +240,21 @@ func (w *work) records() uint64 { return uint64(len(w.all)-len(w.verdicts)) + w.
 
 // reject notes that a record is rejected, within the limits.
 func (w *work) reject(record int, v verdict) error {
-	w.verdicts[record] = v
 	if v.blank {
+		w.verdicts[record] = v
 		return nil
 	}
 	s := w.all[record]
-	w.held += min(s.end-s.start, job.MaxRaw)
-	// Blanks are not taken off yet: result looks again.
-	if w.rejected++; w.rejected > w.Limit.Of(uint64(len(w.all))) {
+	text := bytes.TrimSuffix(w.data[s.start:s.end], []byte("\r"))
+	v.raw, v.cut = string(text[:min(len(text), job.MaxRaw)]), len(text) > job.MaxRaw
+	w.verdicts[record] = v
+	w.rejected++
+	w.held += int64(len(v.raw))
+	of := uint64(len(w.all)) // blanks are not taken off yet: result looks again
+	if w.settled {
+		of = w.records()
+	}
+	if w.rejected > w.Limit.Of(of) {
 		return w.tooMany()
 	}
 	if w.held > MaxHeld {
@@ -244,34 +285,30 @@ func (w *work) rejects() []job.Reject {
 			continue
 		}
 		s := w.all[i]
-		raw := bytes.TrimSuffix(w.data[s.start:s.end], []byte("\r"))
-		r := job.Reject{Record: uint64(i - blanks + 1), Offset: -1, Column: v.column, Reason: v.reason}
+		r := job.Reject{Record: uint64(i - blanks + 1), Offset: -1, Raw: v.raw, Cut: v.cut, Column: v.column, Reason: v.reason}
 		if w.base >= 0 {
 			r.Offset = w.base + s.start
 		}
-		if len(raw) > job.MaxRaw {
-			raw, r.Cut = raw[:job.MaxRaw], true
-		}
-		r.Raw = string(raw)
 		rejects = append(rejects, r)
 	}
 	return rejects
 }
 
 // result writes the good records.
-func (w *work) result(ctx context.Context) (_ *Separated, err error) {
+func (w *work) result(ctx context.Context, sp *spool) (_ *Separated, err error) {
+	w.settled = true
 	records := w.records()
-	sep := &Separated{Records: records, Rejects: w.rejects()}
-	if uint64(len(sep.Rejects)) > w.Limit.Of(records) {
+	sep := &Separated{Records: records, work: w, spool: sp, good: w.good()}
+	if w.rejected > w.Limit.Of(records) {
 		return nil, w.tooMany()
 	}
-	f, size, err := w.write(ctx, w.good())
+	f, size, err := w.write(ctx, sep.good)
 	if err != nil {
 		return nil, err
 	}
 	sep.Input = &source.Input{
 		File: f, Format: w.format, Compression: "none", Structure: w.structure, Settings: w.settings,
-		Bytes: size, Close: f.Close,
+		Bytes: size, Unordered: w.Input.Unordered, Close: f.Close,
 	}
 	return sep, nil
 }

@@ -67,14 +67,14 @@ func TestSeparate(t *testing.T) {
 				}
 				return
 			}
-			for i, r := range sep.Rejects {
+			for i, r := range sep.Rejects() {
 				got := fmt.Sprintf("%d@%d %s %s %s", r.Record, r.Offset, r.Column, r.Reason, r.Raw)
 				if i >= len(tt.rejects) || !matches(got, tt.rejects[i]) {
 					t.Errorf("rejected %s; want %q", got, tt.rejects)
 				}
 			}
-			if len(sep.Rejects) != len(tt.rejects) || sep.Records < uint64(len(sep.Rejects)) {
-				t.Errorf("%d rejects of %d, want %d", len(sep.Rejects), sep.Records, len(tt.rejects))
+			if len(sep.Rejects()) != len(tt.rejects) || sep.Records < uint64(len(sep.Rejects())) {
+				t.Errorf("%d rejects of %d, want %d", len(sep.Rejects()), sep.Records, len(tt.rejects))
 			}
 		})
 	}

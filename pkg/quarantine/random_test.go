@@ -72,8 +72,8 @@ func TestRandomInput(t *testing.T) {
 						t.Errorf("seed %d: %q: %v", seed, data, err)
 						continue
 					}
-					if sep != nil && uint64(len(rows)+len(sep.Rejects)) != sep.Records {
-						t.Errorf("seed %d: %q: %d rows and %d rejects of %d records", seed, data, len(rows), len(sep.Rejects), sep.Records)
+					if sep != nil && uint64(len(rows)+len(sep.Rejects())) != sep.Records {
+						t.Errorf("seed %d: %q: %d rows and %d rejects of %d records", seed, data, len(rows), len(sep.Rejects()), sep.Records)
 					}
 				}
 			})
@@ -124,8 +124,8 @@ func TestSameAsPlain(t *testing.T) {
 			}
 			defer again.Close()
 			separated, err := c.compute(again.Input, false)
-			if err != nil || len(again.Rejects) != 0 || strings.Join(separated, "\n") != strings.Join(plain, "\n") {
-				t.Fatalf("separated differs: %v, %+v", err, again.Rejects)
+			if err != nil || len(again.Rejects()) != 0 || strings.Join(separated, "\n") != strings.Join(plain, "\n") {
+				t.Fatalf("separated differs: %v, %+v", err, again.Rejects())
 			}
 		})
 	}
@@ -188,7 +188,7 @@ func FuzzCut(f *testing.F) {
 func TestRawIsWhole(t *testing.T) {
 	raw := `{"id": 300,  "name":"x\n"}`
 	_, sep, err := chunk{format: "JSONEachRow", columns: cols("id", "UInt8", "name", "String"), data: " " + raw + " , \n"}.load(t)
-	if err != nil || len(sep.Rejects) != 1 || sep.Rejects[0].Raw != raw || sep.Rejects[0].Offset != 1 || !json.Valid([]byte(sep.Rejects[0].Raw)) {
+	if err != nil || len(sep.Rejects()) != 1 || sep.Rejects()[0].Raw != raw || sep.Rejects()[0].Offset != 1 || !json.Valid([]byte(sep.Rejects()[0].Raw)) {
 		t.Fatalf("%+v: %v", sep, err)
 	}
 }

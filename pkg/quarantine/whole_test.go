@@ -57,7 +57,7 @@ func TestCompressed(t *testing.T) {
 	if err != nil || strings.Join(rows, " ") != `[1, "a"] [2, "b\r\nc"]` {
 		t.Errorf("rows are %s: %v", rows, err)
 	}
-	if len(sep.Rejects) != 1 || sep.Rejects[0].Record != 3 || sep.Rejects[0].Offset != -1 || sep.Rejects[0].Raw != "300,d" || sep.Records != 3 {
+	if len(sep.Rejects()) != 1 || sep.Rejects()[0].Record != 3 || sep.Rejects()[0].Offset != -1 || sep.Rejects()[0].Raw != "300,d" || sep.Records != 3 {
 		t.Errorf("%+v", sep)
 	}
 	if left, err := os.ReadDir(req.Dir); err != nil || len(left) > 0 {
@@ -70,11 +70,11 @@ func TestCompressed(t *testing.T) {
 func TestSwallowed(t *testing.T) {
 	two := cols("id", "UInt8", "name", "String")
 	rows, sep, err := chunk{format: "CSV", columns: two, data: "1,a\n2,\"b\n3,c\n4,d\n"}.load(t)
-	if err != nil || strings.Join(rows, " ") != `[1, "a"] [3, "c"] [4, "d"]` || len(sep.Rejects) != 1 || sep.Records != 4 {
+	if err != nil || strings.Join(rows, " ") != `[1, "a"] [3, "c"] [4, "d"]` || len(sep.Rejects()) != 1 || sep.Records != 4 {
 		t.Errorf("%s, %+v: %v", rows, sep, err)
 	}
 	rows, sep, err = chunk{format: "CSV", columns: two, data: "1,a\n2,\"b\n3,c\n\"\n4,d\n"}.load(t)
-	if err != nil || strings.Join(rows, " ") != `[1, "a"] [2, "b\n3,c\n"] [4, "d"]` || len(sep.Rejects) != 0 || sep.Records != 3 {
+	if err != nil || strings.Join(rows, " ") != `[1, "a"] [2, "b\n3,c\n"] [4, "d"]` || len(sep.Rejects()) != 0 || sep.Records != 3 {
 		t.Errorf("%s, %+v: %v", rows, sep, err)
 	}
 }
@@ -84,16 +84,16 @@ func TestRare(t *testing.T) {
 	c := chunk{format: "JSONEachRow", columns: cols("f", "Float64", "g", "Nullable(Float32)", "i", "UInt8", "j", "Nullable(Int32)"),
 		data: `{"f":"inf","g":1.5,"i":true,"j":null}` + "\n" + `{"f":1e400,"g":null,"i":1,"j":2}` + "\n" + `{"f":1,"g":"-inf","i":255,"j":-1}`}
 	rows, sep, err := c.load(t)
-	if err != nil || strings.Join(rows, " ") != `[null, 1.5, 1, null] [1, null, 255, -1]` || len(sep.Rejects) != 1 || sep.Rejects[0].Record != 2 || sep.Rejects[0].Column != "f" {
+	if err != nil || strings.Join(rows, " ") != `[null, 1.5, 1, null] [1, null, 255, -1]` || len(sep.Rejects()) != 1 || sep.Rejects()[0].Record != 2 || sep.Rejects()[0].Column != "f" {
 		t.Errorf("%s, %+v: %v", rows, sep, err)
 	}
 	for _, bad := range []string{`""`, `256`, `-1`, `1.5`, `null`, `"x"`, `1e400`, `100000000000000000000000000000`, `[]`} {
 		one := chunk{format: "JSONEachRow", columns: cols("i", "UInt8"), data: `{"i":1}` + "\n" + `{"i":` + bad + `}`}
-		if rows, sep, err := one.load(t); err != nil || len(rows) != 1 || len(sep.Rejects) != 1 {
+		if rows, sep, err := one.load(t); err != nil || len(rows) != 1 || len(sep.Rejects()) != 1 {
 			t.Errorf("%s: %s, %+v: %v", bad, rows, sep, err)
 		}
 		one.columns = cols("i", "Nullable(Int16)")
-		if rows, sep, err := one.load(t); bad != `256` && bad != `-1` && bad != `null` && (err != nil || len(rows) != 1 || len(sep.Rejects) != 1) {
+		if rows, sep, err := one.load(t); bad != `256` && bad != `-1` && bad != `null` && (err != nil || len(rows) != 1 || len(sep.Rejects()) != 1) {
 			t.Errorf("Nullable, %s: %s, %+v: %v", bad, rows, sep, err)
 		}
 	}
@@ -106,7 +106,7 @@ func TestReader(t *testing.T) {
 	in := c.input(t)
 	in.File, in.Reader = nil, strings.NewReader("1\n300\n")
 	sep, err := quarantine.Separate(t.Context(), c.request(t, in, errors.New("cause")))
-	if err != nil || len(sep.Rejects) != 1 || sep.Rejects[0].Offset != 9 {
+	if err != nil || len(sep.Rejects()) != 1 || sep.Rejects()[0].Offset != 9 {
 		t.Fatalf("%+v: %v", sep, err)
 	}
 	if err := sep.Close(); err != nil {

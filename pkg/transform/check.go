@@ -78,7 +78,7 @@ func (w Workspace) describe(ctx context.Context, relation string) ([]job.Column,
 	var cols []job.Column
 	err := w.eng.Rows(ctx, engine.Statement{
 		SQL: "DESCRIBE TABLE " + relation, Database: w.Database,
-		Settings: map[string]string{"describe_compact_output": "1", "session_timezone": "UTC"},
+		Settings: map[string]string{"describe_compact_output": "1", "session_timezone": "UTC", "print_pretty_type_names": "0"},
 	}, &cols)
 	return cols, err
 }

@@ -168,8 +168,11 @@ func Select(sel string, in Input, out Output) string {
 func Everything(in Input) string { return in.with() + " SELECT * FROM " + Chunk }
 
 // Into makes the statement that writes the rows of sel to path as Native.
-func Into(path, sel string) string {
-	return fmt.Sprintf("INSERT INTO FUNCTION file(%s, 'Native') %s", Literal(path), sel)
+func Into(path, sel string) string { return IntoFormat(path, "Native", sel) }
+
+// IntoFormat makes the statement that writes the rows of sel to path in a format.
+func IntoFormat(path, format, sel string) string {
+	return fmt.Sprintf("INSERT INTO FUNCTION file(%s, %s) %s", Literal(path), Literal(format), sel)
 }
 
 // Discard makes the statement that computes the rows of sel and drops them.
