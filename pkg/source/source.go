@@ -23,7 +23,7 @@ var (
 	// ErrWhole: the input of a chunk can not be cut any further.
 	ErrWhole = errors.New("input can not be cut any further")
 	// ErrNoRecords: the input has no text of which parts are records.
-	ErrNoRecords = errors.New("input has no records that can be read on their own")
+	ErrNoRecords = errors.New("input has no raw records")
 )
 
 // Seats bounds the connections to a server across all workers and jobs. A
