@@ -114,6 +114,15 @@ func (c *Config) matching(f format) {
 	}
 }
 
+// Declared are the columns that the configuration says, by Columns or by the
+// names of groups; nil when the files are to be looked at. It does not validate.
+func (c Config) Declared() []job.Column {
+	if f, ok := formatNamed(c.Format); ok {
+		c.matching(f)
+	}
+	return c.Columns
+}
+
 // numberedGroups are the columns of a pattern whose groups have no names, and
 // for which none are declared.
 func numberedGroups(pattern string) ([]job.Column, error) {

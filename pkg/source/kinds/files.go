@@ -37,3 +37,12 @@ func newFiles(s *pipeline.Source, env Env) (source.Source, error) {
 	}
 	return files.New(cfg)
 }
+
+// Declared are the columns of a pipeline's source, when the pipeline alone says
+// all of them; nil when the source is to be asked.
+func Declared(p *pipeline.Pipeline) []job.Column {
+	if p.Source.Files == nil {
+		return p.Source.Columns
+	}
+	return files.Config{Format: p.Source.Files.Format, Regexp: p.Source.Files.Regexp, Columns: p.Source.Columns}.Declared()
+}
