@@ -13,7 +13,7 @@ JOBS    ?= 20
 export DRAY_DATA_DIR ?= $(CURDIR)/.dray
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine demo test lint bench chaos compose-smoke clean
+.PHONY: help build engine emulators demo test lint bench chaos compose-smoke clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,10 +24,13 @@ build: ## build bin/dray
 engine: ## install the ClickHouse engine library into the cache (once, 180 MB)
 	@sh pkg/engine/lib/install.sh
 
+emulators: ## install the object stores that the tests start into the cache (once, 240 MB)
+	@sh scripts/emulators.sh
+
 demo: build engine ## load real flights into ClickHouse and look at them
 	@sh scripts/demo.sh
 
-test: engine ## run all tests, with the race detector where it works
+test: engine emulators ## run all tests, with the race detector where it works
 	@sh scripts/test.sh
 
 lint: ## gofmt, go vet and golangci-lint

@@ -37,9 +37,10 @@ type Object struct {
 // is of the class that it has for a chunk, and names the object, but no secret.
 type Store interface {
 	// List calls yield with the objects whose key begins with prefix and comes
-	// after the key after ("": all), in the order of their keys' bytes, and ends
-	// at its first error, which it returns as it is. It holds one page of the
-	// listing in memory. A store that can not list returns an error that says so.
+	// after the key after ("": all), in an order that the keys alone decide: that
+	// of their bytes, or the store's own. It ends at its first error, which it
+	// returns as it is. It holds one page of the listing in memory. A store that
+	// can not list returns an error that says so.
 	List(ctx context.Context, prefix, after string, yield func(Object) error) error
 
 	// Stat returns the current version of an object, or ErrNotFound.

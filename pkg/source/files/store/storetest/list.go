@@ -23,13 +23,13 @@ func (s *suite) fill(t *testing.T) []string {
 	for _, name := range []string{"in-side", "in.csv", "in/000/deep", "inn", "IN/upper"} {
 		keys = append(keys, s.put(t, name, name))
 	}
-	slices.Sort(keys)
+	slices.SortFunc(keys, s.Compare)
 	return keys
 }
 
-func below(keys []string, prefix, after string) []string {
+func (s *suite) below(keys []string, prefix, after string) []string {
 	return slices.DeleteFunc(slices.Clone(keys), func(k string) bool {
-		return !strings.HasPrefix(k, prefix) || k <= after
+		return !strings.HasPrefix(k, prefix) || after != "" && s.Compare(k, after) <= 0
 	})
 }
 
@@ -63,10 +63,10 @@ func list(t *testing.T, s *suite) {
 	}
 	keys := s.fill(t)
 	for _, prefix := range []string{"", "in", "in/", "in/00", "in/000", "in-", "inn", "IN"} {
-		s.wants(t, s.prefix+prefix, "", below(keys, s.prefix+prefix, ""))
+		s.wants(t, s.prefix+prefix, "", s.below(keys, s.prefix+prefix, ""))
 	}
 	s.wants(t, s.prefix+"none/", "", nil)
-	for i, o := range s.wants(t, s.prefix+"in/", "", below(keys, s.prefix+"in/", "")) {
+	for i, o := range s.wants(t, s.prefix+"in/", "", s.below(keys, s.prefix+"in/", "")) {
 		if i%s.Page > 1 {
 			continue // the ends of pages will do
 		}
@@ -86,11 +86,11 @@ func listAfter(t *testing.T, s *suite) {
 	keys := s.fill(t)
 	for _, prefix := range []string{s.prefix, s.prefix + "in/"} {
 		for _, after := range keys {
-			s.wants(t, prefix, after, below(keys, prefix, after))
+			s.wants(t, prefix, after, s.below(keys, prefix, after))
 		}
 		// Keys that are not there: between two, at an end, before and behind.
 		for _, after := range []string{s.prefix + "in/0015", s.prefix + "in/zzz", s.prefix + "in", "a", "zzz", s.prefix + "in/000\x01"} {
-			s.wants(t, prefix, after, below(keys, prefix, after))
+			s.wants(t, prefix, after, s.below(keys, prefix, after))
 		}
 	}
 }
@@ -104,11 +104,11 @@ func listOdd(t *testing.T, s *suite) {
 			keys = append(keys, s.put(t, odd, odd))
 		}
 	}
-	slices.Sort(keys)
+	slices.SortFunc(keys, s.Compare)
 	s.wants(t, s.prefix, "", keys)
 	for _, key := range keys {
-		s.wants(t, s.prefix, key, below(keys, s.prefix, key))
-		s.wants(t, key, "", below(keys, key, ""))
+		s.wants(t, s.prefix, key, s.below(keys, s.prefix, key))
+		s.wants(t, key, "", s.below(keys, key, ""))
 	}
 }
 

@@ -193,7 +193,7 @@ func readBroken(t *testing.T, s *suite) {
 		}
 		return // the store read on by itself
 	}
-	s.fails(t, "a connection that breaks", err, o.Key, nil, job.Retry)
+	s.fails(t, "a connection that breaks", err, "", nil, job.Retry)
 	if errors.Is(err, io.EOF) {
 		t.Errorf("%q looks like the end", err)
 	}
@@ -221,7 +221,7 @@ func readShort(t *testing.T, s *suite) {
 	case err == nil && got != text[100:200]:
 		t.Errorf("less than the range came, and no error: %q", got)
 	case err != nil:
-		s.fails(t, "less than the range", err, o.Key, nil, job.Retry)
+		s.fails(t, "less than the range", err, "", nil, job.Retry)
 		if !strings.HasPrefix(text[100:], got) {
 			t.Errorf("other bytes came: %q", got)
 		}

@@ -47,8 +47,7 @@ type Stored struct {
 
 // Case is a kind of store, and the server that it is tried with.
 type Case struct {
-	// Server is the real server, or a proxy to it that keeps paths, queries
-	// and the header Host as they are.
+	// Server is the real server, or a Proxy to it.
 	Server http.Handler
 	// New makes a store whose server is at url, such as http://127.0.0.1:1234;
 	// each call gives one of the same configuration, as each process of a fleet
@@ -62,6 +61,9 @@ type Case struct {
 	// Page is how many objects a page of the listing has; a small number. 0:
 	// the store can not list, which it is to say.
 	Page int
+	// Compare is the order of the listing, as slices.SortFunc takes it; nil: that of
+	// the bytes of the keys.
+	Compare func(a, b string) int
 	// Unnamed are those of OddKeys that no object of this store can have.
 	Unnamed []string
 	// Secrets must appear in no error.
@@ -77,6 +79,9 @@ var OddKeys = []string{
 // Run tests a store, with a subtest for each promise.
 func Run(t *testing.T, c Case) {
 	t.Helper()
+	if c.Compare == nil {
+		c.Compare = strings.Compare
+	}
 	before := goleak.IgnoreCurrent()
 	// The group ends when all have, so that none is at work when goroutines are
 	// counted.
