@@ -50,11 +50,7 @@ func bytesOf(t testing.TB, format, data string, cols []job.Column, more map[stri
 	}
 	settings := maps.Clone(base)
 	maps.Copy(settings, more)
-	b := transform.Bytes{Path: path, Format: format, Structure: cols, Columns: cols, Settings: settings, Judged: true}
-	if format == "pattern" {
-		b.Format, b.Pattern = "LineAsString", settings["format_regexp"]
-	}
-	return b
+	return transform.Bytes{Path: path, Format: format, Structure: cols, Columns: cols, Settings: settings, Judged: true}
 }
 
 // read reads data strictly, as a worker does, and returns the rows as TSV.

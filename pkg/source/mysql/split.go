@@ -60,20 +60,28 @@ func (s *Source) middle(ctx context.Context, p piece, columns []job.Column) (bou
 		return nil, err
 	}
 	middle, err := c.step(k, p.From, p.To, max(n/2, 1))
-	if err == nil && middle == nil {
-		err = s.whole(p)
+	if err != nil || middle == nil {
+		return nil, errors.Join(err, s.wholeUnless(p, err))
 	}
+	after, err := c.step(k, middle, p.To, 1)
 	if err != nil {
 		return nil, err
 	}
-	after, err := c.step(k, middle, p.To, 1)
-	if err == nil && after == nil {
+	if after == nil {
 		// The second half is one key, which the first has as well.
-		if middle, err = c.before(k, p.From, middle); err == nil && middle == nil {
-			err = s.whole(p)
+		if middle, err = c.before(k, p.From, middle); err != nil || middle == nil {
+			return nil, errors.Join(err, s.wholeUnless(p, err))
 		}
 	}
-	return middle, err
+	return middle, nil
+}
+
+// wholeUnless is the error of what can not be cut, unless there is one already.
+func (s *Source) wholeUnless(p piece, err error) error {
+	if err != nil {
+		return nil
+	}
+	return s.whole(p)
 }
 
 // Locate implements source.Locator: the name is the table with the range.

@@ -199,7 +199,7 @@ func (s *Server) URL(name, password string) string {
 
 // Exec runs statements as root, and returns the first value of the first row of
 // the last of them, "" where there is none.
-func (s *Server) Exec(ctx context.Context, statements string) (value string, err error) {
+func (s *Server) Exec(ctx context.Context, statements string) (string, error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Net, cfg.Addr, cfg.DBName = "root", "unix", s.socket(), Database
 	cfg.MultiStatements, cfg.Logger = true, &mysql.NopLogger{}
@@ -209,31 +209,34 @@ func (s *Server) Exec(ctx context.Context, statements string) (value string, err
 		return "", err
 	}
 	db := sql.OpenDB(connector)
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer db.Close()
 	rows, err := db.QueryContext(ctx, statements)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer rows.Close()
+	value := sql.NullString{}
 	for more := true; more; more = rows.NextResultSet() {
-		first := sql.NullString{}
+		value = sql.NullString{}
 		names, err := rows.Columns()
 		if err != nil {
 			return "", err
 		}
-		into := make([]any, len(names))
-		for i := range into {
-			into[i] = new(any)
-		}
-		if len(into) > 0 && rows.Next() {
-			into[0] = &first
+		for first := true; rows.Next(); first = false {
+			if !first || len(names) == 0 {
+				continue
+			}
+			into := make([]any, len(names))
+			for i := range into {
+				into[i] = new(any)
+			}
+			into[0] = &value
 			if err := rows.Scan(into...); err != nil {
 				return "", err
 			}
 		}
-		value = first.String
 	}
-	return value, rows.Err()
+	return value.String, rows.Err()
 }
 
 // Stop ends the server as an administrator does. Restart starts it again.
