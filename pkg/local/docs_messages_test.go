@@ -193,3 +193,48 @@ func TestDocumentedJetStream(t *testing.T) {
 	full := strings.Replace(text, "order_by: (page", "mode: replace\n  order_by: (page", 1)
 	endsWith(t, again(t, full, true), job.Done, 8, "SELECT count(), min(_sequence) FROM clicks", "8\t507")
 }
+
+// Whatever bytes messages, keys and headers hold, raw brings them into the table
+// as they are.
+func TestRawMessages(t *testing.T) {
+	t.Parallel()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "bytes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	var every []byte
+	for i := range 256 {
+		every = append(every, byte(i))
+	}
+	for _, r := range []*kgo.Record{
+		{Value: every, Key: every, Headers: []kgo.RecordHeader{{Key: string(every), Value: every}, {Key: "a", Value: []byte("1")}, {Key: "a", Value: []byte("2")}}},
+		{Value: []byte{}, Key: []byte{}},
+		{}, // a tombstone without a key
+		{Value: []byte("\\N"), Key: []byte("\\N")},
+	} {
+		r.Topic = "bytes"
+		if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j := wait(t, submit(t, t.TempDir(), fmt.Sprintf(`pipeline: bytes
+source:
+  kafka: {brokers: '%s', topic: bytes, format: raw, metadata: true}
+  columns: value Nullable(String)
+load: {table: raw_bytes, order_by: _offset}
+`, strings.Join(c.ListenAddrs(), ","))))
+	whole := "unhex(arrayStringConcat(arrayMap(i -> hex(toUInt8(i)), range(256))))"
+	endsWith(t, j, job.Done, 4, fmt.Sprintf(`SELECT _offset, value = %[1]s, _key = %[1]s, mapKeys(_headers) = [%[1]s, 'a'] AND mapValues(_headers) = [[%[1]s], ['1', '2']], length(value), length(_key), length(_headers)
+FROM raw_bytes ORDER BY _offset`, whole), strings.Join([]string{
+		"0\t1\t1\t1\t256\t256\t2",
+		"1\t0\t0\t0\t0\t0\t0",
+		"2\t\\N\t\\N\t0\t\\N\t\\N\t0",
+		"3\t0\t0\t0\t2\t2\t0",
+	}, "\n"))
+}

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -193,6 +194,47 @@ func TestRemovedWhileRead(t *testing.T) {
 	}
 	if _, err := io.ReadAll(in.Reader); !errors.Is(err, source.ErrGone) || !errors.Is(in.Check(), source.ErrGone) {
 		t.Errorf("reading: %v, and then %v", err, in.Check())
+	}
+}
+
+// What was read may leave the stream, also where other subjects leave gaps; what
+// was not may not.
+func TestRemovedBehind(t *testing.T) {
+	b := newBroker(t, jetstream.StreamConfig{})
+	const n = 1500
+	for _, v := range numbered(0, n) {
+		b.publish(t, "s.a", v)
+		b.publish(t, "s.b", "other")
+	}
+	s := b.source(t, Config{Subject: "s.a"})
+	chunks, err := plan(t, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		before uint64
+		want   error
+	}{{900, nil}, {3000, source.ErrGone}} {
+		in, err := s.Open(t.Context(), chunks[0].Input, columnN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReaderSize(in.Reader, 16)
+		for range 700 {
+			if _, err := r.ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The stream was looked at after 500 messages, which are 999 numbers.
+		if err := b.stream(t).Purge(t.Context(), jetstream.WithPurgeSequence(tt.before)); err != nil {
+			t.Fatal(err)
+		}
+		rest, err := io.ReadAll(r)
+		if !errors.Is(err, tt.want) || err == nil && !strings.HasSuffix(string(rest), fmt.Sprintf("{\"n\":%d}\n", n-1)) {
+			t.Errorf("purged before %d: %d bytes and %v", tt.before, len(rest), err)
+		}
+		_ = in.Close()
+		chunks[0].Input = json.RawMessage(strings.Replace(string(chunks[0].Input), `"a":1,`, `"a":901,`, 1))
 	}
 }
 

@@ -11,12 +11,15 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
 	"drayage/pkg/job"
@@ -227,4 +230,38 @@ func TestTLS(t *testing.T) {
 	refused(t, "no file", asked(t, certs(source.Certificates{CAFile: "missing.pem"})), "missing.pem")
 	refused(t, "a file of another kind", asked(t, certs(source.Certificates{CAFile: "key.pem"})), "no certificate")
 	refused(t, "no pair", asked(t, certs(source.Certificates{CertFile: "key.pem", KeyFile: "cert.pem"})), "cert_file")
+}
+
+// The rights that the documentation names are all that a reader needs.
+func TestLeastRights(t *testing.T) {
+	b := start(t, server.Options{Users: []*server.User{
+		{Username: "admin", Password: "right"},
+		{Username: "reader", Password: "right", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{
+				"$JS.API.STREAM.INFO.S", "$JS.API.STREAM.MSG.GET.S", "$JS.API.CONSUMER.CREATE.S.>",
+				"$JS.API.CONSUMER.MSG.NEXT.S.>", "$JS.API.CONSUMER.DELETE.S.>",
+			}},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		}},
+	}})
+	nc, err := nats.Connect(b.url, nats.UserInfo("admin", "right"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if b.js, err = jetstream.New(nc); err != nil {
+		t.Fatal(err)
+	}
+	b.create(t, jetstream.StreamConfig{})
+	b.publish(t, "s.a", numbered(0, 10)...)
+	s := b.source(t, Config{Login: Login{User: "reader", Password: "right"}, Subject: "s.a", From: "2026-01-01T00:00:00Z", Rows: 4})
+	if columns, err := s.Columns(t.Context(), eng); err != nil || len(columns) != 1 {
+		t.Errorf("%v, %v", columns, err)
+	}
+	if lines, _ := load(t, s, columnN); !slices.Equal(lines, numbered(0, 10)) {
+		t.Errorf("read %v", lines)
+	}
+	if info, err := b.stream(t).Info(t.Context()); err != nil || info.State.Consumers != 0 {
+		t.Errorf("consumers are left: %+v, %v", info, err)
+	}
 }

@@ -28,6 +28,9 @@ const (
 	quiet = 3 * time.Second
 	// stalls bounds the consumers without a message, one after the other.
 	stalls = 5
+	// lookAt is after how many messages the stream is looked at, where sequence
+	// numbers were not there.
+	lookAt = 500
 	// lifetime is when the server removes a consumer that nobody uses.
 	lifetime = time.Minute
 )
@@ -49,7 +52,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 		return nil, err
 	}
 	f := &feed{ctx: held, c: c, piece: p, at: p.From}
-	if err := f.whole(); err != nil {
+	if err := f.look(); err != nil {
 		stop()
 		c.close()
 		return nil, err
@@ -75,7 +78,8 @@ type feed struct {
 	c     *client
 	piece piece
 	at    int64 // the next sequence number
-	gaps  bool  // a sequence number was not there
+	gap   int64 // the first one that was not there since the stream was looked at; 0: none
+	since int   // messages since then
 	more  bool  // the leader has a message at at or later, of the range
 
 	stream   jetstream.Stream
@@ -86,9 +90,14 @@ type feed struct {
 	data     []messages.Datum
 }
 
-// whole checks that the stream is the one that was planned, and that nothing of
-// the range fell off its begin.
-func (f *feed) whole() error {
+// look checks that the stream is the one that was planned, and that what was not
+// there, or is still to be read, did not fall off its begin: what was read before
+// may have.
+func (f *feed) look() error {
+	from := f.at
+	if f.gap > 0 {
+		from = f.gap
+	}
 	st, err := f.c.stream(f.ctx, f.piece.Created)
 	if err != nil {
 		return err
@@ -97,22 +106,36 @@ func (f *feed) whole() error {
 	info := st.CachedInfo()
 	first, end := int64(info.State.FirstSeq), int64(info.State.LastSeq)+1 //nolint:gosec // sequence numbers are below 2^63
 	switch {
-	case first > f.piece.From && !compacted(info):
-		return f.c.s.lost(f.piece.From, min(first, f.piece.To))
+	case first > from && from < f.piece.To && !compacted(info):
+		return f.c.s.lost(from, min(first, f.piece.To))
 	case end < f.piece.To:
 		return f.c.s.shorter(end, f.piece.To)
 	}
+	f.gap, f.since = 0, 0
 	return nil
+}
+
+// pass moves on to a sequence number; those before it were not there.
+func (f *feed) pass(to int64) {
+	if to > f.at && f.gap == 0 {
+		f.gap = f.at
+	}
+	f.at = to
 }
 
 // Next implements messages.Feed.
 func (f *feed) Next(wait bool) (messages.Message, error) {
 	for f.at < f.piece.To {
-		if !f.more {
+		look := f.gap > 0 && f.since >= lookAt
+		if look || !f.more {
 			if !wait {
 				return messages.Message{}, messages.ErrNotYet
 			}
-			if err := f.ask(); err != nil {
+			next := f.ask
+			if look {
+				next = f.look
+			}
+			if err := next(); err != nil {
 				return messages.Message{}, err
 			}
 			continue
@@ -132,11 +155,10 @@ func (f *feed) Next(wait bool) (messages.Message, error) {
 // end is io.EOF, unless messages of the range may have been removed while it was
 // read.
 func (f *feed) end() error {
-	if f.gaps {
-		if err := f.whole(); err != nil {
+	if f.gap > 0 {
+		if err := f.look(); err != nil {
 			return err
 		}
-		f.gaps = false
 	}
 	return io.EOF
 }
@@ -152,8 +174,8 @@ func (f *feed) ask() error {
 	if any {
 		next = min(int64(m.Sequence), next) //nolint:gosec // sequence numbers are below 2^63
 	}
-	f.gaps = f.gaps || next > f.at
-	f.at, f.more = next, next < f.piece.To
+	f.pass(next)
+	f.more = next < f.piece.To
 	return nil
 }
 
@@ -187,11 +209,12 @@ func (f *feed) receive(wait bool) (messages.Message, error) {
 	}
 	f.last = meta.Sequence.Consumer
 	f.stalls = 0
-	f.gaps = f.gaps || seq > f.at
+	f.since++
 	if seq >= f.piece.To {
-		f.at = f.piece.To
+		f.pass(f.piece.To)
 		return messages.Message{}, errAgain
 	}
+	f.pass(seq)
 	f.at, f.more = seq+1, meta.NumPending > 0
 	return f.message(m, meta), nil
 }

@@ -103,7 +103,7 @@ func (s *Source) Columns(ctx context.Context, eng source.Engine) ([]job.Column, 
 func (c *client) sample(ctx context.Context, p piece) ([][]byte, error) {
 	f := &feed{ctx: ctx, c: c, piece: p, at: p.From}
 	defer f.stop()
-	if err := f.whole(); err != nil {
+	if err := f.look(); err != nil {
 		return nil, err
 	}
 	var values [][]byte
