@@ -34,6 +34,7 @@ var walls = map[string][]string{
 	"pkg/source/jetstream":             {"pkg/job", "pkg/source"},
 	"pkg/source/kafka":                 {"pkg/job", "pkg/source"},
 	"pkg/source/messages":              {"pkg/job", "pkg/source"},
+	"pkg/source/messages/messagestest": {"pkg/job", "pkg/source"},
 	"pkg/source/mysql":                 {"pkg/job", "pkg/source"},
 	"pkg/source/postgres":              {"pkg/job", "pkg/source"},
 	"pkg/source/relation":              {"pkg/job", "pkg/source"},

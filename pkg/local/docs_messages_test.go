@@ -52,7 +52,7 @@ func TestDocumentedKafka(t *testing.T) {
 	t.Setenv("KAFKA_CA", write(t, t.TempDir(), "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate().Raw}))))
 	known := x509.NewCertPool()
 	known.AddCert(pair.Certificate())
-	produce := func(partition int32, from, to int) {
+	client := func() *kgo.Client { // which knows the partitions that there are now
 		t.Helper()
 		cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 			kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: known}),
@@ -60,7 +60,12 @@ func TestDocumentedKafka(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer cl.Close()
+		t.Cleanup(cl.Close)
+		return cl
+	}
+	admin := kadm.NewClient(client())
+	produce := func(partition int32, from, to int) {
+		t.Helper()
 		var all []*kgo.Record
 		for i := from; i < to; i++ {
 			r := &kgo.Record{
@@ -73,13 +78,7 @@ func TestDocumentedKafka(t *testing.T) {
 			}
 			all = append(all, r)
 		}
-		if err := cl.ProduceSync(t.Context(), all...).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-		if from > 0 {
-			return
-		}
-		if _, err := kadm.NewClient(cl).CreatePartitions(t.Context(), 1, "payments"); err != nil {
+		if err := client().ProduceSync(t.Context(), all...).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,14 +86,23 @@ func TestDocumentedKafka(t *testing.T) {
 	const query = "SELECT count(), uniqExact(id), sum(amount), uniqExact(_partition), countIf(customer = concat('customer ', toString(id)) AND trace = concat('it\\'s ', toString(id))), countIf(customer IS NULL AND trace = ''), max(_timestamp) FROM payments"
 	produce(1, 1, 301)
 	endsWith(t, again(t, text, false), job.Done, 300, query, "300\t300\t45225\t1\t150\t150\t2026-01-01 00:00:00.300")
-	produce(0, 0, 1) // and a third partition is made
+	produce(0, 0, 1)
+	added, err := admin.CreatePartitions(t.Context(), 1, "payments")
+	if err = errors.Join(err, added.Error()); err != nil {
+		t.Fatal(err)
+	}
 	produce(2, 301, 401)
 	produce(0, 401, 501)
 	endsWith(t, again(t, text, false), job.Done, 201, query, "501\t501\t125375.25\t3\t251\t250\t2026-01-01 00:00:00.500")
 	endsWith(t, again(t, text, false), job.Done, 0, query, "501\t501\t125375.25\t3\t251\t250\t2026-01-01 00:00:00.500")
 
 	produce(1, 501, 511)
-	forget(t, c, known, 305)
+	var kept kadm.Offsets
+	kept.AddOffset("payments", 1, 305, -1)
+	removed, err := admin.DeleteRecords(t.Context(), kept)
+	if err = errors.Join(err, removed.Error()); err != nil {
+		t.Fatal(err)
+	}
 	j := again(t, text, false)
 	if j.State != job.Failed || !strings.Contains(j.Error, "topic payments, partition 1") || !strings.Contains(j.Error, "300 to 304") || !strings.Contains(j.Error, "--full") {
 		t.Errorf("the job is %s: %s", j.State, j.Error)
@@ -102,23 +110,6 @@ func TestDocumentedKafka(t *testing.T) {
 	full := strings.Replace(text, "order_by: (id", "mode: replace\n  order_by: (id", 1)
 	if j := again(t, full, true); j.State != job.Done || j.Totals.RowsLoaded != 206 {
 		t.Errorf("the job from the begin is %s with %+v: %s", j.State, j.Totals, j.Error)
-	}
-}
-
-// forget removes the messages of partition 1 before an offset.
-func forget(t *testing.T, c *kfake.Cluster, known *x509.CertPool, before int64) {
-	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: known}),
-		kgo.SASL(scram.Auth{User: "dray", Pass: "hunter2hunter2"}.AsSha512Mechanism()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	var to kadm.Offsets
-	to.AddOffset("payments", 1, before, -1)
-	answer, err := kadm.NewClient(cl).DeleteRecords(t.Context(), to)
-	if err = errors.Join(err, answer.Error()); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -21,29 +21,15 @@ type Config struct {
 	Subject string
 	// Login is who reads; the zero value is nobody in particular, or the user
 	// in URL.
-	Login Login
-	// Format is one of package messages; JSONEachRow by default.
-	Format string
-	// From is where a job that follows no state begins: "earliest" (default),
-	// "latest", or a time such as 2026-01-31T00:00:00Z.
-	From string
-	// Metadata adds the columns _subject, _sequence, _timestamp and _headers.
-	Metadata bool
+	Login             Login
+	messages.Settings // Metadata are _subject, _sequence, _timestamp and _headers
 	// Bounds are what Source.Bounds returned; nil: Plan asks the server when it
 	// begins, and carries them in its cursors.
 	Bounds json.RawMessage
 
-	Columns    []job.Column // empty: the engine infers them from the first messages
-	ChunkBytes int64        // about how large a chunk is; 128 MiB by default
-	Rows       uint64       // sequence numbers of a chunk; 0: by ChunkBytes, at most DefaultRows
-	Seats      source.Seats // for the connections; nil: unbounded
+	Columns []job.Column // empty: the engine infers them from the first messages
+	Seats   source.Seats // for the connections; nil: unbounded
 }
-
-// DefaultRows bounds the sequence numbers of a chunk when Config.Rows names
-// none.
-const DefaultRows = 100_000
-
-const defaultChunkBytes = 128 << 20
 
 var schemes = []string{"nats", "tls", "ws", "wss"}
 
@@ -65,19 +51,7 @@ func (c Config) Validate() error {
 	if c.Subject != "" && !isSubject(c.Subject) {
 		bad("subject", "such as orders.> or orders.*.created", "%q is not a subject", c.Subject)
 	}
-	f, known := messages.FormatNamed(c.Format)
-	switch {
-	case !known:
-		bad("format", "one of "+messages.Names(), "%q is not a format of messages", c.Format)
-	case c.Metadata && !f.Metadata():
-		bad("metadata", "write format: JSONEachRow or format: raw", "can not stand beside rows of %s", f)
-	}
-	if _, err := messages.ParseStart(c.From); err != nil {
-		bad("from", "earliest, latest, or a time such as 2026-01-31T00:00:00Z", "%q is not known", c.From)
-	}
-	if c.ChunkBytes < 0 {
-		bad("chunk", "128MiB is the default", "is negative")
-	}
+	c.Settings.Check(bad)
 	if len(all) == 0 {
 		return nil
 	}

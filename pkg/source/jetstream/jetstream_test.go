@@ -16,45 +16,20 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/messages"
+	"drayage/pkg/source/messages/messagestest"
 )
 
-var columnN = []job.Column{{Name: "n", Type: "Int64"}}
-
-// Every message is read once, a plan goes on from any cursor with the same
-// chunks though messages came in the meantime, halves are the whole, and the
-// stream is as it was.
+// Every message is read once, and the stream is as it was.
 func TestEveryMessageOnce(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
-	b.publish(t, "s.a", numbered(0, 35)...)
-	s := b.source(t, Config{Rows: 10})
-	lines, chunks := load(t, s, columnN)
-	if want := numbered(0, 35); !slices.Equal(lines, want) || len(chunks) != 4 {
-		t.Errorf("read %v in %d chunks", lines, len(chunks))
-	}
-	b.publish(t, "s.a", numbered(35, 40)...)
-	for i, ch := range chunks {
-		if rest, err := plan(t, s, ch.Cursor); err != nil || fmt.Sprint(rest) != fmt.Sprint(chunks[i+1:]) {
-			t.Errorf("after chunk %d come %v (%v)", i, rest, err)
-		}
-		whole, err := bytesOf(t, s, ch.Input, columnN)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parts, err := s.Split(t.Context(), ch.Input, columnN)
-		if err != nil {
-			t.Fatal(err)
-		}
-		halves := ""
-		for _, p := range parts {
-			half, err := bytesOf(t, s, p.Input, columnN)
-			if err != nil {
-				t.Fatal(err)
-			}
-			halves += half
-		}
-		if halves != whole || len(parts) != 2 {
-			t.Errorf("chunk %d: the halves are %q, the whole is %q", i, halves, whole)
-		}
+	b.publish(t, "s.a", messagestest.Numbered(0, 35)...)
+	s := b.source(t, Config{Settings: messages.Settings{Rows: 10}})
+	chunks := messagestest.Once(t, s, messagestest.Numbered(0, 35), func() {
+		b.publish(t, "s.a", messagestest.Numbered(35, 40)...)
+	})
+	if len(chunks) != 4 {
+		t.Errorf("%d chunks", len(chunks))
 	}
 	if at := source.Place(s, chunks[1].Input); at != "S messages 11-21" {
 		t.Errorf("chunk 1 is at %s", at)
@@ -82,9 +57,9 @@ func TestSubjectAndGaps(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := slices.Concat(numbered(0, 1), numbered(3, 10))
+	want := slices.Concat(messagestest.Numbered(0, 1), messagestest.Numbered(3, 10))
 	for _, rows := range []uint64{1, 7, 100} {
-		if lines, _ := load(t, b.source(t, Config{Subject: "s.a", Rows: rows}), columnN); !slices.Equal(lines, want) {
+		if lines, _ := messagestest.Load(t, b.source(t, Config{Subject: "s.a", Settings: messages.Settings{Rows: rows}}), messagestest.ColumnN); !slices.Equal(lines, want) {
 			t.Errorf("in chunks of %d: %v", rows, lines)
 		}
 	}
@@ -92,7 +67,7 @@ func TestSubjectAndGaps(t *testing.T) {
 
 func TestJobsFollow(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
-	b.publish(t, "s.a", numbered(0, 5)...)
+	b.publish(t, "s.a", messagestest.Numbered(0, 5)...)
 	var state json.RawMessage
 	var all []string
 	for round := range 3 {
@@ -100,11 +75,11 @@ func TestJobsFollow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.publish(t, "s.a", numbered(5+3*round, 8+3*round)...) // for the next job
-		lines, _ := load(t, b.source(t, Config{Bounds: bounds, Rows: 2}), columnN)
+		b.publish(t, "s.a", messagestest.Numbered(5+3*round, 8+3*round)...) // for the next job
+		lines, _ := messagestest.Load(t, b.source(t, Config{Bounds: bounds, Settings: messages.Settings{Rows: 2}}), messagestest.ColumnN)
 		all, state = append(all, lines...), next
 	}
-	if want := numbered(0, 11); !slices.Equal(all, want) {
+	if want := messagestest.Numbered(0, 11); !slices.Equal(all, want) {
 		t.Errorf("read %v", all)
 	}
 }
@@ -129,13 +104,13 @@ func TestWhatIsGone(t *testing.T) {
 			}
 		}, source.ErrGone, source.ErrGone, "--full"},
 		"replaced": {jetstream.StreamConfig{MaxMsgsPerSubject: 10}, func(t *testing.T, b broker) {
-			b.publish(t, "s.a", numbered(10, 18)...)
+			b.publish(t, "s.a", messagestest.Numbered(10, 18)...)
 		}, nil, nil, ""},
 		"limits": {jetstream.StreamConfig{MaxMsgs: 10}, func(t *testing.T, b broker) {
-			b.publish(t, "s.a", numbered(10, 18)...)
+			b.publish(t, "s.a", messagestest.Numbered(10, 18)...)
 		}, source.ErrGone, source.ErrGone, "removed them"},
 		"replaced or limits": {jetstream.StreamConfig{MaxMsgsPerSubject: 10, MaxMsgs: 100}, func(t *testing.T, b broker) {
-			b.publish(t, "s.a", numbered(10, 18)...)
+			b.publish(t, "s.a", messagestest.Numbered(10, 18)...)
 		}, source.ErrGone, source.ErrGone, "removed them"},
 		"deleted": {jetstream.StreamConfig{}, func(t *testing.T, b broker) {
 			if err := b.js.DeleteStream(t.Context(), "S"); err != nil {
@@ -147,26 +122,26 @@ func TestWhatIsGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.create(t, jetstream.StreamConfig{})
-			b.publish(t, "s.a", numbered(0, 20)...)
+			b.publish(t, "s.a", messagestest.Numbered(0, 20)...)
 		}, source.ErrChanged, source.ErrChanged, "anew"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBroker(t, tt.cfg)
-			b.publish(t, "s.a", numbered(0, 5)...)
+			b.publish(t, "s.a", messagestest.Numbered(0, 5)...)
 			s := b.source(t, Config{})
 			_, state, err := s.Bounds(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			b.publish(t, "s.a", numbered(5, 10)...)
-			_, chunks := load(t, s, columnN)
+			b.publish(t, "s.a", messagestest.Numbered(5, 10)...)
+			_, chunks := messagestest.Load(t, s, messagestest.ColumnN)
 			tt.meanwhile(t, b)
 			check := func(doing string, err, want error) {
 				if !errors.Is(err, want) || want != nil && (job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), tt.text)) {
 					t.Errorf("%s: %v", doing, err)
 				}
 			}
-			_, err = bytesOf(t, s, chunks[0].Input, columnN)
+			_, err = messagestest.Read(t, s, chunks[0].Input, messagestest.ColumnN)
 			check("opening", err, tt.open)
 			_, _, err = s.Bounds(t.Context(), state)
 			check("following", err, tt.bounds)
@@ -178,13 +153,13 @@ func TestWhatIsGone(t *testing.T) {
 // are missed.
 func TestRemovedWhileRead(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
-	b.publish(t, "s.a", numbered(0, 10)...)
+	b.publish(t, "s.a", messagestest.Numbered(0, 10)...)
 	s := b.source(t, Config{})
-	chunks, err := plan(t, s, nil)
+	chunks, err := messagestest.Plan(t, s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := s.Open(t.Context(), chunks[0].Input, columnN)
+	in, err := s.Open(t.Context(), chunks[0].Input, messagestest.ColumnN)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,12 +177,12 @@ func TestRemovedWhileRead(t *testing.T) {
 func TestRemovedBehind(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
 	const n = 1500
-	for _, v := range numbered(0, n) {
+	for _, v := range messagestest.Numbered(0, n) {
 		b.publish(t, "s.a", v)
 		b.publish(t, "s.b", "other")
 	}
 	s := b.source(t, Config{Subject: "s.a"})
-	chunks, err := plan(t, s, nil)
+	chunks, err := messagestest.Plan(t, s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +190,7 @@ func TestRemovedBehind(t *testing.T) {
 		before uint64
 		want   error
 	}{{900, nil}, {3000, source.ErrGone}} {
-		in, err := s.Open(t.Context(), chunks[0].Input, columnN)
+		in, err := s.Open(t.Context(), chunks[0].Input, messagestest.ColumnN)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,13 +216,13 @@ func TestRemovedBehind(t *testing.T) {
 // A consumer that is removed under way is made anew.
 func TestConsumerRemoved(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
-	b.publish(t, "s.a", numbered(0, 1200)...)
+	b.publish(t, "s.a", messagestest.Numbered(0, 1200)...)
 	s := b.source(t, Config{})
-	chunks, err := plan(t, s, nil)
+	chunks, err := messagestest.Plan(t, s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := s.Open(t.Context(), chunks[0].Input, columnN)
+	in, err := s.Open(t.Context(), chunks[0].Input, messagestest.ColumnN)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +237,7 @@ func TestConsumerRemoved(t *testing.T) {
 		}
 	}
 	rest, err := io.ReadAll(in.Reader)
-	if err != nil || string(first)+string(rest) != strings.Join(numbered(0, 1200), "\n")+"\n" {
+	if err != nil || string(first)+string(rest) != strings.Join(messagestest.Numbered(0, 1200), "\n")+"\n" {
 		t.Errorf("read %d bytes: %v", len(rest), err)
 	}
 }
@@ -272,13 +247,13 @@ func TestConsumerRemoved(t *testing.T) {
 func TestConnectionCut(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
 	const n = 1200 // more than are buffered
-	b.publish(t, "s.a", numbered(0, n)...)
+	b.publish(t, "s.a", messagestest.Numbered(0, n)...)
 	s := b.source(t, Config{})
-	chunks, err := plan(t, s, nil)
+	chunks, err := messagestest.Plan(t, s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := s.Open(t.Context(), chunks[0].Input, columnN)
+	in, err := s.Open(t.Context(), chunks[0].Input, messagestest.ColumnN)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +276,7 @@ func TestConnectionCut(t *testing.T) {
 		}
 	}
 	rest, err := io.ReadAll(in.Reader)
-	if err != nil || cut != 1 || string(first)+string(rest) != strings.Join(numbered(0, n), "\n")+"\n" {
+	if err != nil || cut != 1 || string(first)+string(rest) != strings.Join(messagestest.Numbered(0, n), "\n")+"\n" {
 		t.Errorf("%d connections were cut, then %d bytes came: %v", cut, len(rest), err)
 	}
 }
@@ -309,19 +284,19 @@ func TestConnectionCut(t *testing.T) {
 // A server that is gone and stays so ends the chunk, which is tried again.
 func TestServerGone(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
-	b.publish(t, "s.a", numbered(0, 3)...)
+	b.publish(t, "s.a", messagestest.Numbered(0, 3)...)
 	s := b.source(t, Config{})
-	_, chunks := load(t, s, columnN)
+	_, chunks := messagestest.Load(t, s, messagestest.ColumnN)
 	b.server.Shutdown()
 	b.server.WaitForShutdown()
-	if _, err := bytesOf(t, s, chunks[0].Input, columnN); job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "stream S") {
+	if _, err := messagestest.Read(t, s, chunks[0].Input, messagestest.ColumnN); job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "stream S") {
 		t.Errorf("the error is %v", err)
 	}
 }
 
 func TestRetention(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{Retention: jetstream.WorkQueuePolicy})
-	s := b.source(t, Config{Columns: columnN})
+	s := b.source(t, Config{Columns: messagestest.ColumnN})
 	if _, err := s.Columns(t.Context(), eng); job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), "retention") {
 		t.Errorf("a work queue: %v", err)
 	}
@@ -329,7 +304,7 @@ func TestRetention(t *testing.T) {
 
 func TestFrom(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
-	b.publish(t, "s.a", numbered(0, 3)...)
+	b.publish(t, "s.a", messagestest.Numbered(0, 3)...)
 	m, err := b.stream(t).GetMsg(t.Context(), 3)
 	if err != nil {
 		t.Fatal(err)
@@ -338,15 +313,15 @@ func TestFrom(t *testing.T) {
 	for time.Now().Before(after) {
 		time.Sleep(10 * time.Millisecond) // the server's clock stamps the messages
 	}
-	b.publish(t, "s.a", numbered(3, 5)...)
+	b.publish(t, "s.a", messagestest.Numbered(3, 5)...)
 	for from, want := range map[string][]string{
-		"":                         numbered(0, 5),
+		"":                         messagestest.Numbered(0, 5),
 		"latest":                   nil,
-		after.Format(time.RFC3339): numbered(3, 5),
+		after.Format(time.RFC3339): messagestest.Numbered(3, 5),
 		"2999-01-01T00:00:00Z":     nil,
-		"1999-01-01T00:00:00Z":     numbered(0, 5),
+		"1999-01-01T00:00:00Z":     messagestest.Numbered(0, 5),
 	} {
-		if lines, _ := load(t, b.source(t, Config{From: from}), columnN); !slices.Equal(lines, want) {
+		if lines, _ := messagestest.Load(t, b.source(t, Config{Settings: messages.Settings{From: from}}), messagestest.ColumnN); !slices.Equal(lines, want) {
 			t.Errorf("from %q: %v", from, lines)
 		}
 	}
@@ -360,7 +335,7 @@ func TestColumnsAndMetadata(t *testing.T) {
 	if _, err := b.js.PublishMsg(t.Context(), marker); err != nil {
 		t.Fatal(err)
 	}
-	s := b.source(t, Config{Metadata: true})
+	s := b.source(t, Config{Settings: messages.Settings{Metadata: true}})
 	columns, err := s.Columns(t.Context(), eng)
 	want := "[{n Nullable(Int64)} {s Nullable(String)} {_subject String} {_sequence UInt64} {_timestamp DateTime64(9, 'UTC')} {_headers Map(String, Array(String))}]"
 	if err != nil || fmt.Sprint(columns) != want {
@@ -374,7 +349,7 @@ func TestColumnsAndMetadata(t *testing.T) {
 	if _, err := b.js.PublishMsg(t.Context(), traced); err != nil {
 		t.Fatal(err)
 	}
-	lines, _ := load(t, s, slices.Delete(slices.Clone(columns), 4, 5))
+	lines, _ := messagestest.Load(t, s, slices.Delete(slices.Clone(columns), 4, 5))
 	if wantLines := []string{`{"_subject":"s.a.b","_sequence":1,"_headers":{},"n": 1, "s": "a"}`, `"no JSON"`, `""`, `{"_subject":"s.t","_sequence":5,"_headers":{"A":["1"],"B":["2","3"]}}`}; !slices.Equal(lines, wantLines) {
 		t.Errorf("the rows are %q", lines)
 	}
@@ -391,11 +366,11 @@ func TestEmptyStream(t *testing.T) {
 	if _, err := b.source(t, Config{}).Columns(t.Context(), eng); job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), "declare columns") {
 		t.Errorf("the error is %v", err)
 	}
-	s := b.source(t, Config{Columns: columnN})
+	s := b.source(t, Config{Columns: messagestest.ColumnN})
 	if got, err := s.Columns(t.Context(), eng); err != nil || len(got) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
-	if lines, chunks := load(t, s, columnN); len(lines)+len(chunks) != 0 {
+	if lines, chunks := messagestest.Load(t, s, messagestest.ColumnN); len(lines)+len(chunks) != 0 {
 		t.Errorf("%d chunks", len(chunks))
 	}
 }

@@ -24,13 +24,15 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/messages"
+	"drayage/pkg/source/messages/messagestest"
 )
 
 // asked asks for the stream, which the server does not have, and returns what
 // becomes of it: source.ErrGone once one is logged in.
 func asked(t *testing.T, cfg Config) error {
 	t.Helper()
-	cfg.Stream, cfg.Columns = "S", columnN
+	cfg.Stream, cfg.Columns = "S", messagestest.ColumnN
 	s, err := New(cfg)
 	if err != nil {
 		return err
@@ -253,12 +255,12 @@ func TestLeastRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.create(t, jetstream.StreamConfig{})
-	b.publish(t, "s.a", numbered(0, 10)...)
-	s := b.source(t, Config{Login: Login{User: "reader", Password: "right"}, Subject: "s.a", From: "2026-01-01T00:00:00Z", Rows: 4})
+	b.publish(t, "s.a", messagestest.Numbered(0, 10)...)
+	s := b.source(t, Config{Login: Login{User: "reader", Password: "right"}, Subject: "s.a", Settings: messages.Settings{From: "2026-01-01T00:00:00Z", Rows: 4}})
 	if columns, err := s.Columns(t.Context(), eng); err != nil || len(columns) != 1 {
 		t.Errorf("%v, %v", columns, err)
 	}
-	if lines, _ := load(t, s, columnN); !slices.Equal(lines, numbered(0, 10)) {
+	if lines, _ := messagestest.Load(t, s, messagestest.ColumnN); !slices.Equal(lines, messagestest.Numbered(0, 10)) {
 		t.Errorf("read %v", lines)
 	}
 	if info, err := b.stream(t).Info(t.Context()); err != nil || info.State.Consumers != 0 {

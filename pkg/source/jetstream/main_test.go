@@ -2,11 +2,8 @@ package jetstream
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,8 +13,6 @@ import (
 	"go.uber.org/goleak"
 
 	"drayage/pkg/engine"
-	"drayage/pkg/job"
-	"drayage/pkg/source"
 	"drayage/pkg/testkit"
 )
 
@@ -110,14 +105,6 @@ func (b broker) publish(t *testing.T, subject string, values ...string) {
 	}
 }
 
-func numbered(from, to int) []string {
-	var all []string
-	for i := from; i < to; i++ {
-		all = append(all, fmt.Sprintf(`{"n":%d}`, i))
-	}
-	return all
-}
-
 func (b broker) source(t *testing.T, cfg Config) *Source {
 	t.Helper()
 	cfg.URL, cfg.Stream = b.url, "S"
@@ -126,52 +113,4 @@ func (b broker) source(t *testing.T, cfg Config) *Source {
 		t.Fatal(err)
 	}
 	return s
-}
-
-func plan(t *testing.T, s *Source, cursor json.RawMessage) ([]source.Planned, error) {
-	t.Helper()
-	var all []source.Planned
-	for p, err := range s.Plan(t.Context(), cursor, nil) {
-		if err != nil {
-			return all, err
-		}
-		all = append(all, p)
-	}
-	return all, nil
-}
-
-// bytesOf reads a chunk.
-func bytesOf(t *testing.T, s *Source, input json.RawMessage, columns []job.Column) (string, error) {
-	t.Helper()
-	in, err := s.Open(t.Context(), input, columns)
-	if err != nil {
-		return "", err
-	}
-	defer in.Close()
-	b, err := io.ReadAll(in.Reader)
-	if err == nil {
-		err = in.Check()
-	}
-	return string(b), err
-}
-
-// load plans and reads everything.
-func load(t *testing.T, s *Source, columns []job.Column) (lines []string, chunks []source.Planned) {
-	t.Helper()
-	chunks, err := plan(t, s, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all strings.Builder
-	for _, c := range chunks {
-		text, err := bytesOf(t, s, c.Input, columns)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all.WriteString(text)
-	}
-	if all.Len() == 0 {
-		return nil, chunks
-	}
-	return strings.Split(strings.TrimSuffix(all.String(), "\n"), "\n"), chunks
 }

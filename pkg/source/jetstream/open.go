@@ -287,7 +287,7 @@ const (
 
 func (f *feed) message(m jetstream.Msg, meta *jetstream.MsgMetadata) messages.Message {
 	out := messages.Message{Value: m.Data()}
-	if h := m.Headers(); len(out.Value) == 0 && (nats.Header(h).Get(headerOperation) != "" || h.Get(headerMarker) != "") {
+	if h := m.Headers(); len(out.Value) == 0 && (h.Get(headerOperation) != "" || h.Get(headerMarker) != "") {
 		out.Value = nil
 	} else if out.Value == nil {
 		out.Value = []byte{}

@@ -68,10 +68,7 @@ func (s *Source) begin(ctx context.Context, from json.RawMessage) (cursor, error
 		return at, err
 	}
 	at.piece = piece{bounds: b, Mean: mean(info)}
-	at.Per = int64(min(s.cfg.Rows, 1<<62)) //nolint:gosec // bounded
-	if at.Per == 0 {
-		at.Per = min(max(s.cfg.ChunkBytes/at.Mean, 1), DefaultRows)
-	}
+	at.Per = s.cfg.Per(at.Mean)
 	return at, nil
 }
 

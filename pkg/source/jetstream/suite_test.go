@@ -8,6 +8,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/messages"
 	"drayage/pkg/source/sourcetest"
 )
 
@@ -21,7 +22,7 @@ func TestSuite(t *testing.T) {
 	}
 	sourcetest.Run(t, sourcetest.Case{
 		New: func() (source.Source, error) {
-			return New(Config{URL: b.url, Stream: "S", Subject: "s.a", Columns: []job.Column{{Name: "n", Type: "UInt32"}}, Rows: 20})
+			return New(Config{URL: b.url, Stream: "S", Subject: "s.a", Columns: []job.Column{{Name: "n", Type: "UInt32"}}, Settings: messages.Settings{Rows: 20}})
 		},
 		Engine: eng, Want: want, Chunks: 7,
 	})

@@ -19,28 +19,14 @@ type Config struct {
 	// Username and Password, when set, are sent by the mechanism SASL: PLAIN,
 	// SCRAM-SHA-256 or SCRAM-SHA-512; PLAIN by default.
 	Username, Password, SASL string
-	// Format is one of package messages; JSONEachRow by default.
-	Format string
-	// From is where a job that follows no state begins: "earliest" (default),
-	// "latest", or a time such as 2026-01-31T00:00:00Z.
-	From string
-	// Metadata adds the columns _topic, _partition, _offset, _timestamp, _key and
-	// _headers.
-	Metadata bool
+	messages.Settings        // Metadata are _topic, _partition, _offset, _timestamp, _key and _headers
 	// Bounds are what Source.Bounds returned; nil: Plan asks the broker when it
 	// begins, and carries them in its cursors.
 	Bounds json.RawMessage
 
-	Columns    []job.Column // empty: the engine infers them from the first messages
-	ChunkBytes int64        // about how large a chunk is; 128 MiB by default
-	Rows       uint64       // offsets of a chunk; 0: by ChunkBytes, at most DefaultRows
-	Seats      source.Seats // for the connections; nil: unbounded
+	Columns []job.Column // empty: the engine infers them from the first messages
+	Seats   source.Seats // for the connections; nil: unbounded
 }
-
-// DefaultRows bounds the offsets of a chunk when Config.Rows names none.
-const DefaultRows = 100_000
-
-const defaultChunkBytes = 128 << 20
 
 // Validate reports every mistake that can be seen without a broker, as
 // source.FieldErrors, or nil.
@@ -69,23 +55,11 @@ func (c Config) Validate() error {
 	case c.Password != "" && c.Username == "":
 		bad("username", "", "is missing beside a password")
 	}
-	c.Check(bad)
+	c.Certificates.Check(bad)
 	if _, known := mechanism(c); !known {
 		bad("mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", "%q is not known", c.SASL)
 	}
-	f, known := messages.FormatNamed(c.Format)
-	switch {
-	case !known:
-		bad("format", "one of "+messages.Names(), "%q is not a format of messages", c.Format)
-	case c.Metadata && !f.Metadata():
-		bad("metadata", "write format: JSONEachRow or format: raw", "can not stand beside rows of %s", f)
-	}
-	if _, err := messages.ParseStart(c.From); err != nil {
-		bad("from", "earliest, latest, or a time such as 2026-01-31T00:00:00Z", "%q is not known", c.From)
-	}
-	if c.ChunkBytes < 0 {
-		bad("chunk", "128MiB is the default", "is negative")
-	}
+	c.Settings.Check(bad)
 	if len(all) == 0 {
 		return nil
 	}

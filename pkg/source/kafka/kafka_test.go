@@ -22,50 +22,21 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/messages"
+	"drayage/pkg/source/messages/messagestest"
 )
 
-var columnN = []job.Column{{Name: "n", Type: "Int64"}}
-
-// Every message is read once, a plan goes on from any cursor with the same
-// chunks though messages came in the meantime, and halves are the whole.
 func TestEveryMessageOnce(t *testing.T) {
 	c := broker(t, 3)
 	cl := producer(t, c)
-	produce(t, cl, 0, numbered(0, 25)...)
-	produce(t, cl, 2, numbered(25, 60)...)
-	s := mustNew(t, c, Config{Rows: 10})
-	lines, chunks := load(t, s, columnN)
-	if want := numbered(0, 60); !slices.Equal(lines, want) {
-		t.Errorf("read %v", lines)
-	}
+	produce(t, cl, 0, messagestest.Numbered(0, 25)...)
+	produce(t, cl, 2, messagestest.Numbered(25, 60)...)
+	s := mustNew(t, c, Config{Settings: messages.Settings{Rows: 10}})
+	chunks := messagestest.Once(t, s, messagestest.Numbered(0, 60), func() {
+		produce(t, cl, 0, messagestest.Numbered(60, 70)...)
+	})
 	if len(chunks) != 7 || chunks[6].Inputs != 2 {
 		t.Errorf("%d chunks of %d partitions", len(chunks), chunks[len(chunks)-1].Inputs)
-	}
-	produce(t, cl, 0, numbered(60, 70)...)
-	for i, ch := range chunks {
-		rest, err := plan(t, s, ch.Cursor)
-		if err != nil || fmt.Sprint(rest) != fmt.Sprint(chunks[i+1:]) {
-			t.Errorf("after chunk %d come %v (%v)", i, rest, err)
-		}
-		whole, err := bytesOf(t, s, ch.Input, columnN)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parts, err := s.Split(t.Context(), ch.Input, columnN)
-		if err != nil {
-			t.Fatal(err)
-		}
-		halves := ""
-		for _, p := range parts {
-			half, err := bytesOf(t, s, p.Input, columnN)
-			if err != nil {
-				t.Fatal(err)
-			}
-			halves += half
-		}
-		if halves != whole || len(parts) != 2 {
-			t.Errorf("chunk %d: the halves are %q, the whole is %q", i, halves, whole)
-		}
 	}
 	if at := source.Place(s, chunks[1].Input); at != "t/0 offsets 10-20" {
 		t.Errorf("chunk 1 is at %s", at)
@@ -80,7 +51,7 @@ func TestEveryMessageOnce(t *testing.T) {
 func TestJobsFollow(t *testing.T) {
 	c := broker(t, 2)
 	cl := producer(t, c)
-	produce(t, cl, 0, numbered(0, 5)...)
+	produce(t, cl, 0, messagestest.Numbered(0, 5)...)
 	var state json.RawMessage
 	var all []string
 	for round := range 3 {
@@ -88,18 +59,18 @@ func TestJobsFollow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		produce(t, cl, 1, numbered(100*round, 100*round+3)...) // for the next job
-		s := mustNew(t, c, Config{Bounds: bounds, Rows: 2})
-		lines, chunks := load(t, s, columnN)
+		produce(t, cl, 1, messagestest.Numbered(100*round, 100*round+3)...) // for the next job
+		s := mustNew(t, c, Config{Bounds: bounds, Settings: messages.Settings{Rows: 2}})
+		lines, chunks := messagestest.Load(t, s, messagestest.ColumnN)
 		for i, ch := range chunks {
-			if rest, err := plan(t, s, ch.Cursor); err != nil || fmt.Sprint(rest) != fmt.Sprint(chunks[i+1:]) {
+			if rest, err := messagestest.Plan(t, s, ch.Cursor); err != nil || fmt.Sprint(rest) != fmt.Sprint(chunks[i+1:]) {
 				t.Errorf("round %d: after chunk %d come %v (%v)", round, i, rest, err)
 			}
 		}
 		all = append(all, lines...)
 		state = next
 	}
-	if want := slices.Concat(numbered(0, 5), numbered(0, 3), numbered(100, 103)); !slices.Equal(all, want) {
+	if want := slices.Concat(messagestest.Numbered(0, 5), messagestest.Numbered(0, 3), messagestest.Numbered(100, 103)); !slices.Equal(all, want) {
 		t.Errorf("read %v", all)
 	}
 }
@@ -108,8 +79,8 @@ func TestJobsFollow(t *testing.T) {
 func TestPartitionsAdded(t *testing.T) {
 	c := broker(t, 1)
 	cl := producer(t, c)
-	produce(t, cl, 0, numbered(0, 3)...)
-	_, state, err := mustNew(t, c, Config{From: "latest"}).Bounds(t.Context(), nil)
+	produce(t, cl, 0, messagestest.Numbered(0, 3)...)
+	_, state, err := mustNew(t, c, Config{Settings: messages.Settings{From: "latest"}}).Bounds(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,14 +89,14 @@ func TestPartitionsAdded(t *testing.T) {
 		t.Fatal(err)
 	}
 	cl = producer(t, c)
-	produce(t, cl, 2, numbered(3, 6)...)
-	produce(t, cl, 0, numbered(6, 8)...)
-	bounds, _, err := mustNew(t, c, Config{From: "latest"}).Bounds(t.Context(), state)
+	produce(t, cl, 2, messagestest.Numbered(3, 6)...)
+	produce(t, cl, 0, messagestest.Numbered(6, 8)...)
+	bounds, _, err := mustNew(t, c, Config{Settings: messages.Settings{From: "latest"}}).Bounds(t.Context(), state)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines, _ := load(t, mustNew(t, c, Config{Bounds: bounds}), columnN)
-	if want := slices.Concat(numbered(6, 8), numbered(3, 6)); !slices.Equal(lines, want) {
+	lines, _ := messagestest.Load(t, mustNew(t, c, Config{Bounds: bounds}), messagestest.ColumnN)
+	if want := slices.Concat(messagestest.Numbered(6, 8), messagestest.Numbered(3, 6)); !slices.Equal(lines, want) {
 		t.Errorf("read %v", lines)
 	}
 }
@@ -141,7 +112,7 @@ func TestConnectionCut(t *testing.T) {
 	}
 	produce(t, producer(t, c, kgo.ProducerBatchCompression(kgo.NoCompression())), 0, values...)
 	s := mustNew(t, c, Config{})
-	chunks, err := plan(t, s, nil)
+	chunks, err := messagestest.Plan(t, s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,12 +122,12 @@ func TestConnectionCut(t *testing.T) {
 		fetches++
 		return nil, errors.New("cut"), always || fetches == 2
 	})
-	got, err := bytesOf(t, s, chunks[0].Input, columnN)
+	got, err := messagestest.Read(t, s, chunks[0].Input, messagestest.ColumnN)
 	if err != nil || got != strings.Join(values, "\n")+"\n" || fetches < 3 {
 		t.Errorf("%d bytes came in %d fetches: %v", len(got), fetches, err)
 	}
 	always = true
-	if _, err := bytesOf(t, s, chunks[0].Input, columnN); job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "topic t, partition 0, offset 0") {
+	if _, err := messagestest.Read(t, s, chunks[0].Input, messagestest.ColumnN); job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "topic t, partition 0, offset 0") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -193,21 +164,21 @@ func TestWhatIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := broker(t, 1)
 			cl := producer(t, c)
-			produce(t, cl, 0, numbered(0, 5)...)
+			produce(t, cl, 0, messagestest.Numbered(0, 5)...)
 			s := mustNew(t, c, Config{})
 			_, state, err := s.Bounds(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			produce(t, cl, 0, numbered(5, 10)...)
-			_, chunks := load(t, s, columnN)
+			produce(t, cl, 0, messagestest.Numbered(5, 10)...)
+			_, chunks := messagestest.Load(t, s, messagestest.ColumnN)
 			tt.meanwhile(t, admin(t, c))
 			check := func(doing string, err, want error) {
 				if !errors.Is(err, want) || want != nil && (job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), tt.text)) {
 					t.Errorf("%s: %v", doing, err)
 				}
 			}
-			_, err = bytesOf(t, s, chunks[0].Input, columnN)
+			_, err = messagestest.Read(t, s, chunks[0].Input, messagestest.ColumnN)
 			check("opening", err, tt.open)
 			_, _, err = s.Bounds(t.Context(), state)
 			check("following", err, tt.bounds)
@@ -229,13 +200,13 @@ func TestTransactions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	send(kgo.TryCommit, numbered(0, 3)...)
-	send(kgo.TryAbort, numbered(3, 6)...)
-	send(kgo.TryCommit, numbered(6, 8)...)
-	send(kgo.TryAbort, numbered(8, 9)...)
+	send(kgo.TryCommit, messagestest.Numbered(0, 3)...)
+	send(kgo.TryAbort, messagestest.Numbered(3, 6)...)
+	send(kgo.TryCommit, messagestest.Numbered(6, 8)...)
+	send(kgo.TryAbort, messagestest.Numbered(8, 9)...)
 	for _, rows := range []uint64{1, 3, 100} {
-		lines, _ := load(t, mustNew(t, c, Config{Rows: rows}), columnN)
-		if want := slices.Concat(numbered(0, 3), numbered(6, 8)); !slices.Equal(lines, want) {
+		lines, _ := messagestest.Load(t, mustNew(t, c, Config{Settings: messages.Settings{Rows: rows}}), messagestest.ColumnN)
+		if want := slices.Concat(messagestest.Numbered(0, 3), messagestest.Numbered(6, 8)); !slices.Equal(lines, want) {
 			t.Errorf("in chunks of %d: %v", rows, lines)
 		}
 	}
@@ -246,7 +217,7 @@ func TestColumnsAndMetadata(t *testing.T) {
 	c := broker(t, 1)
 	cl := producer(t, c)
 	produce(t, cl, 0, "{\"n\": 1,\n\"s\": \"a\"}", "", "{}", "no JSON {\n}", `{"n": 2, "s": "\""}`)
-	s := mustNew(t, c, Config{Metadata: true})
+	s := mustNew(t, c, Config{Settings: messages.Settings{Metadata: true}})
 	columns, err := s.Columns(t.Context(), eng)
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +230,7 @@ func TestColumnsAndMetadata(t *testing.T) {
 	if err := cl.ProduceSync(t.Context(), traced).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	lines, _ := load(t, s, []job.Column{columns[0], columns[1], columns[4], columns[6], columns[7]})
+	lines, _ := messagestest.Load(t, s, []job.Column{columns[0], columns[1], columns[4], columns[6], columns[7]})
 	wantLines := []string{
 		`{"_offset":0,"_key":"k0","_headers":{},"n": 1, "s": "a"}`,
 		`{"_offset":2,"_key":"k2","_headers":{}}`,
@@ -283,14 +254,14 @@ func TestEmptyTopic(t *testing.T) {
 	if _, err := mustNew(t, c, Config{}).Columns(t.Context(), eng); job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), "declare columns") {
 		t.Errorf("the error is %v", err)
 	}
-	s := mustNew(t, c, Config{Columns: columnN})
+	s := mustNew(t, c, Config{Columns: messagestest.ColumnN})
 	if got, err := s.Columns(t.Context(), eng); err != nil || len(got) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
-	if lines, chunks := load(t, s, columnN); len(lines)+len(chunks) != 0 {
+	if lines, chunks := messagestest.Load(t, s, messagestest.ColumnN); len(lines)+len(chunks) != 0 {
 		t.Errorf("%d chunks", len(chunks))
 	}
-	missing := mustNew(t, c, Config{Columns: columnN})
+	missing := mustNew(t, c, Config{Columns: messagestest.ColumnN})
 	missing.cfg.Topic = "other"
 	if _, err := missing.Columns(t.Context(), eng); !errors.Is(err, source.ErrGone) || job.ClassOf(err) != job.Permanent {
 		t.Errorf("a topic that is not there: %v", err)
@@ -299,7 +270,7 @@ func TestEmptyTopic(t *testing.T) {
 
 func TestLogin(t *testing.T) {
 	c := broker(t, 1, kfake.EnableSASL(), kfake.Superuser("PLAIN", "u", "right"))
-	s := mustNew(t, c, Config{Username: "u", Password: "right", Columns: columnN})
+	s := mustNew(t, c, Config{Username: "u", Password: "right", Columns: messagestest.ColumnN})
 	if _, err := s.Columns(t.Context(), eng); err != nil {
 		t.Errorf("logged in: %v", err)
 	}
@@ -310,7 +281,7 @@ func TestLogin(t *testing.T) {
 		resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
 		return resp, nil, true
 	})
-	s = mustNew(t, c, Config{Username: "u", Password: "mistaken", Columns: columnN})
+	s = mustNew(t, c, Config{Username: "u", Password: "mistaken", Columns: messagestest.ColumnN})
 	if _, err := s.Columns(t.Context(), eng); job.ClassOf(err) != job.Permanent || strings.Contains(err.Error(), "mistaken") {
 		t.Errorf("with a wrong password: %v", err)
 	}
@@ -340,7 +311,7 @@ func TestTLS(t *testing.T) {
 		"no PEM":      {Config{Certificates: source.Certificates{CAFile: "other"}}, "no certificate"},
 		"no pair":     {Config{Certificates: source.Certificates{CertFile: "ca.pem", KeyFile: "other"}}, "cert_file"},
 	} {
-		tt.cfg.Columns, tt.cfg.Dir = columnN, dir
+		tt.cfg.Columns, tt.cfg.Dir = messagestest.ColumnN, dir
 		_, err := mustNew(t, c, tt.cfg).Columns(t.Context(), eng)
 		if tt.says == "" && err != nil || tt.says != "" && (job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), tt.says)) {
 			t.Errorf("%s: %v", name, err)

@@ -96,7 +96,7 @@ func (s *Source) first(ctx context.Context) (cursor, []span, error) {
 	if err != nil {
 		return cursor{}, nil, err
 	}
-	at := cursor{Own: len(s.cfg.Bounds) > 0, Per: int64(min(s.cfg.Rows, 1<<62)), Mean: 1} //nolint:gosec // bounded
+	at := cursor{Own: len(s.cfg.Bounds) > 0, Mean: 1}
 	at.Bounds = newBounds(id, nil)
 	spans = filled(spans)
 	if _, err := c.same(ctx, id); err != nil {
@@ -107,9 +107,7 @@ func (s *Source) first(ctx context.Context) (cursor, []span, error) {
 		return at, nil, err
 	}
 	at.Mean = average(values)
-	if at.Per == 0 {
-		at.Per = min(max(s.cfg.ChunkBytes/at.Mean, 1), DefaultRows)
-	}
+	at.Per = s.cfg.Per(at.Mean)
 	return at, spans, nil
 }
 

@@ -14,6 +14,8 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/messages"
+	"drayage/pkg/source/messages/messagestest"
 )
 
 // Where a job without a state begins.
@@ -28,14 +30,14 @@ func TestFrom(t *testing.T) {
 		}
 	}
 	for from, want := range map[string][]string{
-		"":                     numbered(0, 6),
-		"earliest":             numbered(0, 6),
+		"":                     messagestest.Numbered(0, 6),
+		"earliest":             messagestest.Numbered(0, 6),
 		"latest":               nil,
-		"2026-03-01T14:30:00Z": numbered(3, 6),
-		"2026-03-01T15:00:00Z": numbered(3, 6),
+		"2026-03-01T14:30:00Z": messagestest.Numbered(3, 6),
+		"2026-03-01T15:00:00Z": messagestest.Numbered(3, 6),
 		"2027-01-01T00:00:00Z": nil,
 	} {
-		if lines, _ := load(t, mustNew(t, c, Config{From: from}), columnN); !slices.Equal(lines, want) {
+		if lines, _ := messagestest.Load(t, mustNew(t, c, Config{Settings: messages.Settings{From: from}}), messagestest.ColumnN); !slices.Equal(lines, want) {
 			t.Errorf("from %q: %v", from, lines)
 		}
 	}
@@ -44,9 +46,9 @@ func TestFrom(t *testing.T) {
 // Chunks have about as many bytes as they should.
 func TestChunkBytes(t *testing.T) {
 	c := broker(t, 1)
-	produce(t, producer(t, c), 0, numbered(10, 60)...) // 8 bytes each
+	produce(t, producer(t, c), 0, messagestest.Numbered(10, 60)...) // 8 bytes each
 	for size, want := range map[int64]int{1: 50, 80: 5, 400: 1, 0: 1} {
-		if _, chunks := load(t, mustNew(t, c, Config{ChunkBytes: size}), columnN); len(chunks) != want {
+		if _, chunks := messagestest.Load(t, mustNew(t, c, Config{Settings: messages.Settings{ChunkBytes: size}}), messagestest.ColumnN); len(chunks) != want {
 			t.Errorf("%d chunks of %d bytes", len(chunks), size)
 		}
 	}
@@ -92,7 +94,7 @@ func TestGarbage(t *testing.T) {
 		}
 	}
 	for _, raw := range []string{`{`, `{"b":{"s":"gA=="},"n":1}`, `{}`} {
-		if _, err := plan(t, s, json.RawMessage(raw)); job.ClassOf(err) != job.Permanent {
+		if _, err := messagestest.Plan(t, s, json.RawMessage(raw)); job.ClassOf(err) != job.Permanent {
 			t.Errorf("planning after %s: %v", raw, err)
 		}
 	}
@@ -101,9 +103,9 @@ func TestGarbage(t *testing.T) {
 // A leader that moves while a chunk is read is looked for again.
 func TestLeaderMoves(t *testing.T) {
 	c := broker(t, 1, kfake.NumBrokers(3))
-	produce(t, producer(t, c), 0, numbered(0, 20)...)
+	produce(t, producer(t, c), 0, messagestest.Numbered(0, 20)...)
 	s := mustNew(t, c, Config{})
-	_, chunks := load(t, s, columnN)
+	_, chunks := messagestest.Load(t, s, messagestest.ColumnN)
 	ctx, cl, err := s.connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -148,10 +150,10 @@ func (c *seatCounter) take(ctx context.Context) (context.Context, func(), error)
 // A seat is taken and given back for every connection.
 func TestSeats(t *testing.T) {
 	c := broker(t, 1)
-	produce(t, producer(t, c), 0, numbered(0, 3)...)
+	produce(t, producer(t, c), 0, messagestest.Numbered(0, 3)...)
 	seats := seatCounter{}
 	s := mustNew(t, c, Config{Seats: seats.take})
-	load(t, s, columnN)
+	messagestest.Load(t, s, messagestest.ColumnN)
 	if _, _, err := s.Bounds(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +161,7 @@ func TestSeats(t *testing.T) {
 		t.Errorf("%d seats were taken, %d are held", seats.taken, seats.held)
 	}
 	s = mustNew(t, c, Config{Seats: refuse})
-	if _, err := plan(t, s, nil); !errors.Is(err, errNoSeat) {
+	if _, err := messagestest.Plan(t, s, nil); !errors.Is(err, errNoSeat) {
 		t.Errorf("planned without a seat: %v", err)
 	}
 }

@@ -36,9 +36,6 @@ func New(cfg Config) (*Source, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, job.WithClass(err, job.Permanent)
 	}
-	if cfg.ChunkBytes == 0 {
-		cfg.ChunkBytes = defaultChunkBytes
-	}
 	s := &Source{cfg: cfg}
 	s.format, _ = messages.FormatNamed(cfg.Format)
 	s.start, _ = messages.ParseStart(cfg.From)

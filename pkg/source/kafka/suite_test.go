@@ -6,6 +6,8 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/messages"
+	"drayage/pkg/source/messages/messagestest"
 	"drayage/pkg/source/sourcetest"
 )
 
@@ -14,14 +16,14 @@ func TestSuite(t *testing.T) {
 	cl := producer(t, c)
 	var want []string
 	for i := range 3 {
-		produce(t, cl, int32(i), numbered(100*i, 100*i+60+i)...)
+		produce(t, cl, int32(i), messagestest.Numbered(100*i, 100*i+60+i)...)
 		for n := 100 * i; n < 100*i+60+i; n++ {
 			want = append(want, fmt.Sprintf("[%d]", n))
 		}
 	}
 	sourcetest.Run(t, sourcetest.Case{
 		New: func() (source.Source, error) {
-			return New(Config{Brokers: c.ListenAddrs(), Topic: "t", Format: "JSONEachRow", Columns: []job.Column{{Name: "n", Type: "UInt32"}}, Rows: 20})
+			return New(Config{Brokers: c.ListenAddrs(), Topic: "t", Columns: []job.Column{{Name: "n", Type: "UInt32"}}, Settings: messages.Settings{Rows: 20}})
 		},
 		Engine: eng, Want: want, Chunks: 9,
 	})

@@ -4,6 +4,7 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
 	"drayage/pkg/source/jetstream"
+	"drayage/pkg/source/messages"
 )
 
 // jetstreamConfig is the configuration of a source of JetStream.
@@ -15,7 +16,7 @@ func jetstreamConfig(s *pipeline.Source, env Env) jetstream.Config {
 			User: j.User, Password: j.Password, Token: j.Token, NKey: j.NKey, Creds: j.Creds,
 			Certificates: source.Certificates{CAFile: j.CAFile, CertFile: j.CertFile, KeyFile: j.KeyFile, Dir: env.Dir},
 		},
-		Format: j.Format, From: j.From, Metadata: j.Metadata,
-		Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Bounds: env.Bounds,
+		Settings: messages.Settings{Format: j.Format, From: j.From, Metadata: j.Metadata, ChunkBytes: int64(s.Chunk), Rows: s.Rows},
+		Columns:  s.Columns, Seats: env.Seats, Bounds: env.Bounds,
 	}
 }

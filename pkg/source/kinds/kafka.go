@@ -6,6 +6,7 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
 	"drayage/pkg/source/kafka"
+	"drayage/pkg/source/messages"
 )
 
 // kafkaConfig is the configuration of a source of Kafka. Brokers are a list, or
@@ -22,7 +23,7 @@ func kafkaConfig(s *pipeline.Source, env Env) kafka.Config {
 		Brokers: brokers, Topic: k.Topic, TLS: k.TLS,
 		Certificates: source.Certificates{CAFile: k.CAFile, CertFile: k.CertFile, KeyFile: k.KeyFile, Dir: env.Dir},
 		Username:     k.Username, Password: k.Password, SASL: k.Mechanism,
-		Format: k.Format, From: k.From, Metadata: k.Metadata,
-		Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Bounds: env.Bounds,
+		Settings: messages.Settings{Format: k.Format, From: k.From, Metadata: k.Metadata, ChunkBytes: int64(s.Chunk), Rows: s.Rows},
+		Columns:  s.Columns, Seats: env.Seats, Bounds: env.Bounds,
 	}
 }

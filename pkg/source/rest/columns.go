@@ -68,8 +68,14 @@ func (s *Source) sample(ctx context.Context, p source.Planned) ([]byte, error) {
 func (s *Source) checkDeclared(sample []byte) error {
 	first, _, _ := bytes.Cut(sample, []byte("\n"))
 	var record map[string]json.RawMessage
-	if len(first) == 0 || json.Unmarshal(first, &record) != nil || len(record) == 0 {
-		return nil // none came, or the engine will say what is wrong with it
+	if len(first) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(first, &record); err != nil {
+		return permanent("%s: the first record is no JSON object: %w", s.url.place(nil), err)
+	}
+	if len(record) == 0 {
+		return nil
 	}
 	for _, c := range s.cfg.Columns {
 		if _, ok := record[c.Name]; ok {
