@@ -11,14 +11,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
-
-	ch "github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"drayage/pkg/job"
 )
@@ -30,11 +27,38 @@ const (
 	minMinor = 8
 )
 
+// wire is the way to a server: HTTP or the native protocol. Both give the same.
+// Its errors are as they come; call makes of them what a caller gets.
+type wire interface {
+	// run runs a statement, and calls each for every row of its result. With
+	// nil, the result does not matter.
+	run(ctx context.Context, s statement, each func(scanner) error) error
+	// stream runs a statement and writes its result in a format of ClickHouse.
+	stream(ctx context.Context, s statement, format string, w io.Writer) error
+	// insert sends an insert, and does not read its body any more when it
+	// returns.
+	insert(ctx context.Context, s *insert) error
+	ping(ctx context.Context) error
+	close() error
+}
+
+// statement is one that sends no data.
+type statement struct {
+	sql, database string // the database may be ""
+	settings      map[string]string
+}
+
+// clientName is what servers know this program by.
+const clientName = "drayage"
+
+// keepAlive is after how long without a byte a connection is probed.
+const keepAlive = 15 * time.Second
+
 // Client is a bounded pool of connections to one ClickHouse. Its methods may
 // be called concurrently.
 type Client struct {
 	end     endpoint
-	conn    driver.Conn
+	wire    wire
 	slots   chan struct{} // one for each call in progress, so that waiting honours the context
 	version string
 	known   map[string]bool // those of optionalSettings that the server has
@@ -58,35 +82,13 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, job.WithClass(err, job.Permanent)
 	}
 	c := &Client{end: end, slots: make(chan struct{}, end.maxConns), shards: others}
-	c.conn, err = ch.Open(&ch.Options{
-		Protocol: ch.HTTP,
-		Addr:     []string{end.host},
-		// The database is left out: clickhouse-go would greet the server in
-		// it, and fail where Create has still to make it.
-		Auth:         ch.Auth{Username: end.user, Password: end.password},
-		TLS:          tlsConfig,
-		ClientInfo:   ch.ClientInfo{Products: []struct{ Name, Version string }{{Name: "drayage", Version: "1"}}},
-		DialTimeout:  end.dial,
-		ReadTimeout:  end.read,
-		MaxOpenConns: end.maxConns,
-		MaxIdleConns: end.maxConns,
-		TransportFunc: func(t *http.Transport) (http.RoundTripper, error) {
-			// Each connection of clickhouse-go has a transport of its own.
-			t.DialContext = (&net.Dialer{Timeout: end.dial, KeepAlive: 15 * time.Second}).DialContext
-			t.TLSHandshakeTimeout = end.dial
-			t.WriteBufferSize = 64 << 10
-			// Below the 10s after which servers drop a connection, so that an
-			// insert is not sent into one that is just being dropped. A new
-			// one costs a handshake, and no greeting.
-			t.IdleConnTimeout = 8 * time.Second
-			return &transport{base: t}, nil
-		},
-	})
-	if err != nil {
+	if end.native() {
+		c.wire = newNativeWire(end, tlsConfig)
+	} else if c.wire, err = newHTTPWire(end, tlsConfig); err != nil {
 		return nil, c.fail("connecting to ClickHouse", err)
 	}
 	if err := c.hello(ctx); err != nil {
-		_ = c.conn.Close()
+		_ = c.wire.close()
 		return nil, err
 	}
 	return c, nil
@@ -129,7 +131,7 @@ func recent(version string) bool {
 // Close closes the connections that are idle, and those in use as they are
 // given back, those to shards too. Calls after it fail.
 func (c *Client) Close() error {
-	if err := errors.Join(c.shards.close(), c.conn.Close()); err != nil {
+	if err := errors.Join(c.shards.close(), c.wire.close()); err != nil {
 		return fmt.Errorf("closing the connections to ClickHouse: %w", err)
 	}
 	return nil
@@ -150,7 +152,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	return c.call(ctx, "asking ClickHouse for a sign of life", func() error {
 		ctx, cancel := context.WithTimeout(ctx, c.end.dial)
 		defer cancel()
-		return c.conn.Ping(ctx)
+		return c.wire.ping(ctx)
 	})
 }
 
@@ -164,34 +166,20 @@ func (c *Client) Exec(ctx context.Context, sql string) error {
 
 // exec runs a statement; database may be "".
 func (c *Client) exec(ctx context.Context, what, database, sql string) error {
-	settings := ch.Settings{
-		// The answer is held back until the end, so that a failure half-way
-		// comes as a status and not as text behind a 200 that Exec ignores.
-		"wait_end_of_query": 1,
-	}
-	if database != "" {
-		settings["database"] = database
-	}
-	ctx = ch.Context(ctx, ch.WithSettings(settings))
-	return c.call(ctx, what, func() error { return c.conn.Exec(ctx, sql) })
+	return c.call(ctx, what, func() error { return c.wire.run(ctx, statement{sql: sql, database: database}, nil) })
 }
 
 type scanner func(dest ...any) error
 
 // rows runs a query of ours and calls each for every row.
 func (c *Client) rows(ctx context.Context, what, sql string, each func(scanner) error) error {
+	return c.rowsIn(ctx, what, "", sql, each)
+}
+
+// rowsIn is rows in a database.
+func (c *Client) rowsIn(ctx context.Context, what, database, sql string, each func(scanner) error) error {
 	return c.call(ctx, what, func() error {
-		rows, err := c.conn.Query(ctx, sql)
-		if err != nil {
-			return err
-		}
-		for rows.Next() {
-			if err := each(rows.Scan); err != nil {
-				return errors.Join(err, rows.Close())
-			}
-		}
-		// Close also waits for the connection to be given back.
-		return errors.Join(rows.Err(), rows.Close())
+		return c.wire.run(ctx, statement{sql: sql, database: database}, each)
 	})
 }
 

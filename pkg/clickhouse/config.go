@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,7 +28,9 @@ const (
 // field that has a default means that default. No printed form of a Config
 // shows the password.
 type Config struct {
-	// URL is http://user:password@host:8123/database, or https. It is
+	// URL is http://user:password@host:8123/database, or https, or
+	// clickhouse://user:password@host:9000/database for the native protocol,
+	// with TLS as clickhouses:// or with ?secure=true (port 9440). It is
 	// required. Parts that the fields below also name are overridden by them.
 	URL string `envconfig:"DRAY_CLICKHOUSE_URL"`
 	// Shards are URLs like it, of the servers of a sharded target, in their order.
@@ -45,9 +48,10 @@ type Config struct {
 	// exist yet. It defaults to the URL's, then to "default".
 	Database string `envconfig:"DRAY_CLICKHOUSE_DATABASE"`
 	// CAFile holds PEM certificates that are trusted in place of the
-	// system's. It needs an https URL.
+	// system's. It needs a URL with TLS.
 	CAFile string `envconfig:"DRAY_CLICKHOUSE_CA_FILE"`
-	// DialTimeout bounds one attempt to connect, TLS included. Default 5s.
+	// DialTimeout bounds one attempt to connect, TLS and greeting included.
+	// Default 5s.
 	DialTimeout time.Duration `envconfig:"DRAY_CLICKHOUSE_DIAL_TIMEOUT" default:"5s"`
 	// ReadTimeout bounds the wait for the first byte of an answer, once a
 	// request was sent. It must exceed the longest insert and the longest
@@ -144,7 +148,7 @@ func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 // endpoint is a checked Config with its defaults filled in.
 type endpoint struct {
 	name                   string // of the variable that holds the URL, for messages
-	scheme, host           string // host with port
+	scheme, host           string // http, https, clickhouse or clickhouses; host with port
 	user, password         string
 	passwordFile, database string
 	caFile                 string
@@ -156,6 +160,19 @@ type endpoint struct {
 
 // people is the address as it may be shown: without credentials.
 func (e endpoint) people() string { return e.scheme + "://" + e.host }
+
+// native reports whether the native protocol is spoken.
+func (e endpoint) native() bool { return e.scheme == schemeNative || e.scheme == schemeNativeTLS }
+
+// secure reports whether it is spoken within TLS.
+func (e endpoint) secure() bool { return e.scheme == "https" || e.scheme == schemeNativeTLS }
+
+// The schemes of the native protocol. What others call tcp:// or native:// is
+// clickhouse://.
+const (
+	schemeNative    = "clickhouse"
+	schemeNativeTLS = "clickhouses"
+)
 
 func (c Config) endpoint() (endpoint, error) { return c.endpointOf("DRAY_CLICKHOUSE_URL") }
 
@@ -173,8 +190,8 @@ func (c Config) endpointOf(name string) (endpoint, error) {
 	if c.Password != "" && c.PasswordFile != "" {
 		return endpoint{}, errors.New("DRAY_CLICKHOUSE_PASSWORD and DRAY_CLICKHOUSE_PASSWORD_FILE exclude each other: set one of them")
 	}
-	if e.caFile != "" && e.scheme != "https" {
-		return endpoint{}, errors.New("DRAY_CLICKHOUSE_CA_FILE needs a DRAY_CLICKHOUSE_URL that starts with https://")
+	if e.caFile != "" && !e.secure() {
+		return endpoint{}, errors.New("DRAY_CLICKHOUSE_CA_FILE needs a DRAY_CLICKHOUSE_URL with TLS: https:// or clickhouses://")
 	}
 	if e.dial < 0 || e.read < 0 || e.maxConns < 0 {
 		return endpoint{}, errors.New("DRAY_CLICKHOUSE_DIAL_TIMEOUT, _READ_TIMEOUT and _MAX_CONNS must not be negative")
@@ -201,7 +218,7 @@ func (c Config) endpointOf(name string) (endpoint, error) {
 // readURL fills in what the URL says. None of its errors repeats the URL,
 // which may hold a password even when it can not be parsed.
 func (e *endpoint) readURL(text string) error {
-	const form = "it must look like http://user:password@host:8123/database"
+	const form = "it must look like http://user:password@host:8123/database or clickhouse://user:password@host:9000/database"
 	if text == "" {
 		return errors.New(e.name + " is not set: " + form)
 	}
@@ -209,20 +226,8 @@ func (e *endpoint) readURL(text string) error {
 	if err != nil || u.Host == "" || u.Hostname() == "" {
 		return errors.New(e.name + " is not a URL: " + form + " (special characters of the password as %XX)")
 	}
-	switch u.Scheme {
-	case "http", "https":
-	case "clickhouse", "tcp", "native", "clickhouses":
-		return fmt.Errorf("%s starts with %s://: this version loads blocks over ClickHouse's HTTP interface only; use http:// (port 8123) or https:// (port 8443)", e.name, u.Scheme)
-	default:
-		return errors.New(e.name + " must start with http:// or https://: " + form)
-	}
-	e.scheme, e.host = u.Scheme, u.Host
-	if u.Port() == "" {
-		port := "8123"
-		if u.Scheme == "https" {
-			port = "8443"
-		}
-		e.host = net.JoinHostPort(u.Hostname(), port)
+	if strings.Contains(u.Host, ",") {
+		return errors.New(e.name + " names several hosts: it must name one server, or what distributes connections")
 	}
 	if u.Fragment != "" {
 		return errors.New(e.name + " has a part after #: write # in a password as %23")
@@ -233,10 +238,17 @@ func (e *endpoint) readURL(text string) error {
 	}
 	for name := range query {
 		switch name {
-		case "user", "password", "database":
+		case "user", "password", "database", "secure":
 		default:
-			return fmt.Errorf("%s has a parameter %q: only user, password and database are understood", e.name, name)
+			return fmt.Errorf("%s has a parameter %q: only user, password, database and secure are understood", e.name, name)
 		}
+	}
+	if e.scheme, err = schemeOf(u.Scheme, query); err != nil {
+		return fmt.Errorf("%s %w: %s", e.name, err, form)
+	}
+	e.host = u.Host
+	if u.Port() == "" {
+		e.host = net.JoinHostPort(u.Hostname(), ports[e.scheme])
 	}
 	password, _ := u.User.Password()
 	path := strings.Trim(u.Path, "/")
@@ -260,6 +272,39 @@ func (e *endpoint) readURL(text string) error {
 	return nil
 }
 
+// ports are those that servers listen on where nobody said otherwise.
+//
+//nolint:gochecknoglobals // a constant table
+var ports = map[string]string{"http": "8123", "https": "8443", schemeNative: "9000", schemeNativeTLS: "9440"}
+
+// schemeOf is one of the four schemes, whatever others call it.
+func schemeOf(scheme string, query url.Values) (string, error) {
+	secure := false
+	if query.Has("secure") {
+		var err error
+		if secure, err = strconv.ParseBool(query.Get("secure")); err != nil {
+			return "", errors.New("has a parameter secure that is neither true nor false")
+		}
+	}
+	switch scheme {
+	case "http":
+		if secure {
+			return "", errors.New("asks for TLS with secure=true and has http://: write https://")
+		}
+		return scheme, nil
+	case "https":
+		return scheme, nil
+	case schemeNative, "tcp", "native":
+		if secure {
+			return schemeNativeTLS, nil
+		}
+		return schemeNative, nil
+	case schemeNativeTLS, "tcps":
+		return schemeNativeTLS, nil
+	}
+	return "", errors.New("must start with http://, https://, clickhouse:// or clickhouses://")
+}
+
 // secrets reads the files that the configuration names.
 func (e *endpoint) secrets() (*tls.Config, error) {
 	if e.passwordFile != "" {
@@ -269,7 +314,7 @@ func (e *endpoint) secrets() (*tls.Config, error) {
 		}
 		e.password = strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
 	}
-	if e.scheme != "https" {
+	if !e.secure() {
 		return nil, nil
 	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}

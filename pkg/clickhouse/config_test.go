@@ -27,8 +27,15 @@ func TestConfigValidate(t *testing.T) {
 		{"not set", clickhouse.Config{}, "DRAY_CLICKHOUSE_URL is not set"},
 		{"no host", clickhouse.Config{URL: "http://"}, "not a URL"},
 		{"bare host", clickhouse.Config{URL: "localhost:8123"}, "must"},
-		{"native", clickhouse.Config{URL: "clickhouse://u:" + pw + "@h:9000"}, "use http://"},
-		{"other scheme", clickhouse.Config{URL: "ftp://u:" + pw + "@h"}, "http:// or https://"},
+		{"native", clickhouse.Config{URL: "clickhouse://u:" + pw + "@h:9000"}, ""},
+		{"native with TLS", clickhouse.Config{URL: "clickhouse://h?secure=true", CAFile: "x"}, ""},
+		{"native without TLS", clickhouse.Config{URL: "clickhouse://h?secure=false", CAFile: "x"}, "clickhouses://"},
+		{"secure maybe", clickhouse.Config{URL: "clickhouse://h?secure=maybe"}, "neither true nor false"},
+		{"secure http", clickhouse.Config{URL: "http://h?secure=true"}, "write https://"},
+		{"several hosts", clickhouse.Config{URL: "clickhouse://a:9000,b:9000"}, "several hosts"},
+		{"native shards", clickhouse.Config{URL: "clickhouse://h", Shards: []string{"clickhouse://s1", "http://s1"}}, ""},
+		{"a native shard twice", clickhouse.Config{URL: "clickhouse://h", Shards: []string{"tcp://s1", "native://u:" + pw + "@s1:9000"}}, "s1:9000, which is there twice"},
+		{"other scheme", clickhouse.Config{URL: "ftp://u:" + pw + "@h"}, "http://, https://, clickhouse:// or clickhouses://"},
 		{"broken, with a password", clickhouse.Config{URL: "http://u:" + pw + "@h:port/%zz"}, "not a URL"},
 		{"hash in a password", clickhouse.Config{URL: "http://u:" + pw + "#@h"}, "DRAY_CLICKHOUSE_URL"},
 		{"parameter", clickhouse.Config{URL: "http://h?compress=1"}, `"compress"`},
@@ -64,7 +71,8 @@ func TestConfigNeverShowsThePassword(t *testing.T) {
 		{URL: "http://h", Shards: []string{"http://u:" + pw + "@s"}},
 		{URL: "http://h", User: "u", Password: pw},
 		{URL: "http://h?password=" + pw},
-		{URL: "clickhouse://u:" + pw + "@h"}, // invalid
+		{URL: "clickhouse://u:" + pw + "@h"},
+		{URL: "ftp://u:" + pw + "@h"}, // invalid
 	} {
 		var log bytes.Buffer
 		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "cfg", cfg)
@@ -89,6 +97,8 @@ func TestConfigFromEnv(t *testing.T) { //nolint:paralleltest // the environment
 		{"ours win part by part", map[string]string{"DRAY_CLICKHOUSE_URL": "http://a:b@h:1/d", "DRAY_CLICKHOUSE_USER": "c", "DRAY_CLICKHOUSE_DATABASE": "e"}, "http://h:1 user=c database=e max_conns=16 compression=lz4"},
 		{"theirs", map[string]string{"CLICKHOUSE_URL": "http://localhost/d", "CLICKHOUSE_USER": "u"}, "http://localhost:8123 user=u database=d max_conns=16 compression=none"},
 		{"host, and the native port", map[string]string{"CLICKHOUSE_HOST": "::1", "CLICKHOUSE_PORT": "9000", "CLICKHOUSE_DATABASE": "d"}, "http://[::1]:8123 user=default database=d max_conns=16 compression=none"},
+		{"native", map[string]string{"DRAY_CLICKHOUSE_URL": "tcp://a:b@h/d?secure=1"}, "clickhouses://h:9440 user=a database=d max_conns=16 compression=lz4"},
+		{"native on this machine", map[string]string{"CLICKHOUSE_URL": "clickhouse://localhost"}, "clickhouse://localhost:9000 user=default database=default max_conns=16 compression=none"},
 		{"no URL: nothing is filled in", map[string]string{"CLICKHOUSE_USER": "u", "CLICKHOUSE_PASSWORD": "p"}, "clickhouse (invalid configuration)"},
 		{"credentials are not mixed", map[string]string{"DRAY_CLICKHOUSE_URL": "https://a@h", "CLICKHOUSE_USER": "u", "CLICKHOUSE_PASSWORD": "p"}, "https://h:8443 user=a database=default max_conns=16 compression=lz4"},
 	} {

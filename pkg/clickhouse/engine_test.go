@@ -19,6 +19,7 @@ import (
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
 	"drayage/pkg/testkit"
+	"drayage/pkg/testkit/nativefront"
 )
 
 // shared is the engine that most tests use, each in a database of its own.
@@ -49,7 +50,53 @@ func (w withEngine) Run() (code int) {
 			code = 1
 		}
 	}()
+	if code = w.m.Run(); code != 0 {
+		return code
+	}
+	// Everything again over the native protocol: it must give the same.
+	fmt.Println("over the native protocol:")
+	overTCP = true
+	defer closeFronts()
 	return w.m.Run()
+}
+
+// overTCP makes open and newProxy give engines the native protocol.
+var overTCP bool
+
+// fronts are the native ends of engines, by their URL.
+var fronts struct {
+	sync.Mutex
+	all map[string]*nativefront.Front
+}
+
+// wire is the address of an engine in the protocol of this run.
+func wire(t testing.TB, address string) string {
+	t.Helper()
+	if !overTCP {
+		return address
+	}
+	fronts.Lock()
+	defer fronts.Unlock()
+	if f := fronts.all[address]; f != nil {
+		return f.URL()
+	}
+	f, err := nativefront.Start(address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fronts.all == nil {
+		fronts.all = map[string]*nativefront.Front{}
+	}
+	fronts.all[address] = f
+	return f.URL()
+}
+
+func closeFronts() {
+	fronts.Lock()
+	defer fronts.Unlock()
+	for _, f := range fronts.all {
+		_ = f.Close()
+	}
 }
 
 func engineConfig(dir string) engine.Config {
@@ -82,6 +129,9 @@ var databases atomic.Int64
 // there yet.
 func open(t *testing.T, address string, change ...func(*clickhouse.Config)) *clickhouse.Client {
 	t.Helper()
+	if strings.HasPrefix(address, "http://") {
+		address = wire(t, address)
+	}
 	cfg := clickhouse.Config{URL: address, Database: fmt.Sprintf("%s %d", t.Name(), databases.Add(1))}
 	for _, f := range change {
 		f(&cfg)
@@ -153,7 +203,7 @@ type proxy struct {
 // user and password.
 func newProxy(t *testing.T, address string) *proxy {
 	t.Helper()
-	u, err := url.Parse(address)
+	u, err := url.Parse(wire(t, address))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,7 +122,7 @@ func ClassOf(err error) job.Class {
 			return job.Permanent
 		}
 		return job.Retry
-	case errors.As(err, &cert), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+	case errors.As(err, &cert), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, errNotNative), errors.Is(err, ErrVersion):
 		return job.Permanent
 	case errors.Is(err, context.Canceled):
 		return job.Retry

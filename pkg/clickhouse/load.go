@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -61,9 +60,6 @@ func pinned(known map[string]bool) map[string]string {
 		"min_insert_block_size_rows": "0", "min_insert_block_size_bytes": "0",
 		"optimize_on_insert": "0", // a Replacing table must not drop rows before they are counted
 		"session_timezone":   "UTC",
-		// The connection is given back only when the insert is over, and its
-		// failure is a status.
-		"wait_end_of_query": "1",
 	}
 	for name, value := range optional {
 		if known[name] {
@@ -122,37 +118,15 @@ func (c *Client) Load(ctx context.Context, l Load) error {
 	sent := &insert{
 		statement: "INSERT INTO " + t.SQL() + " (" + quoteNames(l.Columns) + ") FORMAT Native",
 		settings:  settings, queryID: l.QueryID,
-		body: l.Body, length: l.Length, compression: c.end.compression,
+		body: l.Body, length: l.Length, rows: l.Rows, compression: c.end.compression,
 	}
-	err := c.call(ctx, what, func() error {
-		// The statement given here is a stand-in: clickhouse-go takes it
-		// apart with expressions that know no quoted names. The transport
-		// puts ours in its place.
-		return c.conn.InsertFormat(ctx, "Native", "INSERT INTO t", sent)
-	})
+	err := c.call(ctx, what, func() error { return c.wire.insert(ctx, sent) })
 	if err != nil {
 		return sent.judge(err)
 	}
 	// 0 is what a server says that does not count; verification does.
-	if wrote := sent.written(); wrote > 0 && wrote < l.Rows {
+	if wrote := sent.wrote.Load(); wrote > 0 && wrote < l.Rows {
 		return job.WithClass(fmt.Errorf("%s: the server says it wrote %d of %d rows", what, wrote, l.Rows), job.Unknown)
 	}
 	return nil
-}
-
-// judge settles the class of a failed insert.
-func (s *insert) judge(err error) error {
-	var x *Exception
-	if errors.As(err, &x) {
-		return err // an answer: the table of codes has decided
-	}
-	switch {
-	case s.bodyErr() != nil:
-		return job.WithClass(fmt.Errorf("%w: %w", err, s.bodyErr()), job.ClassOf(s.bodyErr()))
-	case s.phase.Load() == phaseSent:
-		return job.WithClass(fmt.Errorf("%w (the rows were sent, and may have been inserted)", err), job.Unknown)
-	case s.phase.Load() == phaseBroken:
-		return job.WithClass(err, job.Retry)
-	}
-	return err // nothing was sent: as fail has classified it
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	ch "github.com/ClickHouse/clickhouse-go/v2"
-
 	"drayage/pkg/job"
 )
 
@@ -138,21 +136,20 @@ func (m *mover) do(ctx context.Context, statement string) error {
 func dropLimits() []string { return []string{"max_table_size_to_drop", "max_partition_size_to_drop"} }
 
 // execSized runs a statement that drops what may be large.
-func (c *Client) execSized(ctx context.Context, what, statement string, h hook) error {
-	if err := h.call(statement, false); err != nil {
+func (c *Client) execSized(ctx context.Context, what, sql string, h hook) error {
+	if err := h.call(sql, false); err != nil {
 		return err
 	}
-	settings := ch.Settings{"wait_end_of_query": 1}
+	s := statement{sql: sql, settings: map[string]string{}}
 	for _, name := range dropLimits() {
 		if c.known[name] {
-			settings[name] = 0
+			s.settings[name] = "0"
 		}
 	}
-	ctx = ch.Context(ctx, ch.WithSettings(settings))
-	if err := c.call(ctx, what, func() error { return c.conn.Exec(ctx, statement) }); err != nil {
+	if err := c.call(ctx, what, func() error { return c.wire.run(ctx, s, nil) }); err != nil {
 		return err
 	}
-	return h.call(statement, true)
+	return h.call(sql, true)
 }
 
 // Marks in the names that tables are moved to.

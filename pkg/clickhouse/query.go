@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-
-	ch "github.com/ClickHouse/clickhouse-go/v2"
 )
 
 // Query runs any statement in the Client's database and writes its result to w
@@ -32,24 +30,9 @@ func (c *Client) Query(ctx context.Context, sql, format string, w io.Writer) err
 
 // stream is Query in a database, which may be "".
 func (c *Client) stream(ctx context.Context, what, database, query, format string, w io.Writer) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	settings := ch.Settings{"cancel_http_readonly_queries_on_client_close": 1}
-	if database != "" {
-		settings["database"] = database
-	}
-	ctx = ch.Context(ctx, ch.WithSettings(settings))
 	var failed error // of w
 	err := c.call(ctx, what, func() error {
-		stream, err := c.conn.QueryFormat(ctx, format, query)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(&watched{w, &failed}, stream)
-		if err != nil {
-			cancel() // Close would wait for more of the result
-		}
-		return errors.Join(err, stream.Close())
+		return c.wire.stream(ctx, statement{sql: query, database: database}, format, &watched{w, &failed})
 	})
 	if failed != nil {
 		return &writeError{failed}

@@ -197,17 +197,14 @@ func (c *Client) SelectColumns(ctx context.Context, sel string) ([]job.Column, e
 	const what = "asking ClickHouse for the columns of a SELECT"
 	const head = "DESCRIBE TABLE (\n"
 	var cols []job.Column
-	var out strings.Builder
-	err := c.stream(ctx, what, c.end.database, head+sel+"\n)", "JSONEachRow", &out)
+	err := c.rowsIn(ctx, what, c.end.database, head+sel+"\n) SETTINGS describe_compact_output = 1", func(scan scanner) error {
+		var col job.Column
+		err := scan(&col.Name, &col.Type)
+		cols = append(cols, col)
+		return err
+	})
 	if err != nil {
 		return nil, syntax(what, err, sel, len(head))
-	}
-	for dec := json.NewDecoder(strings.NewReader(out.String())); dec.More(); {
-		var col job.Column
-		if err := dec.Decode(&col); err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
-		}
-		cols = append(cols, col)
 	}
 	return cols, nil
 }

@@ -227,7 +227,8 @@ func engineOf(sql string) string {
 }
 
 // splitFormat takes the FORMAT clause and semicolons off the end of a query,
-// since the format travels beside it. The name is "" when there is none.
+// since the format travels beside it. A SETTINGS clause behind it stays, and
+// stays at its place. The name is "" when there is none.
 func splitFormat(sql string) (query, format string) {
 	all := tokens(sql)
 	end := len(all)
@@ -238,14 +239,57 @@ func splitFormat(sql string) (query, format string) {
 	if end < len(all) {
 		cut = all[end].offset
 	}
-	if end >= 3 && all[end-2].is("FORMAT") && all[end-2].depth == 0 && !all[end-1].quoted && wordByte(all[end-1].text[0]) {
-		switch word := strings.ToLower(all[end-1].text); word {
-		case "asc", "desc": // ORDER BY format DESC
-		default:
-			return strings.TrimSpace(sql[:all[end-2].offset]), all[end-1].text
-		}
+	if formatAt(all, end) {
+		return strings.TrimSpace(sql[:all[end-2].offset]), all[end-1].text
+	}
+	if i := settingsAt(all[:end]); i >= 0 && formatAt(all, i) {
+		from, to := all[i-2].offset, all[i].offset
+		return sql[:from] + strings.Repeat(" ", to-from) + sql[to:cut], all[i-1].text
 	}
 	return sql[:cut], ""
+}
+
+// formatAt reports whether a FORMAT clause ends before a token.
+func formatAt(all []token, end int) bool {
+	if end < 3 || !all[end-2].is("FORMAT") || all[end-2].depth != 0 || all[end-1].quoted || !wordByte(all[end-1].text[0]) {
+		return false
+	}
+	word := strings.ToLower(all[end-1].text)
+	return word != "asc" && word != "desc" // ORDER BY format DESC
+}
+
+// settingsAt finds the SETTINGS clause of a query, -1 when there is none.
+func settingsAt(all []token) int {
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].depth == 0 && all[i].is("SETTINGS") {
+			return i
+		}
+	}
+	return -1
+}
+
+// formatSettings are the settings of a query that say how its result is
+// written.
+func formatSettings(sql string) map[string]string {
+	settings := map[string]string{}
+	all := tokens(sql)
+	at := settingsAt(all)
+	if at < 0 {
+		return settings
+	}
+	for i := at + 1; i+2 < len(all); i++ {
+		name := all[i].text
+		written := strings.HasPrefix(name, "output_format_") || strings.HasPrefix(name, "format_") || name == "date_time_output_format" || name == "session_timezone"
+		if !written || all[i].quoted || all[i+1].text != "=" {
+			continue
+		}
+		value := all[i+2].text
+		if all[i+2].quoted {
+			value = unquote(value)
+		}
+		settings[name] = value
+	}
+	return settings
 }
 
 // splitName reads a dotted name whose parts may be quoted.

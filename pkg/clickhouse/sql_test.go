@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -18,6 +19,9 @@ func TestSplitFormat(t *testing.T) {
 		"SELECT format FROM t ORDER BY format": {"SELECT format FROM t ORDER BY format", ""},
 		"SELECT 1 ORDER BY format DESC":        {"SELECT 1 ORDER BY format DESC", ""},
 		"SELECT (SELECT 1 FORMAT JSON)":        {"SELECT (SELECT 1 FORMAT JSON)", ""},
+		"SELECT 1 FORMAT JSON SETTINGS a = 1;": {"SELECT 1             SETTINGS a = 1", "JSON"},
+		"SELECT 1 SETTINGS a = 1 FORMAT JSON":  {"SELECT 1 SETTINGS a = 1", "JSON"},
+		"SELECT format FROM t SETTINGS a = 1":  {"SELECT format FROM t SETTINGS a = 1", ""},
 		"SELECT 1 -- FORMAT JSON":              {"SELECT 1 -- FORMAT JSON", ""},
 		"":                                     {"", ""},
 		"FORMAT":                               {"FORMAT", ""},
@@ -25,6 +29,20 @@ func TestSplitFormat(t *testing.T) {
 	} {
 		if query, format := splitFormat(sql); query != want[0] || format != want[1] {
 			t.Errorf("%q: got %q, %q", sql, query, format)
+		}
+	}
+}
+
+func TestFormatSettings(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]string{
+		"SELECT 1": "map[]",
+		"SELECT 1 SETTINGS max_threads = 1, output_format_json_quote_64bit_integers = 0, format_csv_delimiter = ';', date_time_output_format='iso'": "map[date_time_output_format:iso format_csv_delimiter:; output_format_json_quote_64bit_integers:0]",
+		"SELECT (SELECT 1 SETTINGS format_csv_delimiter = ';')": "map[]",
+		"SELECT 'SETTINGS format_csv_delimiter = 1'":            "map[]",
+	} {
+		if got := fmt.Sprint(formatSettings(sql)); got != want {
+			t.Errorf("%s: got %s", sql, got)
 		}
 	}
 }

@@ -30,8 +30,8 @@ var ErrOpaque = errors.New("its type does not say where its values end")
 // ErrMalformed: bytes that are no block.
 var ErrMalformed = errors.New("not in the format Native")
 
-// ColumnError is the column of a block at which copying ended. It wraps
-// ErrOpaque, ErrMalformed, or the error of the reader or the writer.
+// ColumnError is a column that can not be copied. It wraps ErrOpaque or
+// ErrMalformed.
 type ColumnError struct {
 	Name, Type string
 	Err        error
@@ -78,8 +78,12 @@ func Copy(w io.Writer, r *bufio.Reader) (Block, error) {
 			break
 		}
 		b.Columns = append(b.Columns, col)
-		if err := c.column(col.Type, rows); err != nil {
-			return b, &ColumnError{col.Name, col.Type, err}
+		err := c.column(col.Type, rows)
+		if errors.Is(err, ErrOpaque) || errors.Is(err, ErrMalformed) {
+			err = &ColumnError{col.Name, col.Type, err}
+		}
+		if err != nil {
+			return b, err
 		}
 	}
 	return b, c.err

@@ -1,0 +1,209 @@
+package clickhouse
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	ch "github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/ClickHouse/ch-go/compress"
+	"github.com/ClickHouse/ch-go/proto"
+
+	"drayage/pkg/job"
+	"drayage/pkg/native"
+)
+
+// sendBuffer is the size of what is sent, or compressed, at once, in bytes.
+const sendBuffer = 1 << 20
+
+// lastWords is how long a server that has broken the connection is listened to
+// for the reason.
+const lastWords = time.Second
+
+// insert sends the statement, waits until the server wants the rows, and sends
+// them. Only what ends them makes the server insert them: it is sent when all
+// of the body was read, and the context has not ended.
+func (w *nativeWire) insert(ctx context.Context, s *insert) error {
+	return w.with(ctx, "", func(n *nativeConn) error {
+		n.wrote, n.repeat = 0, true // until the server wants the rows
+		if err := n.query(query{sql: s.statement, id: s.queryID, settings: s.settings, compress: s.compression != CompressionNone}); err != nil {
+			return err
+		}
+		n.dirty = true // one that is refused may leave a server that waits for rows
+		wanted := false
+		for !wanted {
+			last, err := n.step(func() error { wanted = true; return n.block(io.Discard) })
+			if err != nil {
+				return err
+			}
+			if last {
+				return errors.New("the server ended the insert before it had the rows")
+			}
+		}
+		guard := &guarded{ctx: ctx, insert: s, left: s.length}
+		defer guard.wait()
+		n.sending.Store(true)
+		answered := make(chan error, 1)
+		go func() {
+			err := n.receive(func() error { return n.block(io.Discard) })
+			// Nothing that is still being sent matters any more.
+			_ = n.conn.SetWriteDeadline(time.Unix(1, 0))
+			answered <- err
+		}()
+		err := n.send(guard)
+		n.sending.Store(false)
+		if err != nil {
+			if s.bodyErr() == nil && ended(ctx) == nil {
+				// The server may have said why it takes no more.
+				defer time.AfterFunc(lastWords, n.shut).Stop()
+			} else {
+				n.shut()
+			}
+			answer := <-answered
+			var x *ch.Exception
+			if s.bodyErr() == nil && (errors.As(answer, &x) || answer != nil && errors.Is(err, context.DeadlineExceeded)) {
+				return answer // it is why nothing more could be sent
+			}
+			return err
+		}
+		_ = n.conn.SetReadDeadline(time.Now().Add(n.read)) // of a read in progress
+		if err := <-answered; err != nil {
+			return err
+		}
+		s.wrote.Store(n.wrote)
+		n.dirty = false
+		return n.conn.SetWriteDeadline(time.Time{})
+	})
+}
+
+// send sends the blocks of the body, and what ends them.
+func (n *nativeConn) send(g *guarded) error {
+	s := g.insert
+	packet, err := newPacket(n.conn, s.compression, int(min(s.length+64, sendBuffer)))
+	if err != nil {
+		return err
+	}
+	body := bufio.NewReaderSize(g, int(min(s.length, sendBuffer)))
+	for {
+		if _, err := body.Peek(1); err == io.EOF { //nolint:errorlint // bufio's contract is the value itself
+			break
+		} else if err != nil {
+			return err
+		}
+		packet.begin("")
+		block, err := native.Copy(packet, body)
+		if errors.Is(err, native.ErrOpaque) {
+			// Nobody can tell where the block ends. It does with the body, if
+			// it has all rows.
+			if s.rows == 0 || block.Rows != s.rows {
+				return job.WithClass(readable(err), job.Permanent)
+			}
+			_, err = io.Copy(packet, body)
+		}
+		if errors.Is(err, native.ErrMalformed) {
+			return job.WithClass(fmt.Errorf("the body: %w", err), job.Permanent)
+		}
+		if err != nil {
+			return late(err)
+		}
+		if err := packet.flush(); err != nil {
+			return late(err)
+		}
+	}
+	if over := ended(g.ctx); over != nil {
+		return over
+	}
+	s.phase.Store(phaseSent)
+	if err := packet.end(); err != nil {
+		s.phase.Store(phaseBroken)
+		return late(err)
+	}
+	return nil
+}
+
+// packet writes packets of data: their head as it is, and the block in them
+// compressed.
+type packet struct {
+	out *bufio.Writer
+	in  proto.Buffer     // of what is not compressed yet
+	z   *compress.Writer // nil: nothing is compressed
+}
+
+// newPacket writes to a connection, through a buffer.
+func newPacket(to io.Writer, compression string, buffer int) (*packet, error) {
+	p := &packet{out: bufio.NewWriterSize(to, buffer)}
+	switch compression {
+	case CompressionNone:
+	case CompressionLZ4:
+		p.z = compress.NewWriter(compress.LevelZero, compress.LZ4)
+	case CompressionZSTD:
+		p.z = compress.NewWriter(compress.LevelZero, compress.ZSTD)
+	default:
+		return nil, fmt.Errorf("compression %q", compression)
+	}
+	return p, nil
+}
+
+// begin begins a packet with a block: its kind, the name of the external table
+// that it is, "" for none, and the block info.
+func (p *packet) begin(table string) {
+	var b proto.Buffer
+	proto.ClientCodeData.Encode(&b)
+	proto.ClientData{TableName: table}.EncodeAware(&b, revision)
+	_, _ = p.out.Write(b.Buf) // an error comes again
+	b.Reset()
+	proto.BlockInfo{BucketNum: -1}.Encode(&b)
+	_, _ = p.Write(b.Buf) // likewise
+}
+
+// Write adds to the block.
+func (p *packet) Write(data []byte) (int, error) {
+	if p.z == nil {
+		return p.out.Write(data)
+	}
+	for rest := data; len(rest) > 0; {
+		n := min(len(rest), sendBuffer-len(p.in.Buf))
+		p.in.Buf = append(p.in.Buf, rest[:n]...)
+		rest = rest[n:]
+		if len(p.in.Buf) == sendBuffer {
+			if err := p.squeeze(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return len(data), nil
+}
+
+// squeeze compresses what there is and sends it.
+func (p *packet) squeeze() error {
+	if len(p.in.Buf) == 0 {
+		return nil
+	}
+	if err := p.z.Compress(p.in.Buf); err != nil {
+		return fmt.Errorf("compressing: %w", err)
+	}
+	p.in.Buf = p.in.Buf[:0]
+	_, err := p.out.Write(p.z.Data)
+	return err
+}
+
+// flush ends the packet and sends it.
+func (p *packet) flush() error {
+	if err := p.squeeze(); err != nil {
+		return err
+	}
+	return p.out.Flush()
+}
+
+// end sends the packet that says that no more come: a block of nothing.
+func (p *packet) end() error {
+	p.begin("")
+	if _, err := p.Write([]byte{0, 0}); err != nil {
+		return err
+	}
+	return p.flush()
+}
