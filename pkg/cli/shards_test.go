@@ -13,6 +13,7 @@ import (
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
+	"drayage/pkg/testkit/nativefront"
 )
 
 // A job into two shards, while a worker and a shard are killed: each chunk is on
@@ -70,7 +71,9 @@ load: {table: shared, order_by: id, sharded: true}
 	if _, stderr, code := dray(t, f.env, "validate", file); code != 2 || !strings.Contains(stderr, "shared.yaml:4:") || !strings.Contains(stderr, "DRAY_CLICKHOUSE_SHARDS") {
 		t.Errorf("without shards validate exits with %d: %s", code, stderr)
 	}
-	env := append(f.env, "DRAY_CLICKHOUSE_SHARDS="+strings.Join(urls, ","))
+	// One shard, and the server with the ledger, over the native protocol.
+	named := []string{urls[0], overTCP(t, urls[1])}
+	env := append(f.env, "DRAY_CLICKHOUSE_URL="+overTCP(t, f.server.URL()), "DRAY_CLICKHOUSE_SHARDS="+strings.Join(named, ","))
 	start(t, env, "coordinator")
 	first := start(t, env, "worker")
 	start(t, env, "worker")
@@ -146,4 +149,19 @@ load: {table: shared, order_by: id, sharded: true}
 			t.Errorf("after undo shard %d has %s rows of the job", i+1, got)
 		}
 	}
+}
+
+// overTCP is an engine's address in the native protocol.
+func overTCP(t *testing.T, address string) string {
+	t.Helper()
+	front, err := nativefront.Start(address, nativefront.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := front.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return front.URL()
 }

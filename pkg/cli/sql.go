@@ -19,7 +19,10 @@ func (a *app) sql() *cobra.Command {
 		Use:   "sql [QUERY]",
 		Short: "Run a query in the ClickHouse that dray run loads into",
 		Long: `Run one query in DRAY_CLICKHOUSE_URL or, where that is not set, in the embedded
-ClickHouse of dray run. Without QUERY, or with -, it is read from standard input.`,
+ClickHouse of dray run. Without QUERY, or with -, it is read from standard input.
+
+Over the native protocol (clickhouse://) the result is written as Native, JSON,
+or a format of rows: TabSeparated, CSV, JSONEachRow, RowBinary, ….`,
 		Example: `  dray sql 'SELECT count() FROM flights'
   dray sql 'SELECT * FROM flights' --format CSVWithNames > flights.csv
   dray sql < report.sql`,
@@ -43,20 +46,21 @@ ClickHouse of dray run. Without QUERY, or with -, it is read from standard input
 		if strings.TrimSpace(query) == "" {
 			return usagef("there is no query; write dray sql 'SELECT 1'")
 		}
-		switch {
-		case format != "":
-		case a.json:
-			format = "JSON"
-		case terminal(a.Out):
-			format = "PrettyCompactMonoBlock"
-		default:
-			format = "TabSeparatedWithNames"
-		}
 		client, end, err := local.OpenClickHouse(cmd.Context(), a.cfg, a.log)
 		if err != nil {
 			return err
 		}
 		defer end()
+		const pretty = "PrettyCompactMonoBlock"
+		switch {
+		case format != "":
+		case a.json:
+			format = "JSON"
+		case terminal(a.Out) && client.Writes(pretty):
+			format = pretty
+		default:
+			format = "TabSeparatedWithNames"
+		}
 		return client.Query(cmd.Context(), query, format, a.Out)
 	}
 	return cmd

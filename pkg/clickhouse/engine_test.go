@@ -3,6 +3,7 @@ package clickhouse_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/url"
@@ -50,15 +51,24 @@ func (w withEngine) Run() (code int) {
 			code = 1
 		}
 	}()
-	if code = w.m.Run(); code != 0 {
+	defer closeFronts()
+	if code = w.m.Run(); code != 0 || flag.Lookup("test.bench").Value.String() != "" || flag.Lookup("test.list").Value.String() != "" {
 		return code
 	}
-	// Everything again over the native protocol: it must give the same.
+	// Again over the native protocol, which must give the same. What is about
+	// the server alone is left out.
 	fmt.Println("over the native protocol:")
 	overTCP = true
-	defer closeFronts()
+	if err := flag.Set("test.skip", serverAlone); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return w.m.Run()
 }
+
+// serverAlone are tests, long ones, of what the server does, however it was
+// told.
+const serverAlone = "^(TestSwapInMeetsLateStatements|TestSwapInByTwoAtOnce|TestLoadIntoPartitionsOfAServerThatDies|TestViewsOfAServerThatDies|TestNative.*)$"
 
 // overTCP makes open and newProxy give engines the native protocol.
 var overTCP bool
@@ -75,12 +85,18 @@ func wire(t testing.TB, address string) string {
 	if !overTCP {
 		return address
 	}
+	return tcp(t, address)
+}
+
+// tcp is the native end of an engine.
+func tcp(t testing.TB, address string) string {
+	t.Helper()
 	fronts.Lock()
 	defer fronts.Unlock()
 	if f := fronts.all[address]; f != nil {
 		return f.URL()
 	}
-	f, err := nativefront.Start(address, nil)
+	f, err := nativefront.Start(address, nativefront.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -213,8 +213,11 @@ func (c *copier) strings(n uint64) {
 		}
 		p, _ := c.r.Peek(c.r.Buffered()) //nolint:errcheck // it is there
 		whole := 0
-		for n > 0 {
-			size, m := binary.Uvarint(p[whole:])
+		for n > 0 && whole < len(p) {
+			size, m := uint64(p[whole]), 1
+			if size >= 0x80 { // a longer length
+				size, m = binary.Uvarint(p[whole:])
+			}
 			if m <= 0 || size > uint64(len(p)-whole-m) {
 				break
 			}

@@ -29,14 +29,24 @@ import (
 	"drayage/pkg/engine"
 )
 
-// serverRevision is what the front says it speaks; maxRevision what it does.
+// newest is the revision that the front says it speaks; maxRevision is the
+// newest that it does.
 const (
-	serverRevision = 54483
-	maxRevision    = 54451
+	newest      = 54483
+	maxRevision = 54451
 )
+
+// Options of a Front. The zero value is fine.
+type Options struct {
+	TLS *tls.Config // nil: none
+	// Revision is what the front says it speaks: that of a new server when it
+	// is 0.
+	Revision int
+}
 
 // Front is a server in front of an engine.
 type Front struct {
+	opt  Options
 	url  string
 	host string
 	l    net.Listener
@@ -47,9 +57,12 @@ type Front struct {
 	closed bool
 }
 
-// Start serves the native protocol for the engine at a URL, on loopback, in TLS
-// when conf is not nil. Close it.
-func Start(engineURL string, conf *tls.Config) (*Front, error) {
+// Start serves the native protocol for the engine at a URL, on loopback. Close
+// it.
+func Start(engineURL string, opt Options) (*Front, error) {
+	if opt.Revision == 0 {
+		opt.Revision = newest
+	}
 	u, err := url.Parse(engineURL)
 	if err != nil {
 		return nil, fmt.Errorf("the engine's address: %w", err)
@@ -58,10 +71,10 @@ func Start(engineURL string, conf *tls.Config) (*Front, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
-	f := &Front{host: u.Host, l: l, open: map[net.Conn]bool{}}
+	f := &Front{opt: opt, host: u.Host, l: l, open: map[net.Conn]bool{}}
 	u.Scheme, u.Host, u.Path = "clickhouse", l.Addr().String(), ""
-	if conf != nil {
-		f.l, u.Scheme = tls.NewListener(l, conf), "clickhouses"
+	if opt.TLS != nil {
+		f.l, u.Scheme = tls.NewListener(l, opt.TLS), "clickhouses"
 	}
 	f.url = u.String()
 	f.wg.Go(f.serve)
@@ -207,7 +220,7 @@ func (s *session) greet() error {
 	if err := hello.Decode(s.reader); err != nil {
 		return err
 	}
-	s.revision, s.database = min(hello.ProtocolVersion, serverRevision), hello.Database
+	s.revision, s.database = min(hello.ProtocolVersion, s.front.opt.Revision), hello.Database
 	if s.revision > maxRevision || s.revision < proto.FeatureSettingsSerializedAsStrings.Version() {
 		return fmt.Errorf("a client of revision %d", hello.ProtocolVersion)
 	}
@@ -231,7 +244,7 @@ func (s *session) greet() error {
 	return s.send(func(b *proto.Buffer) {
 		(&proto.ServerHello{
 			Name: "ClickHouse", Major: version[0], Minor: version[1], Patch: version[2],
-			Revision: serverRevision, Timezone: "UTC", DisplayName: "front",
+			Revision: s.front.opt.Revision, Timezone: "UTC", DisplayName: "front",
 		}).EncodeAware(b, s.revision)
 	})
 }
