@@ -60,7 +60,7 @@ func copyAll(from []byte, buffer int) (all []byte, rows uint64, n int, err error
 	var out bytes.Buffer
 	for {
 		b, err := native.Copy(&out, r)
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // its contract
 			return out.Bytes(), rows, n, nil
 		}
 		if err != nil {

@@ -165,20 +165,24 @@ func split(text string, at byte) (parts []string) {
 	depth, start := 0, 0
 	var quote byte
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quote != 0:
+		c := text[i]
+		if quote != 0 {
 			if c == '\\' {
 				i++
 			} else if c == quote {
 				quote = 0
 			}
-		case c == '\'' || c == '`' || c == '"':
+			continue
+		}
+		switch c {
+		case '\'', '`', '"':
 			quote = c
-		case c == '(':
+		case '(':
 			depth++
-		case c == ')':
+		case ')':
 			depth--
-		case c == at && depth == 0:
+		}
+		if c == at && depth == 0 {
 			parts = append(parts, text[start:i])
 			start = i + 1
 		}
