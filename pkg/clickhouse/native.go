@@ -84,16 +84,16 @@ func because(ctx context.Context, err error) error {
 
 // take returns a connection that was idle and still answers, or a new one.
 func (w *nativeWire) take(ctx context.Context, database string) (*nativeConn, error) {
-	for database == "" {
+	for {
 		w.mu.Lock()
 		if w.closed {
 			w.mu.Unlock()
 			return nil, errClosed
 		}
 		last := len(w.idle) - 1
-		if last < 0 {
+		if database != "" || last < 0 {
 			w.mu.Unlock()
-			break
+			return dialNative(ctx, w.end, w.tls, database)
 		}
 		n := w.idle[last]
 		w.idle = w.idle[:last]
@@ -104,7 +104,6 @@ func (w *nativeWire) take(ctx context.Context, database string) (*nativeConn, er
 		}
 		n.shut()
 	}
-	return dialNative(ctx, w.end, w.tls, database)
 }
 
 func (w *nativeWire) give(n *nativeConn) {
@@ -203,8 +202,11 @@ func (n *nativeConn) block(to io.Writer) error {
 	if err := skipInfo(in); err != nil {
 		return err
 	}
-	head, err := emptyBlock(in)
-	if err != nil || head {
+	empty, err := emptyBlock(in)
+	if err != nil {
+		return err
+	}
+	if empty {
 		to = io.Discard
 	}
 	_, err = native.Copy(to, in)

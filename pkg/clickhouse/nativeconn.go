@@ -201,6 +201,9 @@ func late(err error) error {
 // packet reads the kind of the next packet.
 func (n *nativeConn) packet() (proto.ServerCode, error) {
 	code, err := binary.ReadUvarint(n.in)
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("the server closed the connection: %w", io.ErrUnexpectedEOF)
+	}
 	if err != nil {
 		return 0, late(err)
 	}

@@ -22,6 +22,9 @@ const sendBuffer = 64 << 10
 // for the reason.
 const lastWords = time.Second
 
+// errEndedEarly: an insert that the server says is over while rows are sent.
+var errEndedEarly = errors.New("the server ended the insert before it had the rows")
+
 // insert sends the statement, waits until the server wants the rows, and sends
 // them. Only what ends them makes the server insert them: it is sent when all
 // of the body was read, and the context has not ended.
@@ -39,7 +42,7 @@ func (w *nativeWire) insert(ctx context.Context, s *insert) error {
 				return err
 			}
 			if last {
-				return errors.New("the server ended the insert before it had the rows")
+				return errEndedEarly
 			}
 		}
 		guard := &guarded{ctx: ctx, insert: s, left: s.length}
@@ -63,7 +66,14 @@ func (w *nativeWire) insert(ctx context.Context, s *insert) error {
 			}
 			answer := <-answered
 			var x *ch.Exception
-			if s.bodyErr() == nil && (errors.As(answer, &x) || answer != nil && errors.Is(err, context.DeadlineExceeded)) {
+			switch {
+			case s.bodyErr() != nil:
+				return err
+			case errors.As(answer, &x):
+				return answer
+			case answer == nil:
+				return errEndedEarly
+			case errors.Is(err, context.DeadlineExceeded):
 				return answer // it is why nothing more could be sent
 			}
 			return err
