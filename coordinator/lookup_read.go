@@ -120,7 +120,7 @@ func (r *reader) relation(in *source.Input) (transform.Input, func(), error) {
 	}
 	return transform.Strict(transform.Bytes{
 		Path: engine.FilePath(file), Format: in.Format, Compression: compression,
-		Structure: in.Structure, Columns: r.columns, Settings: in.Settings, Unscanned: true,
+		Structure: in.Structure, Columns: r.columns, Settings: in.Settings, Pattern: in.Pattern, Framed: in.Framed, Unscanned: true,
 	}), end, nil
 }
 

@@ -272,13 +272,20 @@ func (w *Worker) input(t *task, columns []job.Column, path string, in *source.In
 	if in.Relation != "" {
 		return transform.Fetched(in.Relation, columns, len(t.pipeline.Source.Columns) > 0)
 	}
+	b := bytesOf(path, in)
+	b.Columns, b.Judged, b.Unscanned = columns, judged, !judged && unscanned(in)
 	if !w.cfg.Strict {
-		return transform.File(path, in.Format, in.Compression, in.Structure, columns)
+		return transform.Unchecked(b)
 	}
-	return transform.Strict(transform.Bytes{
-		Path: path, Format: in.Format, Compression: in.Compression, Structure: in.Structure, Columns: columns,
-		Settings: in.Settings, Judged: judged, Unscanned: !judged && unscanned(in),
-	})
+	return transform.Strict(b)
+}
+
+// bytesOf are the bytes of an open input, which the engine finds under path.
+func bytesOf(path string, in *source.Input) transform.Bytes {
+	return transform.Bytes{
+		Path: path, Format: in.Format, Compression: in.Compression, Structure: in.Structure, Settings: in.Settings,
+		Pattern: in.Pattern, Framed: in.Framed,
+	}
 }
 
 // unscanned reports whether nobody has looked yet for the records in the input:
@@ -406,7 +413,7 @@ func (s *slot) nameless(pattern string) (*os.File, error) {
 func (s *slot) count(ctx context.Context, path string, in *source.Input, settings map[string]string) (uint64, error) {
 	// Nothing is read but the number: what columns there are is not looked at.
 	settings["input_format_skip_unknown_fields"] = "1"
-	rows, err := s.w.eng.Client().CountRows(ctx, transform.File(path, in.Format, in.Compression, in.Structure, in.Structure).Relation, settings)
+	rows, err := s.w.eng.Client().CountRows(ctx, transform.Counted(bytesOf(path, in)), settings)
 	if err != nil {
 		return 0, fmt.Errorf("counting the rows of the input: %w", err)
 	}

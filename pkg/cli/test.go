@@ -19,6 +19,7 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/local"
 	"drayage/pkg/pipeline"
+	"drayage/pkg/source/kinds"
 	"drayage/pkg/transform"
 )
 
@@ -60,7 +61,7 @@ fails.`,
 		if len(tests) == 0 {
 			return usagef("%s has no such tests; list them under tests: with name, rows and want, see docs/pipeline.md", args[0])
 		}
-		columns := doc.Pipeline.Source.Columns
+		columns := pipeline.Columns(kinds.Declared(doc.Pipeline))
 		if len(columns) == 0 {
 			_, frozen, end, err := a.inspect(ctx, args[0], *set)
 			if err != nil {

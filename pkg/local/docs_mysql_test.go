@@ -80,3 +80,28 @@ load: {table: sold, order_by: id}
 		t.Errorf("the rejects are %+v", got)
 	}
 }
+
+// A table whose key is skewed, most of it one customer's and the rest sparse,
+// comes in even chunks, over one connection where the lease has one seat.
+func TestSkewedMySQL(t *testing.T) {
+	const n = 40_000
+	db := mariadb(t, `CREATE USER dray WITH MAX_USER_CONNECTIONS 1; GRANT SELECT ON test.* TO dray;
+CREATE TABLE skewed (customer bigint unsigned, id bigint, amount decimal(12, 2), note text, PRIMARY KEY (customer, id));
+INSERT INTO skewed SELECT IF(seq % 10 < 7, 42, seq * seq * 7919), seq, seq / 100, repeat('x', seq % 50) FROM seq_1_to_40000`)
+	t.Setenv("SKEWED_URL", db.URL("dray", ""))
+	j := wait(t, submit(t, t.TempDir(), `pipeline: skewed
+source: {mysql: {url: '${env:SKEWED_URL}', table: skewed}, rows: 2000}
+limits: {lease: 'skewed:1'}
+load: {table: skewed, order_by: [customer, id]}
+`))
+	if j.State != job.Done || j.Totals.RowsLoaded != n || j.Totals.Chunks != n/2000 {
+		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
+	}
+	if got := sql(t, "SELECT count(), uniqExact(customer, id), sum(amount), any(toTypeName(customer)) FROM skewed"); got != "40000\t40000\t8000200\tUInt64" {
+		t.Errorf("the table has %s", got)
+	}
+	got := sql(t, "SELECT min(rows_loaded), max(rows_loaded), countIf(attempt > 1) FROM drayage.ledger FINAL WHERE job = '"+j.ID+"'")
+	if got != "2000\t2000\t0" {
+		t.Errorf("rows of the chunks, and those that were tried again: %s", got)
+	}
+}

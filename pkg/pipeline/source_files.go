@@ -10,11 +10,18 @@ type Files struct {
 	Quote       string            `yaml:"quote" json:"quote,omitempty"`
 	SkipLines   int               `yaml:"skip_lines" json:"skip_lines,omitempty"`
 	Regexp      string            `yaml:"regexp" json:"regexp,omitempty"`
+	Multiline   *Multiline        `yaml:"multiline" json:"multiline,omitempty"`
 	Settings    map[string]string `yaml:"settings" json:"settings,omitempty"`
 	S3          FilesS3           `yaml:"s3" json:"s3,omitzero"`
 	GCS         FilesGCS          `yaml:"gcs" json:"gcs,omitzero"`
 	Azure       FilesAzure        `yaml:"azure" json:"azure,omitzero"`
 	HTTP        FilesHTTP         `yaml:"http" json:"http,omitzero"`
+}
+
+// Multiline puts several lines of a file together to a record.
+type Multiline struct {
+	Begin string `yaml:"begin" json:"begin"`
+	Max   Size   `yaml:"max" json:"max,omitempty"`
 }
 
 // FilesS3 says how the buckets of s3:// are reached. Package

@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source"
+	"drayage/pkg/transform"
 )
 
 // fitted finds out how the records of the input are cut. It reports whether
@@ -42,13 +43,11 @@ func (w *work) fitted() bool {
 	case "TSKV":
 		w.cutter = &lineCutter{escapes: true}
 	case "LineAsString":
-		w.cutter = &lineCutter{}
-	case "Regexp":
-		c := &lineCutter{}
-		if re, err := regexp.Compile("^(?:" + w.settings["format_regexp"] + ")$"); err == nil {
-			c.matches = re.Match
+		if w.cutter = (&lineCutter{matches: matcher(in.Pattern)}); in.Framed {
+			w.cutter = frameCutter{matches: matcher(in.Pattern)}
 		}
-		w.cutter = c
+	case "Regexp":
+		w.cutter = &lineCutter{matches: matcher(w.settings["format_regexp"])}
 	case "JSONEachRow", "JSONStringsEachRow", "JSONAsString", "JSONAsObject":
 		w.cutter = newJSONCutter('{', w.structure)
 		if strings.HasPrefix(w.format, "JSONAs") {
@@ -60,6 +59,19 @@ func (w *work) fitted() bool {
 		return false
 	}
 	return true
+}
+
+// matcher tells what matches the pattern as a whole; nil where there is none, or
+// none that is understood here.
+func matcher(pattern string) func([]byte) bool {
+	if pattern == "" {
+		return nil
+	}
+	re, err := source.CompilePattern(transform.MatchPattern(pattern))
+	if err != nil {
+		return nil
+	}
+	return re.Match
 }
 
 func withoutHeader(format string) (base string, lines int) {

@@ -197,7 +197,10 @@ func (w *work) compute(ctx context.Context, in transform.Input) error {
 
 // bytes describes records of the chunk that were written to path.
 func (w *work) bytes(path string) transform.Bytes {
-	return transform.Bytes{Path: path, Format: w.format, Structure: w.structure, Columns: w.Columns, Settings: w.settings, Judged: true}
+	return transform.Bytes{
+		Path: path, Format: w.format, Structure: w.structure, Columns: w.Columns, Settings: w.settings,
+		Pattern: w.Input.Pattern, Framed: w.Input.Framed, Judged: true,
+	}
 }
 
 // judged is the answer of transform.Judge.
@@ -293,11 +296,18 @@ func (w *work) write(ctx context.Context, records []int) (_ *os.File, size int64
 			}
 		}
 		s := w.all[i]
+		if w.Input.Framed {
+			n, _ := out.Write(frame(s.end - s.start)) // Flush says it
+			size += int64(n)
+		}
 		if _, err := out.Write(w.data[s.start:s.end]); err != nil {
 			return nil, 0, fmt.Errorf("writing records: %w", err)
 		}
-		_ = out.WriteByte('\n') // Flush says it
-		size += s.end - s.start + 1
+		size += s.end - s.start
+		if !w.Input.Framed {
+			_ = out.WriteByte('\n') // Flush says it
+			size++
+		}
 	}
 	if err := out.Flush(); err != nil {
 		return nil, 0, fmt.Errorf("writing records: %w", err)

@@ -2,6 +2,7 @@ package quarantine_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"os"
@@ -50,6 +51,8 @@ type chunk struct {
 	settings map[string]string
 	limit    pipeline.RowLimit
 	offset   int64
+	pattern  string
+	framed   bool
 }
 
 // all lets every row be rejected.
@@ -70,7 +73,7 @@ func (c chunk) input(t testing.TB) *source.Input {
 	t.Cleanup(func() { f.Close() })
 	settings := maps.Clone(base)
 	maps.Copy(settings, c.settings)
-	return &source.Input{File: f, Format: c.format, Compression: "none", Structure: c.columns, Settings: settings}
+	return &source.Input{File: f, Format: c.format, Compression: "none", Structure: c.columns, Settings: settings, Pattern: c.pattern, Framed: c.framed}
 }
 
 // load computes a chunk as a worker does: once, and without its bad rows where
@@ -124,7 +127,7 @@ func (c chunk) compute(in *source.Input, fresh bool) ([]string, error) {
 	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), in.File.Fd())
 	b := transform.Bytes{
 		Path: path, Format: in.Format, Compression: in.Compression, Structure: in.Structure, Columns: c.columns,
-		Settings: in.Settings, Unscanned: fresh, Judged: !fresh,
+		Settings: in.Settings, Pattern: in.Pattern, Framed: in.Framed, Unscanned: fresh, Judged: !fresh,
 	}
 	return c.rows(transform.Strict(b), b.StrictSettings())
 }
@@ -152,6 +155,15 @@ func (c chunk) rows(in transform.Input, settings map[string]string) ([]string, e
 		rows[i] = r.Row
 	}
 	return rows, err
+}
+
+// framed puts each record behind its length.
+func framed(records ...string) string {
+	var b []byte
+	for _, r := range records {
+		b = append(binary.AppendUvarint(b, uint64(len(r))), r...)
+	}
+	return string(b)
 }
 
 func cols(pairs ...string) []job.Column {

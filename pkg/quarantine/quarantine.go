@@ -167,7 +167,7 @@ type verdict struct {
 
 // divide cuts the data and takes the header off.
 func (w *work) divide() error {
-	if bom := []byte("\xef\xbb\xbf"); w.Input.File != nil && bytes.HasPrefix(w.data, bom) {
+	if bom := []byte("\xef\xbb\xbf"); w.Input.File != nil && !w.Input.Framed && bytes.HasPrefix(w.data, bom) {
 		w.data = w.data[len(bom):]
 		if w.base >= 0 {
 			w.base += int64(len(bom))
@@ -245,7 +245,7 @@ func (w *work) reject(record int, v verdict) error {
 		return nil
 	}
 	s := w.all[record]
-	text := bytes.TrimSuffix(w.data[s.start:s.end], []byte("\r"))
+	text := withoutEnd(w.data[s.start:s.end])
 	v.raw, v.cut = string(text[:min(len(text), job.MaxRaw)]), len(text) > job.MaxRaw
 	w.verdicts[record] = v
 	w.rejected++
@@ -278,6 +278,7 @@ func (w *work) rejects() []job.Reject {
 	slices.Sort(numbers)
 	rejects := make([]job.Reject, 0, len(numbers))
 	blanks := 0
+	records, frames := 0, int64(0) // what stands before so many records and is not in the file
 	for _, i := range numbers {
 		v := w.verdicts[i]
 		if v.blank {
@@ -286,8 +287,11 @@ func (w *work) rejects() []job.Reject {
 		}
 		s := w.all[i]
 		r := job.Reject{Record: uint64(i - blanks + 1), Offset: -1, Raw: v.raw, Cut: v.cut, Column: v.column, Reason: v.reason}
+		for ; w.Input.Framed && records <= i; records++ {
+			frames += int64(len(frame(w.all[records].end - w.all[records].start)))
+		}
 		if w.base >= 0 {
-			r.Offset = w.base + s.start
+			r.Offset = w.base + s.start - frames
 		}
 		rejects = append(rejects, r)
 	}
@@ -308,6 +312,7 @@ func (w *work) result(ctx context.Context, sp *spool) (_ *Separated, err error) 
 	}
 	sep.Input = &source.Input{
 		File: f, Format: w.format, Compression: "none", Structure: w.structure, Settings: w.settings,
+		Pattern: w.Input.Pattern, Framed: w.Input.Framed,
 		Bytes: size, Unordered: w.Input.Unordered, Close: f.Close,
 	}
 	return sep, nil

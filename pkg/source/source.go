@@ -135,6 +135,15 @@ type Input struct {
 	Settings    map[string]string // engine settings that the format needs
 	Bytes       int64             // of input, as stored
 
+	// Pattern, of the format LineAsString, is a regular expression (RE2) that
+	// takes each record apart: its groups are the columns of Structure. A record
+	// that does not match it as a whole is to be rejected.
+	Pattern string
+	// Framed, of the format LineAsString, says that a record may be several
+	// lines: each stands behind its length, as RowBinary writes a String, with
+	// the end of its last line.
+	Framed bool
+
 	// Unordered says that the same rows may come in another order when the chunk
 	// is opened again, as those of a database do.
 	Unordered bool

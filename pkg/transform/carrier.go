@@ -19,6 +19,7 @@ type writer struct {
 	judging   bool // conversions give NULL in place of an error
 	suspects  bool // values that are rare may be refused though they fit
 	nestedCSV bool // arrays within CSV are CSV themselves
+	logTimes  bool // a time may be written as in access logs
 	depth     int  // of lambdas
 }
 
@@ -243,6 +244,14 @@ func (w *writer) scalar(e string, k kind, r reading) (carrier, bool) {
 	case !s.accurate || !text && k.name == "Bool":
 		v = cast(t, target)
 	}
+	logTimes := w.logTimes && (k.name == "DateTime" || k.name == "DateTime64")
+	if logTimes {
+		if w.judging || nullable {
+			v = orLogTime(t, v, "Nullable("+k.text+")", true)
+		} else {
+			v = orLogTime(t, v, target, false)
+		}
+	}
 	c.value = v
 	// NULL is looked for first: the checks see what is not.
 	maybe := strings.HasPrefix(c.typ, "Nullable(")
@@ -258,6 +267,9 @@ func (w *writer) scalar(e string, k kind, r reading) (carrier, bool) {
 		c.ok = fmt.Sprintf("%s IN (%s)", sureText, strings.Join(k.enumTexts(), ", "))
 	case text && s.ok != nil:
 		c.ok = s.ok(sureText, sure, k)
+		if logTimes {
+			c.ok = logTimeOr(sureText, sure, c.ok)
+		}
 	case !text && s.okUnquoted != nil:
 		c.ok = s.okUnquoted(sureText, sure)
 	}

@@ -50,7 +50,11 @@ func bytesOf(t testing.TB, format, data string, cols []job.Column, more map[stri
 	}
 	settings := maps.Clone(base)
 	maps.Copy(settings, more)
-	return transform.Bytes{Path: path, Format: format, Structure: cols, Columns: cols, Settings: settings, Judged: true}
+	b := transform.Bytes{Path: path, Format: format, Structure: cols, Columns: cols, Settings: settings, Judged: true}
+	if format == "pattern" {
+		b.Format, b.Pattern = "LineAsString", settings["format_regexp"]
+	}
+	return b
 }
 
 // read reads data strictly, as a worker does, and returns the rows as TSV.

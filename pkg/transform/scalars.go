@@ -120,7 +120,7 @@ func dateTimeOK(t, v string, k kind) string {
 		"(match($t, '^[0-9]{11,19}$') AND ifNull(toDecimal128OrNull(concat(substring($t, 1, 10), '.', substring($t, 11)), 9) = $unix, 0))",
 		`(match($t, '[A-SU-Za-z]|[+-][0-9]{2}:?[0-9]{2}$|^[0-9]{1,2}[-/.]')` +
 			` AND match($t, '[0-9]{4}[-/. ]([0-9]{1,2}|[A-Za-z]{3,9})[-/. ][0-9]{1,2}|[0-9]{1,2}[-/. ]([0-9]{1,2}|[A-Za-z]{3,9})[-/., ]+[0-9]{4}|[A-Za-z]{3,9} [0-9]{1,2},? [0-9]{4}|^[0-9]{8}T')` +
-			` AND NOT match($t, '(^|[^0-9])(2[4-9]|[3-9][0-9]):') AND NOT match($t, '[0-9]:?[0-9]*:[6-9][0-9]')` +
+			` AND NOT match($t, '(^|[^0-9:])(2[4-9]|[3-9][0-9]):') AND NOT match($t, '[0-9]:?[0-9]*:[6-9][0-9]')` +
 			` AND NOT match($t, '[.,][0-9]{$scale}0*[1-9]')` +
 			` AND (position($t, toString(toYear($v - INTERVAL 1 DAY))) > 0 OR position($t, toString(toYear($v + INTERVAL 1 DAY))) > 0) AND $last)`,
 	}

@@ -35,6 +35,13 @@ var readings = map[string]reading{
 // regexpReadings are those of Regexp by its escaping rule.
 var regexpReadings = map[string]reading{"Quoted": asQuoted, "JSON": asJSON, "XML": asDeclared}
 
+func (b Bytes) reading() reading {
+	if b.Pattern != "" {
+		return asText
+	}
+	return readingOf(b.Format, b.Settings)
+}
+
 func readingOf(format string, settings map[string]string) reading {
 	format = strings.TrimSuffix(strings.TrimSuffix(format, "AndTypes"), "WithNames")
 	if r, ok := regexpReadings[settings["format_regexp_escaping_rule"]]; ok && format == "Regexp" {
@@ -69,6 +76,8 @@ type Bytes struct {
 	Structure   []job.Column // in the order of the bytes
 	Columns     []job.Column // in the job's order
 	Settings    map[string]string
+	Pattern     string // as source.Input has it
+	Framed      bool   // as source.Input has it
 	// Unscanned says that nobody has seen yet that all quotes are closed, as
 	// of a whole file that was not cut at the borders of records. A CSV whose
 	// texts look as if one had swallowed records is then an error, which
@@ -88,17 +97,17 @@ type Bytes struct {
 // that no check is known for, are read as File reads them. The statement needs
 // the settings of the result beside those of b, which they outrank.
 func Strict(b Bytes) Input {
-	r := readingOf(b.Format, b.Settings)
-	in := File(b.Path, b.Format, b.Compression, b.Structure, b.Columns)
+	r := b.reading()
 	if r == asDeclared {
+		in := Unchecked(b)
 		in.whole = b.Settings["input_format_skip_unknown_fields"] == "0"
 		return in
 	}
-	in.strict = carry(b, r, false)
-	in.Relation = File(b.Path, b.Format, b.Compression, in.strict.structure(), b.Columns).Relation
-	in.Settings = strictSettings
-	in.dates = b.Settings["date_time_input_format"]
-	return in
+	c := carry(b, r, false)
+	return Input{
+		Relation: b.relation(c.structure()), Columns: b.Columns, Settings: strictSettings,
+		strict: c, dates: b.Settings["date_time_input_format"],
+	}
 }
 
 // carried are the columns of a strict input.
@@ -109,7 +118,7 @@ type carried struct {
 
 func carry(b Bytes, r reading, judging bool) *carried {
 	c := &carried{columns: b.Structure}
-	w := writer{judging: judging, suspects: !judging && !b.Judged, nestedCSV: b.Settings["input_format_csv_arrays_as_nested_csv"] == "1"}
+	w := writer{judging: judging, suspects: !judging && !b.Judged, nestedCSV: b.Settings["input_format_csv_arrays_as_nested_csv"] == "1", logTimes: b.Pattern != ""}
 	for _, col := range b.Structure {
 		v := w.column(rawAlias+"."+Identifier(col.Name), col.Type, r)
 		if w.suspects && b.Unscanned && r == asCSV && strings.Contains(v.typ, "String") && !nested[parseKind(v.typ).name] && len(b.Structure) <= maxSwallowed {
@@ -192,7 +201,7 @@ func castMode(dates string) string {
 // number from 1, the column's number in structure from 1, and the value as text.
 // What does not even parse is an error of the statement.
 func Judge(b Bytes, limit uint64) string {
-	c := carry(b, readingOf(b.Format, b.Settings), true)
+	c := carry(b, b.reading(), true)
 	var bad, values []string
 	for i := range c.columns {
 		v := c.carried[i]
@@ -209,7 +218,7 @@ func Judge(b Bytes, limit uint64) string {
 	}
 	return fmt.Sprintf("SELECT count() AS n, countIf(_number > 0) AS bad, groupArrayIf(%d)((_record, _number, _value), _number > 0) AS found"+
 		" FROM (SELECT rowNumberInAllBlocks() + 1 AS _record, toUInt32(%s) AS _number, substring(%s, 1, %d) AS _value, ignore(*) AS _all FROM %s AS %s%s) WHERE NOT _all",
-		limit, number, value, maxShown, File(b.Path, b.Format, b.Compression, c.structure(), nil).Relation, rawAlias, castMode(b.Settings["date_time_input_format"]))
+		limit, number, value, maxShown, b.relation(c.structure()), rawAlias, castMode(b.Settings["date_time_input_format"]))
 }
 
 // maxShown bounds a value in the answer of Judge, in bytes.
@@ -222,7 +231,7 @@ func (b Bytes) StrictSettings() map[string]string {
 	if all == nil {
 		all = map[string]string{}
 	}
-	if readingOf(b.Format, b.Settings) != asDeclared {
+	if b.reading() != asDeclared {
 		maps.Copy(all, strictSettings)
 	}
 	return all

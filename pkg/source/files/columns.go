@@ -123,6 +123,9 @@ func (s *Source) infer(ctx context.Context, eng source.Engine, f *file) ([]job.C
 	case "RawBLOB":
 		return []job.Column{{Name: "raw_blob", Type: "String"}}, nil
 	}
+	if s.begin != nil {
+		return numberedGroups(s.cfg.pattern(f.format))
+	}
 	rule := s.rule(f.format, nil)
 	format, set := f.format.asked, map[string]string{}
 	var first []string // the fields of the first line

@@ -34,8 +34,9 @@ type Config struct {
 	Seen func(version string) bool
 	// Dir is what relative paths start from; the working directory by default.
 	Dir string
-	// Format is a ClickHouse input format, in any case; by default the
-	// extension says it. CSVWithNames is CSV with Header true, and so on.
+	// Format is a ClickHouse input format, in any case, or a log format such as
+	// access_log_combined; by default the extension says it. CSVWithNames is CSV
+	// with Header true, and so on.
 	Format string
 	// Compression is none, gzip, zstd, bz2, xz, lz4, br, snappy or deflate; by
 	// default the extension says it.
@@ -53,9 +54,13 @@ type Config struct {
 	// SkipLines leaves out lines before the header or the first record. As
 	// in ClickHouse, a line of CSV may hold newlines in quotes.
 	SkipLines int
-	// Regexp is what each line must match, for the format Regexp; its groups
-	// are the columns.
+	// Regexp is what each record must match as a whole, for the format Regexp, in
+	// the syntax of RE2; its groups are the columns. All have names, and Columns
+	// the types of those that are not String, or none has.
 	Regexp string
+	// Multiline puts several lines together to a record, of LineAsString, Regexp
+	// and log formats; nil: a line is one.
+	Multiline *Multiline
 	// Columns are the declared columns; empty: the engine infers them.
 	Columns []job.Column
 	// Settings are further format settings of the engine. They outrank the
@@ -184,16 +189,62 @@ func (c Config) checkText(f *format, bad complain) {
 	case c.SkipLines > 0 && !is(csv, tsv, lines):
 		bad("skip_lines", "", "does not apply to the format %s", f.name)
 	}
+	c.checkRegexp(f, bad)
+	c.checkMultiline(f, bad)
+}
+
+func (c Config) checkRegexp(f *format, bad complain) {
 	isRegexp := f != nil && f.name == "Regexp"
-	switch re, err := regexp.Compile(c.Regexp); {
-	case isRegexp && c.Regexp == "":
-		bad("regexp", `such as '^(\S+) (\S+) (.*)$'`, "is missing for the format Regexp")
-	case c.Regexp != "" && !isRegexp:
+	switch {
+	case isRegexp && f.log != nil && c.Regexp != "":
+		bad("regexp", "write format: Regexp for one of your own", "the format %s has one", f.asked)
+		return
+	case isRegexp && f.log == nil && c.Regexp == "":
+		bad("regexp", `such as '^(?P<level>\S+) (?P<message>.*)$'`, "is missing for the format Regexp")
+		return
+	case !isRegexp && c.Regexp != "":
 		bad("regexp", "write format: Regexp", "applies to the format Regexp only")
-	case err != nil:
+		return
+	case !isRegexp:
+		return
+	}
+	text, log := c.Regexp, f.log
+	if log != nil {
+		text = log.pattern
+	}
+	re, err := source.CompilePattern(text)
+	if err != nil {
 		bad("regexp", "", "does not parse: %v", err)
-	case isRegexp && len(c.Columns) > 0 && re.NumSubexp() != len(c.Columns):
-		bad("regexp", "", "has %d groups for %d columns", re.NumSubexp(), len(c.Columns))
+		return
+	}
+	if _, field, err := groups(re, log, c.Columns); err != nil {
+		bad(field, "write (?P<name>…) for a column, and (?:…) for a group that is none", "%v", err)
+	}
+	if log != nil && c.Settings[escapingRule] != "" {
+		bad("settings."+escapingRule, "", "does not apply to the format %s", f.asked)
+	}
+}
+
+func (c Config) checkMultiline(f *format, bad complain) {
+	m := c.Multiline
+	switch {
+	case m == nil:
+		return
+	case c.Format == "":
+		bad("multiline", "write format: LineAsString, Regexp or that of a log", "needs a format")
+	case f != nil && !f.multiline():
+		bad("multiline", "write format: LineAsString, Regexp or that of a log", "does not apply to the format %s", f.asked)
+	case f != nil && f.name == "Regexp" && c.Regexp != "" && c.pattern(*f) == "":
+		bad("multiline", "leave the setting "+escapingRule+" out", "does not apply to groups with escapes")
+	}
+	switch _, err := regexp.Compile(m.Begin); {
+	case m.Begin == "":
+		bad("multiline.begin", `such as '^\d{4}-\d\d-\d\d '`, "is missing")
+	case err != nil:
+		bad("multiline.begin", "", "does not parse: %v", err)
+	}
+	if m.Max < 0 || m.Max > MaxMultilineMax {
+		bad("multiline.max", "", "%d is outside 1 to %d bytes", m.Max, MaxMultilineMax)
 	}
 }
 

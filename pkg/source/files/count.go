@@ -90,7 +90,14 @@ func countInput(ctx context.Context, eng source.Querier, in *source.Input) (uint
 	// header that it reads itself.
 	settings["input_format_skip_unknown_fields"] = "1"
 	count := func(path string) (uint64, error) {
-		relation := fmt.Sprintf("file(%s, %s, %s, %s)", literal(path), literal(in.Format), literal(declaration(in.Structure)), literal(in.Compression))
+		format, structure := in.Format, in.Structure
+		if in.Pattern != "" {
+			structure = []job.Column{{Name: "line", Type: "String"}}
+		}
+		if in.Framed {
+			format = "RowBinary"
+		}
+		relation := fmt.Sprintf("file(%s, %s, %s, %s)", literal(path), literal(format), literal(declaration(structure)), literal(in.Compression))
 		return eng.CountRows(ctx, relation, settings)
 	}
 	if in.File != nil {

@@ -31,10 +31,14 @@ type format struct {
 	binary  bool   // it is no text
 	seeks   bool   // the engine goes to and fro in it, so that it can not be streamed
 	lined   bool   // JSON whose name says that each line is a record
+	log     *logFormat
 }
 
 // splits reports whether a plain file of the format is cut into ranges.
 func (f format) splits() bool { return f.family <= arrays }
+
+// multiline reports whether Config.Multiline applies.
+func (f format) multiline() bool { return f.name == "LineAsString" || f.name == "Regexp" }
 
 // mayHaveHeader reports whether Config.Header applies.
 func (f format) mayHaveHeader() bool {
@@ -95,6 +99,9 @@ var knownFormats = func() []format {
 	}
 	for i := range all {
 		all[i].asked = all[i].withHeader(all[i].header)
+	}
+	for i := range logFormats {
+		all = append(all, format{asked: logFormats[i].name, name: "Regexp", family: lines, log: &logFormats[i]})
 	}
 	return all
 }()

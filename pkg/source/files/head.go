@@ -42,6 +42,9 @@ type layout struct {
 
 // cutter cuts files of the format f.
 func (s *Source) cutter(f format, r io.ReaderAt, size int64, limit int64) borders.Cutter {
+	if s.begin != nil && f.multiline() {
+		return borders.NewMultiline(borders.Multiline{Begin: s.begin, MaxRecord: limit}, r, size)
+	}
 	switch f.family {
 	case csv:
 		return borders.NewCSV(borders.CSV{

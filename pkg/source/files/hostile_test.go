@@ -16,6 +16,7 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files/borders"
+	"drayage/pkg/source/sourcetest"
 )
 
 // The engine reads each hostile file twice: whole, and chunk by chunk. Where
@@ -91,6 +92,7 @@ func loadTogether(t *rapid.T, s *Source, dir string, columns []job.Column) ([]st
 		t.Fatalf("%v", err)
 	}
 	var in *source.Input
+	var together strings.Builder
 	for i, c := range chunks {
 		if in, err = s.Open(t.Context(), c.Input, columns); err != nil {
 			return nil, chunks, err
@@ -102,7 +104,16 @@ func loadTogether(t *rapid.T, s *Source, dir string, columns []job.Column) ([]st
 		if err = errors.Join(err, in.Check(), in.Close()); err != nil {
 			return nil, chunks, err
 		}
+		if in.Pattern != "" {
+			together.Write(data)
+			continue
+		}
 		put(t, fmt.Sprintf("%s/%06d", all, i), string(data))
+	}
+	if in.Pattern != "" {
+		put(t, all+"/one", together.String())
+		out, err := text(fmt.Sprintf("SELECT %s FROM %s FORMAT JSONCompactEachRow", backquoted(columns, false), sourcetest.Relation(all+"/one", in)), in.Settings)
+		return split(out), chunks, err
 	}
 	out, err := text(fmt.Sprintf("SELECT %s FROM file(%s, %s, %s, 'none') ORDER BY _path, _row_number FORMAT JSONCompactEachRow", backquoted(columns, false),
 		literal(all+"/*"), literal(in.Format), literal(backquoted(in.Structure, true))), in.Settings)

@@ -17,6 +17,7 @@ import (
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/sourcetest"
 	"drayage/pkg/testkit"
 )
 
@@ -142,8 +143,7 @@ func readInput(t fataler, in *source.Input, columns []job.Column) (string, error
 			return "", err
 		}
 	}
-	sql := fmt.Sprintf("SELECT %s FROM file(%s, %s, %s, %s) FORMAT JSONCompactEachRow", backquoted(columns, false),
-		literal(enginePath(f)), literal(in.Format), literal(backquoted(in.Structure, true)), literal(in.Compression))
+	sql := fmt.Sprintf("SELECT %s FROM %s FORMAT JSONCompactEachRow", backquoted(columns, false), sourcetest.Relation(enginePath(f), in))
 	settings := maps.Clone(in.Settings)
 	settings["max_threads"] = "1"
 	return text(sql, settings)

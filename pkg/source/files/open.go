@@ -46,6 +46,7 @@ func (s *Source) openPiece(ctx context.Context, f *file, p piece, columns []job.
 		Check:       func() error { return f.unchanged(p.version) },
 		Close:       f.Close,
 	}
+	s.shape(f.format, in)
 	switch {
 	case f.grouped():
 		return in, s.openGroups(f, p, in)
@@ -55,7 +56,9 @@ func (s *Source) openPiece(ctx context.Context, f *file, p piece, columns []job.
 		if in.Structure, err = s.structure(ctx, f, p, columns); err != nil {
 			return nil, err
 		}
-		in.Reader, err = f.section(p.Start, p.End)
+		if in.Reader, err = f.section(p.Start, p.End); err == nil && in.Framed {
+			in.Reader = s.frame(in.Reader, p.Path, p.Start)
+		}
 		return in, err
 	}
 	return in, s.openWhole(ctx, f, p, in)
@@ -143,7 +146,7 @@ func (s *Source) openWhole(ctx context.Context, f *file, p piece, in *source.Inp
 		}
 	}
 	// Of an object the engine gets a copy, and only where it can not be streamed.
-	streamed := f.local() == nil && f.comp.open != nil && !f.format.seeks
+	streamed := in.Framed || f.local() == nil && f.comp.open != nil && !f.format.seeks
 	if !streamed && f.comp.engine && !l.bom && (s.cfg.SkipLines == 0 || f.format.family == csv || f.format.family == tsv) {
 		if in.File, err = f.whole(in); err != nil {
 			return err
@@ -168,6 +171,9 @@ func (s *Source) openWhole(ctx context.Context, f *file, p piece, in *source.Inp
 		}
 		return nil
 	}
+	if f.comp.open == nil && in.Framed {
+		return permanent("%s: lines of %s files can not be put together to records: decompress it, or compress it with gzip or zstd", f.path, f.comp.name)
+	}
 	if f.comp.open == nil {
 		return permanent("%s: lines can not be skipped in %s files of the format %s: decompress it, or compress it with gzip or zstd", f.path, f.comp.name, f.format.asked)
 	}
@@ -180,6 +186,9 @@ func (s *Source) openWhole(ctx context.Context, f *file, p piece, in *source.Inp
 		return err
 	}
 	in.Reader = r
+	if in.Framed {
+		in.Reader = s.frame(r, p.Path+", decompressed,", l.start)
+	}
 	in.Close = func() error { return errors.Join(r.Close(), f.Close()) }
 	return nil
 }

@@ -218,7 +218,7 @@ func (p *planner) ranges(ctx context.Context, f *file, going bool) error {
 			return nil
 		}
 		var broken *borders.Error
-		if errors.As(err, &broken) {
+		if errors.As(err, &broken) && p.s.begin == nil {
 			if err := p.broken(f, broken); err != nil {
 				return err
 			}

@@ -11,7 +11,7 @@ import (
 // Records says how records of the chunk that input describes are read on their
 // own: raw, as they stand in the file, one after the other, each followed by a
 // newline, without header or brackets. Of the Input that it returns Format,
-// Compression, Structure and Settings are set.
+// Compression, Structure, Settings, Pattern and Framed are set.
 //
 // The file is opened only where its header names the columns in another order
 // than columns; then it must be the version that was planned. Of formats that
@@ -31,6 +31,7 @@ func (s *Source) Records(ctx context.Context, input json.RawMessage, columns []j
 		return nil, permanent("%s: files of the format %s: %w", p.Path, format.asked, source.ErrNoRecords)
 	}
 	in := &source.Input{Format: format.name, Compression: none, Structure: columns, Settings: s.settings(format, columns)}
+	s.shape(format, in)
 	switch {
 	case p.Header == headerByEngine:
 		return nil, permanent("%s: in which order its header names the columns can not be told of %s files: decompress it, or compress it with gzip or zstd", p.Path, comp.name)

@@ -115,7 +115,7 @@ func (s *Source) settings(f format, columns []job.Column) map[string]string {
 		set["input_format_tsv_detect_header"] = "0"
 		set["input_format_tsv_empty_as_default"] = bit(anyNullableNumber(columns))
 	}
-	if f.name == "Regexp" {
+	if f.name == "Regexp" && f.log == nil {
 		set["format_regexp"] = s.cfg.Regexp
 	}
 	maps.Copy(set, s.cfg.Settings)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"sync"
 
 	"drayage/pkg/job"
@@ -17,6 +18,7 @@ import (
 type Source struct {
 	cfg    Config // with defaults
 	format *format
+	begin  *regexp.Regexp // Config.Multiline; nil: a line is a record
 	globs  []glob
 	keys   map[string]webKey
 
@@ -36,6 +38,10 @@ func New(cfg Config) (*Source, error) {
 	if cfg.Format != "" {
 		f, _ := formatNamed(cfg.Format)
 		s.format = &f
+		s.cfg.matching(f)
+	}
+	if m := cfg.Multiline; m != nil {
+		s.begin = regexp.MustCompile(m.Begin) // Validate has seen to it
 	}
 	s.globs, s.keys = globsOf(cfg.Paths)
 	return s, nil

@@ -12,11 +12,12 @@ import (
 )
 
 func TestSuite(t *testing.T) {
-	var csv, json strings.Builder
+	var csv, json, log strings.Builder
 	var want []string
 	for i := range 20_000 {
 		fmt.Fprintf(&csv, "%d,\"line\n%d\"\n", i, i)
 		fmt.Fprintf(&json, "{\"id\":%d,\"s\":\"line\\n%d\"}\n", i, i)
+		fmt.Fprintf(&log, "%d line\n%d\n", i, i)
 		want = append(want, fmt.Sprintf(`[%d,"line\n%d"]`, i, i))
 	}
 	var zipped bytes.Buffer
@@ -36,6 +37,7 @@ func TestSuite(t *testing.T) {
 		"csv":    {map[string]string{"a.csv": csv.String()[:half], "b/c.csv": csv.String()[half:]}, Config{Paths: []string{"**/*.csv", "*.csv"}, Columns: columns, Header: new(bool), ChunkBytes: 150 << 10}},
 		"header": {map[string]string{"a.csv": "s,id\n" + swapped(csv.String()), "b.csv": "id,s\n"}, Config{Paths: []string{"*.csv"}, Columns: columns, ChunkBytes: 100 << 10}},
 		"json":   {map[string]string{"a.json": json.String()}, Config{Paths: []string{"a.json"}, Columns: columns, ChunkBytes: 64 << 10}},
+		"lines":  {map[string]string{"a.log": log.String()}, Config{Paths: []string{"a.log"}, Format: "Regexp", Regexp: `(?P<id>\d+) (?P<s>(?s:.*))`, Columns: columns[:1], Multiline: &Multiline{Begin: `^\d+ line`}, ChunkBytes: 64 << 10}},
 		"gzip":   {map[string]string{"b.json.gz": zipped.String()}, Config{Paths: []string{"*.gz"}, Format: "JSONEachRow", Columns: columns, ChunkBytes: 64 << 10}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,11 +35,24 @@ func newFiles(s *pipeline.Source, env Env) (source.Source, error) {
 	if err := far.Validate(); err != nil {
 		return nil, job.WithClass(err, job.Permanent)
 	}
-	return files.New(files.Config{
+	cfg := files.Config{
 		Paths: f.Path, Dir: env.Dir, Stores: far.Openers(), Seen: env.Seen,
 		Format: f.Format, Compression: f.Compression,
 		Header: f.Header, Delimiter: f.Delimiter, Quote: f.Quote, SkipLines: f.SkipLines,
 		Regexp: f.Regexp, Columns: s.Columns, Settings: f.Settings,
 		ChunkBytes: int64(s.Chunk),
-	})
+	}
+	if m := f.Multiline; m != nil {
+		cfg.Multiline = &files.Multiline{Begin: m.Begin, Max: int64(m.Max)}
+	}
+	return files.New(cfg)
+}
+
+// Declared are the columns of a pipeline's source, when the pipeline alone says
+// all of them; nil when the source is to be asked.
+func Declared(p *pipeline.Pipeline) []job.Column {
+	if p.Source.Files == nil {
+		return p.Source.Columns
+	}
+	return files.Config{Format: p.Source.Files.Format, Regexp: p.Source.Files.Regexp, Columns: p.Source.Columns}.Declared()
 }

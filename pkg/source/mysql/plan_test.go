@@ -125,6 +125,24 @@ func TestEveryRowOnce(t *testing.T) {
 	})
 }
 
+// The day 0000-00-00 is NULL to IS NULL where the server knows that there are no
+// NULLs, also of a query, of which we do not know it.
+func TestZeroDayInKey(t *testing.T) {
+	exec(t, "SET sql_mode = ''; CREATE TABLE zero_day (d date NOT NULL, n int NOT NULL, KEY (d, n)); INSERT INTO zero_day SELECT IF(seq % 2, '0000-00-00', '2026-01-01'), seq FROM seq_1_to_40")
+	for _, cfg := range []Config{{Table: "zero_day"}, {Query: "SELECT * FROM zero_day"}} {
+		cfg.Key, cfg.Rows, cfg.Columns = []string{"d", "n"}, 7, []job.Column{{Name: "n", Type: "Int32"}}
+		all, _ := lines(t, mustNew(t, cfg))
+		var got []string
+		for _, rows := range all {
+			got = append(got, rows...)
+		}
+		slices.Sort(got)
+		if n := len(slices.Compact(slices.Clone(got))); n != 40 || len(got) != 40 {
+			t.Errorf("there are %d rows, %d of them distinct: %v", len(got), n, got)
+		}
+	}
+}
+
 func equal(a, b source.Planned) bool {
 	return string(a.Input) == string(b.Input) && string(a.Cursor) == string(b.Cursor) && a.Bytes == b.Bytes
 }

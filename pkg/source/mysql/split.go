@@ -60,28 +60,20 @@ func (s *Source) middle(ctx context.Context, p piece, columns []job.Column) (bou
 		return nil, err
 	}
 	middle, err := c.step(k, p.From, p.To, max(n/2, 1))
-	if err != nil || middle == nil {
-		return nil, errors.Join(err, s.wholeUnless(p, err))
+	if err == nil && middle == nil {
+		err = s.whole(p)
 	}
-	after, err := c.step(k, middle, p.To, 1)
 	if err != nil {
 		return nil, err
 	}
-	if after == nil {
+	after, err := c.step(k, middle, p.To, 1)
+	if err == nil && after == nil {
 		// The second half is one key, which the first has as well.
-		if middle, err = c.before(k, p.From, middle); err != nil || middle == nil {
-			return nil, errors.Join(err, s.wholeUnless(p, err))
+		if middle, err = c.before(k, p.From, middle); err == nil && middle == nil {
+			err = s.whole(p)
 		}
 	}
-	return middle, nil
-}
-
-// wholeUnless is the error of what can not be cut, unless there is one already.
-func (s *Source) wholeUnless(p piece, err error) error {
-	if err != nil {
-		return nil
-	}
-	return s.whole(p)
+	return middle, err
 }
 
 // Locate implements source.Locator: the name is the table with the range.

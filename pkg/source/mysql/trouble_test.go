@@ -207,6 +207,24 @@ func TestRestarted(t *testing.T) {
 	}
 }
 
+// What the server and the user are set to is nothing to the rows.
+func TestSession(t *testing.T) {
+	exec(t, `SET @@global.net_write_timeout = 1, @@global.sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH', @@global.time_zone = '+05:00', @@global.sql_select_limit = 2`)
+	defer exec(t, "SET @@global.net_write_timeout = DEFAULT, @@global.sql_mode = DEFAULT, @@global.time_zone = DEFAULT, @@global.sql_select_limit = DEFAULT")
+	exec(t, "CREATE TABLE session (id int PRIMARY KEY, v char(5), at timestamp); SET @@sql_select_limit = DEFAULT; INSERT INTO session SELECT seq, 'a', '2026-01-01 05:00:00' FROM seq_1_to_3")
+	rows, _ := read(t, Config{Table: "session"}, "SELECT id, v, toString(at) FROM chunk")
+	if fmt.Sprint(rows) != "[[1 a 2026-01-01 00:00:00] [2 a 2026-01-01 00:00:00] [3 a 2026-01-01 00:00:00]]" {
+		t.Errorf("the rows are %v", rows)
+	}
+	rows, _ = read(t, Config{Query: "SELECT @@net_write_timeout AS w, @@sql_mode AS m, @@tx_isolation AS i, @@character_set_results AS c, 'a\\tb' AS s"}, "SELECT * FROM chunk")
+	if fmt.Sprint(rows) != "[[600  REPEATABLE-READ utf8mb4 a\tb]]" {
+		t.Errorf("the settings are %q", rows)
+	}
+	if _, err := mustNew(t, Config{Query: "INSERT INTO session VALUES (4, 'x', NOW())"}).Columns(t.Context(), nil); err == nil || job.ClassOf(err) != job.Permanent {
+		t.Errorf("a statement that writes: %v", err)
+	}
+}
+
 // A table that is not the one that was planned is not read.
 func TestAltered(t *testing.T) {
 	const table = "CREATE TABLE altered (id varchar(20) PRIMARY KEY, v int, w text); INSERT INTO altered SELECT seq, seq, seq FROM seq_1_to_1000"

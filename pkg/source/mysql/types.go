@@ -144,7 +144,7 @@ func (c *column) strays() string {
 	marks := func(e string) string {
 		return fmt.Sprintf("CHAR_LENGTH(%[1]s) - CHAR_LENGTH(REPLACE(%[1]s, '?', ''))", e)
 	}
-	return fmt.Sprintf("(%s%s IS NOT NULL AND INSTR(%s, '?') > 0 AND %s <> %s)", known, e, u, marks(u), marks(e))
+	return fmt.Sprintf("(%s%s IS NOT NULL AND COALESCE(INSTR(%s, '?') > 0 AND %s <> %s, TRUE))", known, e, u, marks(u), marks(e))
 }
 
 // inner is a ClickHouse type without Nullable and LowCardinality.

@@ -186,10 +186,13 @@ func TestTypes(t *testing.T) {
 			}
 			for from, cfg := range map[string]Config{"table": {Table: table}, "query": {Query: "SELECT * FROM " + table}} {
 				typ := tt.typ
+				if from == "query" && tt.declare != "" {
+					continue // what is declared is read alike
+				}
 				if from == "query" && tt.query != "" {
 					typ = tt.query
 				}
-				if got := columnsOf(t, mustNew(t, cfg)); got[1].Type != typ && (from == "table" || tt.declare == "") {
+				if got := columnsOf(t, mustNew(t, cfg)); got[1].Type != typ {
 					t.Errorf("of a %s it is read as %s, want %s", from, got[1].Type, typ)
 				}
 				if tt.declare != "" {

@@ -18,10 +18,17 @@ type Recorder interface {
 	source.Source
 	// Records says how raw records of a chunk are read on their own, each
 	// followed by a newline. Of the Input that it returns Format, Compression,
-	// Structure and Settings are set. It is called each time that rejects of
-	// the chunk are opened. Where the input has no text of its own, which is
-	// source.ErrNoRecords, rejects are those of stages: rows in stage.Format.
+	// Structure, Settings, Pattern and Framed are set. It is called each time that
+	// rejects of the chunk are opened. Where the input has no text of its own, which
+	// is source.ErrNoRecords, rejects are those of stages: rows in stage.Format.
 	Records(ctx context.Context, input json.RawMessage, columns []job.Column) (*source.Input, error)
+}
+
+// Framer is a source whose records may be several lines (source.Input.Framed).
+type Framer interface {
+	// Frame gives raw records, each followed by a newline, as Open gives the
+	// records of a chunk. Errors name them by name.
+	Frame(raw io.Reader, name string) io.Reader
 }
 
 // Rejected says which rows of a chunk are in quarantine and can be retried:
@@ -147,6 +154,13 @@ func (r *Rejects) Open(ctx context.Context, input json.RawMessage, columns []job
 	}
 	records := &records{raw: raw, of: p}
 	in.Reader, in.Bytes, in.Check, in.Close = records, p.Bytes, records.check, raw.Close
+	if in.Framed {
+		framer, ok := r.inner.(Framer)
+		if !ok {
+			return nil, errors.Join(fmt.Errorf("%s: the source can not put their lines together", p.place()), raw.Close())
+		}
+		in.Reader = framer.Frame(records, p.place())
+	}
 	return in, nil
 }
 

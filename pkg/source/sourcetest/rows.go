@@ -26,6 +26,35 @@ func (s *suite) read(ctx context.Context, src source.Source, input json.RawMessa
 	return rows, in.Unordered, errors.Join(err, finish(in))
 }
 
+// Relation is what the engine reads the bytes of in as, which it finds under
+// path: as a worker does, but that values are not checked.
+func Relation(path string, in *source.Input) string {
+	compression := in.Compression
+	if compression == "" {
+		compression = "none"
+	}
+	file := func(format, structure string) string {
+		return fmt.Sprintf("file(%s, %s, %s, %s)", literal(path), literal(format), literal(structure), literal(compression))
+	}
+	format, end := in.Format, `(endsWith(_r, '\r'))`
+	if in.Framed {
+		format, end = "RowBinary", `multiIf(endsWith(_r, '\r\n'), 2, endsWith(_r, '\n'), 1, 0)`
+	}
+	text := "substring(_r, 1, length(_r) - " + end + ")"
+	switch {
+	case in.Pattern != "":
+		var columns []string
+		for i, c := range in.Structure {
+			columns = append(columns, fmt.Sprintf("CAST(_g[%d], %s) AS %s", i+1, literal(c.Type), names(in.Structure[i:i+1], false)))
+		}
+		return fmt.Sprintf("(SELECT %s FROM (SELECT extractGroups(%s, %s) AS _g FROM %s) WHERE NOT throwIf(empty(_g), 'a record doesn\\'t match'))",
+			strings.Join(columns, ", "), text, literal("^(?-s:"+in.Pattern+")$"), file(format, "_r String"))
+	case in.Framed:
+		return fmt.Sprintf("(SELECT %s AS %s FROM %s)", text, names(in.Structure, false), file(format, "_r String"))
+	}
+	return file(format, names(in.Structure, true))
+}
+
 // readRows lets the engine read an open input.
 func (s *suite) readRows(ctx context.Context, in *source.Input) ([]string, error) {
 	from := in.Relation
@@ -42,11 +71,7 @@ func (s *suite) readRows(ctx context.Context, in *source.Input) ([]string, error
 				return nil, err
 			}
 		}
-		compression := in.Compression
-		if compression == "" {
-			compression = "none"
-		}
-		from = fmt.Sprintf("file(%s, %s, %s, %s)", literal(engine.FilePath(f)), literal(in.Format), literal(names(in.Structure, true)), literal(compression))
+		from = Relation(engine.FilePath(f), in)
 	}
 	settings := map[string]string{
 		"max_threads": "1", "input_format_parallel_parsing": "0", "session_timezone": "UTC",

@@ -199,7 +199,7 @@ func (s *Server) URL(name, password string) string {
 
 // Exec runs statements as root, and returns the first value of the first row of
 // the last of them, "" where there is none.
-func (s *Server) Exec(ctx context.Context, statements string) (string, error) {
+func (s *Server) Exec(ctx context.Context, statements string) (value string, err error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Net, cfg.Addr, cfg.DBName = "root", "unix", s.socket(), Database
 	cfg.MultiStatements, cfg.Logger = true, &mysql.NopLogger{}
@@ -209,34 +209,31 @@ func (s *Server) Exec(ctx context.Context, statements string) (string, error) {
 		return "", err
 	}
 	db := sql.OpenDB(connector)
-	defer db.Close()
+	defer func() { err = errors.Join(err, db.Close()) }()
 	rows, err := db.QueryContext(ctx, statements)
 	if err != nil {
 		return "", err
 	}
-	defer rows.Close()
-	value := sql.NullString{}
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for more := true; more; more = rows.NextResultSet() {
-		value = sql.NullString{}
+		first := sql.NullString{}
 		names, err := rows.Columns()
 		if err != nil {
 			return "", err
 		}
-		for first := true; rows.Next(); first = false {
-			if !first || len(names) == 0 {
-				continue
-			}
-			into := make([]any, len(names))
-			for i := range into {
-				into[i] = new(any)
-			}
-			into[0] = &value
+		into := make([]any, len(names))
+		for i := range into {
+			into[i] = new(any)
+		}
+		if len(into) > 0 && rows.Next() {
+			into[0] = &first
 			if err := rows.Scan(into...); err != nil {
 				return "", err
 			}
 		}
+		value = first.String
 	}
-	return value.String, rows.Err()
+	return value, rows.Err()
 }
 
 // Stop ends the server as an administrator does. Restart starts it again.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -120,6 +121,24 @@ func TestLinesProperty(t *testing.T) {
 	})
 }
 
+func TestMultilineProperty(t *testing.T) {
+	long := strings.Repeat("z", MaxBegin)
+	hostile := text("\n", "\n", "\r\n", "\r", "2026 a", "2026", " at x\n", "\t2026\n", "é", "2026 b\n", "b\r\n2026 c\r\n", long, long[1:], "2026"+long+"E\n")
+	rapid.Check(t, func(t *rapid.T) {
+		s := hostile.Draw(t, "text")
+		begin := rapid.SampledFrom([]string{`^2026`, `^\d{4} `, `2026`, `^$`, `x$`, `E$`, `^[^ \t\r]`, `^never`}).Draw(t, "begin")
+		want := int64(rapid.IntRange(1, 50).Draw(t, "want"))
+		re := regexp.MustCompile(begin)
+		cutter := func() Cutter { return NewMultiline(Multiline{Begin: re}, strings.NewReader(s), int64(len(s))) }
+		all, after, err := ranges(cutter(), Position{}, want)
+		if err != nil {
+			t.Fatalf("%q: %v", s, err)
+		}
+		checkCover(t, s, multilineRecords(s, func(line string) bool { return re.MatchString(line[:min(len(line), MaxBegin)]) }), all, want)
+		checkTail(t, cutter, all, after, want)
+	})
+}
+
 func TestJSONProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		open := rapid.SampledFrom([]byte("{[")).Draw(t, "open")
@@ -202,6 +221,7 @@ func TestCutterErrors(t *testing.T) {
 		{"open quote", NewCSV(CSV{Delimiter: ',', Quote: '"'}, r("a,b\n1,\"2\n3,4\n"), 13), 6, "never closed"},
 		{"long field", NewCSV(CSV{Delimiter: ',', Quote: '"', MaxRecord: 20}, r("a,\""+long+"\"\n"), 105), 2, "longer than 20"},
 		{"long line", NewLines(Lines{MaxRecord: 20}, r(long+"\n"), 101), 1, "longer than 20"},
+		{"no begin", NewMultiline(Multiline{Begin: regexp.MustCompile("^z"), MaxRecord: 20}, r("a\n"+strings.Repeat("b\n", 30)), 62), 1, "does multiline.begin match"},
 		{"long row", NewJSON(JSON{Open: '{', MaxRecord: 20}, r(`{"a":"`+long), 106), 0, "longer than 20"},
 		{"CR before a quote", NewCSV(CSV{Delimiter: ',', Quote: '"'}, r("a\r\n\r\"b\"\n"), 8), 4, "two ways"},
 		{"cut row", NewJSON(JSON{Open: '{'}, r(`{"a":1}{"a":`), 12), 7, "cut off"},
@@ -273,5 +293,6 @@ func cuttersOf(r io.ReaderAt, size int64) []Cutter {
 		NewCSV(CSV{Delimiter: ',', Quote: '"'}, r, size),
 		NewLines(Lines{Escapes: true}, r, size),
 		NewJSON(JSON{Open: '{'}, r, size),
+		NewMultiline(Multiline{Begin: regexp.MustCompile("a")}, r, size),
 	}
 }

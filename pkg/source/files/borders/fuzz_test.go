@@ -1,6 +1,7 @@
 package borders
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +49,22 @@ func FuzzLinesBorders(f *testing.F) {
 			t.Fatal(err)
 		}
 		checkCover(t, s, tsvRecords(s, escapes), all, max(1, int64(want)))
+		checkTail(t, cutter, all, after, max(1, int64(want)))
+	})
+}
+
+func FuzzMultilineBorders(f *testing.F) {
+	for _, s := range []string{"2026 a\n at b\n2026 c\n", " at b\n2026\n", "2026\r\n\r\n2026", "\n\n", "2026"} {
+		f.Add(s, uint8(3))
+	}
+	begin := regexp.MustCompile(`^2026`)
+	f.Fuzz(func(t *testing.T, s string, want uint8) {
+		cutter := func() Cutter { return NewMultiline(Multiline{Begin: begin}, strings.NewReader(s), int64(len(s))) }
+		all, after, err := ranges(cutter(), Position{}, max(1, int64(want)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkCover(t, s, multilineRecords(s, func(line string) bool { return strings.HasPrefix(line, "2026") }), all, max(1, int64(want)))
 		checkTail(t, cutter, all, after, max(1, int64(want)))
 	})
 }

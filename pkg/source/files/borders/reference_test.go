@@ -101,6 +101,23 @@ func tsvRecords(text string, escapes bool) []int {
 	return ends
 }
 
+// multilineRecords is csvRecords for records that begin with a line of which
+// begins is true.
+func multilineRecords(text string, begins func(line string) bool) []int {
+	var ends []int
+	at := 0
+	for line := range strings.Lines(text) {
+		if at > 0 && begins(strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")) {
+			ends = append(ends, at)
+		}
+		at += len(line)
+	}
+	if at > 0 {
+		ends = append(ends, at)
+	}
+	return ends
+}
+
 // jsonRecords returns the rows of text.
 func jsonRecords(text string, open byte) (rows []string, err error) {
 	i := 0
