@@ -30,22 +30,22 @@ func mariadb(t *testing.T, sql string) *mysqltest.Server {
 // since: a row that is new, one that has changed, and one that came late.
 func TestDocumentedMySQL(t *testing.T) {
 	db := mariadb(t, `CREATE DATABASE shop;
-CREATE TABLE shop.orders (id bigint unsigned PRIMARY KEY, status enum('draft', 'paid', 'refunded') NOT NULL, total decimal(12, 2), updated_at timestamp(6) NOT NULL, KEY (updated_at));
-SET time_zone = '+00:00'; INSERT INTO shop.orders SELECT seq, IF(seq % 5 = 0, 'draft', 'paid'), seq / 100, timestamp '2026-01-01 00:00:00' + interval seq second FROM seq_1_to_10000`)
-	t.Setenv("ORDERS_URL", db.URL("root", ""))
-	text := documented(t, "source-mysql.md", "orders")
+CREATE TABLE shop.invoices (id bigint unsigned PRIMARY KEY, status enum('draft', 'paid', 'refunded') NOT NULL, total decimal(12, 2), updated_at timestamp(6) NOT NULL, KEY (updated_at));
+SET time_zone = '+00:00'; INSERT INTO shop.invoices SELECT seq, IF(seq % 5 = 0, 'draft', 'paid'), seq / 100, timestamp '2026-01-01 00:00:00' + interval seq second FROM seq_1_to_10000`)
+	t.Setenv("INVOICES_URL", db.URL("root", ""))
+	text := documented(t, "source-mysql.md", "invoices")
 	check := func(j job.Job, rows uint64, want string) {
 		t.Helper()
 		if j.State != job.Done || j.Totals.RowsLoaded != rows {
 			t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 		}
-		if got := sql(t, "SELECT count(), sum(total), countIf(status = 'refunded'), max(updated_at) FROM orders FINAL"); got != want {
+		if got := sql(t, "SELECT count(), sum(total), countIf(status = 'refunded'), max(updated_at) FROM invoices FINAL"); got != want {
 			t.Errorf("the table has %q, want %q", got, want)
 		}
 	}
 	check(again(t, text, false), 8000, "8000\t400000\t0\t2026-01-01 02:46:39.000000")
-	_, err := db.Exec(t.Context(), `SET time_zone = '+00:00'; INSERT INTO shop.orders VALUES (18446744073709551615, 'paid', 1, '2026-01-02'), (10002, 'paid', 1, timestamp '2026-01-01 00:00:00' + interval 9950 second);
-UPDATE shop.orders SET status = 'refunded', total = 0, updated_at = '2026-01-02 00:00:01' WHERE id = 1`)
+	_, err := db.Exec(t.Context(), `SET time_zone = '+00:00'; INSERT INTO shop.invoices VALUES (18446744073709551615, 'paid', 1, '2026-01-02'), (10002, 'paid', 1, timestamp '2026-01-01 00:00:00' + interval 9950 second);
+UPDATE shop.invoices SET status = 'refunded', total = 0, updated_at = '2026-01-02 00:00:01' WHERE id = 1`)
 	if err != nil {
 		t.Fatal(err)
 	}
