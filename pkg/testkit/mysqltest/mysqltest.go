@@ -4,7 +4,6 @@
 package mysqltest
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"database/sql"
@@ -13,13 +12,12 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/go-sql-driver/mysql"
+
+	"drayage/pkg/testkit/server"
 )
 
 // Database is the database of a Server, made empty.
@@ -32,8 +30,7 @@ type Server struct {
 	binary   string
 	settings []string
 	as       *syscall.SysProcAttr
-	process  *exec.Cmd
-	ended    chan struct{} // the log was read to its end
+	process  *server.Process
 }
 
 // Start makes an empty server and starts it; settings are such as
@@ -66,6 +63,7 @@ func (s *Server) command(ctx context.Context, args ...string) *exec.Cmd {
 		"--no-defaults", "--datadir=" + s.data(), "--tmpdir=" + s.dir, "--innodb-flush-method=nosync",
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=64M",
 		"--character-set-server=utf8mb4", "--skip-name-resolve",
+		"--innodb-stats-auto-recalc=OFF", // what is planned would change by itself
 	}, args...)
 	cmd := exec.CommandContext(ctx, s.binary, args...)
 	cmd.Dir, cmd.SysProcAttr = s.dir, s.as
@@ -74,8 +72,8 @@ func (s *Server) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // make makes the data folder.
-func (s *Server) make(ctx context.Context) error {
-	if err := s.owner(); err != nil {
+func (s *Server) make(ctx context.Context) (err error) {
+	if s.as, err = server.Owner(s.dir); err != nil {
 		return err
 	}
 	first, err := firstStatements()
@@ -101,63 +99,9 @@ func (s *Server) Restart(ctx context.Context) error {
 	for _, set := range s.settings {
 		args = append(args, "--"+set)
 	}
-	s.process, s.ended = s.command(context.WithoutCancel(ctx), args...), make(chan struct{})
-	log, err := s.process.StderrPipe()
-	if err != nil {
-		return err
-	}
-	if err := s.process.Start(); err != nil {
-		return fmt.Errorf("starting mariadbd: %w", err)
-	}
-	ready := make(chan string, 1)
-	go func() {
-		defer close(s.ended)
-		var begin []string
-		lines := bufio.NewScanner(log)
-		for lines.Scan() {
-			if len(begin) < 50 {
-				begin = append(begin, lines.Text())
-			}
-			if strings.Contains(lines.Text(), "ready for connections") {
-				select {
-				case ready <- "":
-				default:
-				}
-			}
-		}
-		select {
-		case ready <- "mariadbd ended: " + strings.Join(begin, "\n"):
-		default:
-		}
-	}()
-	select {
-	case why := <-ready:
-		if why != "" {
-			return errors.Join(errors.New(why), s.process.Wait())
-		}
-		return nil
-	case <-ctx.Done():
-		return errors.Join(ctx.Err(), s.end(syscall.SIGKILL))
-	}
-}
-
-// owner gives the folder to the user that the server runs as.
-func (s *Server) owner() error {
-	s.as = &syscall.SysProcAttr{Setpgid: true} // an interrupt of the terminal is not for it
-	if os.Getuid() != 0 {
-		return nil
-	}
-	nobody, err := user.Lookup("nobody")
-	if err != nil {
-		return err
-	}
-	uid, err1 := strconv.ParseUint(nobody.Uid, 10, 32)
-	gid, err2 := strconv.ParseUint(nobody.Gid, 10, 32)
-	if err := errors.Join(err1, err2, os.Chown(s.dir, int(uid), int(gid))); err != nil { //nolint:gosec // of 32 bits
-		return err
-	}
-	s.as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	return nil
+	var err error
+	s.process, err = server.Start(ctx, s.command(context.WithoutCancel(ctx), args...), "ready for connections")
+	return err
 }
 
 // binary returns the server: that of PATH, or of a Debian package, whose folder
@@ -237,21 +181,9 @@ func (s *Server) Exec(ctx context.Context, statements string) (value string, err
 }
 
 // Stop ends the server as an administrator does. Restart starts it again.
-func (s *Server) Stop() error { return s.end(syscall.SIGTERM) }
+func (s *Server) Stop() error { return s.process.End(syscall.SIGTERM) }
 
 // Close ends the server at once and removes its folder.
 func (s *Server) Close() error {
-	return errors.Join(s.end(syscall.SIGKILL), os.RemoveAll(s.dir))
-}
-
-func (s *Server) end(by syscall.Signal) error {
-	if err := s.process.Process.Signal(by); err != nil {
-		return err
-	}
-	<-s.ended
-	var status *exec.ExitError
-	if err := s.process.Wait(); err != nil && !errors.As(err, &status) {
-		return err
-	}
-	return nil
+	return errors.Join(s.process.End(syscall.SIGKILL), os.RemoveAll(s.dir))
 }

@@ -4,29 +4,27 @@
 package pgtest
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"drayage/pkg/testkit/server"
 )
 
 // Server is a PostgreSQL of its own that listens on a socket in a temporary
 // folder. The superuser is postgres, who needs no password.
 type Server struct {
 	dir     string
-	process *exec.Cmd
-	ended   chan struct{} // the log was read to its end
+	process *server.Process
 }
 
 // Start makes a cluster and starts the server; settings are such as
@@ -43,7 +41,7 @@ func Start(ctx context.Context, settings ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, ended: make(chan struct{})}
+	s := &Server{dir: dir}
 	if err := s.start(ctx, bin, settings); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -51,7 +49,7 @@ func Start(ctx context.Context, settings ...string) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context, bin string, settings []string) error {
-	as, err := s.owner()
+	as, err := server.Owner(s.dir)
 	if err != nil {
 		return err
 	}
@@ -66,67 +64,13 @@ func (s *Server) start(ctx context.Context, bin string, settings []string) error
 	if err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	args := []string{"-D", data, "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off"}
+	// Statistics that change by themselves would change what is planned.
+	args := []string{"-D", data, "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off"}
 	for _, set := range settings {
 		args = append(args, "-c", set)
 	}
-	s.process = run(context.WithoutCancel(ctx), "postgres", args...)
-	log, err := s.process.StderrPipe()
-	if err != nil {
-		return err
-	}
-	if err := s.process.Start(); err != nil {
-		return fmt.Errorf("starting postgres: %w", err)
-	}
-	ready := make(chan string, 1)
-	go func() {
-		defer close(s.ended)
-		var begin []string
-		lines := bufio.NewScanner(log)
-		for lines.Scan() {
-			if begin == nil || len(begin) < 20 {
-				begin = append(begin, lines.Text())
-			}
-			if strings.Contains(lines.Text(), "ready to accept connections") {
-				select {
-				case ready <- "":
-				default:
-				}
-			}
-		}
-		select {
-		case ready <- "postgres ended: " + strings.Join(begin, "\n"):
-		default:
-		}
-	}()
-	select {
-	case why := <-ready:
-		if why != "" {
-			return errors.Join(errors.New(why), s.process.Wait())
-		}
-		return nil
-	case <-ctx.Done():
-		return errors.Join(ctx.Err(), s.stop())
-	}
-}
-
-// owner gives the folder to the user that the server runs as.
-func (s *Server) owner() (*syscall.SysProcAttr, error) {
-	as := &syscall.SysProcAttr{Setpgid: true} // an interrupt of the terminal is not for it
-	if os.Getuid() != 0 {
-		return as, nil
-	}
-	nobody, err := user.Lookup("nobody")
-	if err != nil {
-		return nil, err
-	}
-	uid, err1 := strconv.ParseUint(nobody.Uid, 10, 32)
-	gid, err2 := strconv.ParseUint(nobody.Gid, 10, 32)
-	if err := errors.Join(err1, err2, os.Chown(s.dir, int(uid), int(gid))); err != nil { //nolint:gosec // of 32 bits
-		return nil, err
-	}
-	as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	return as, nil
+	s.process, err = server.Start(ctx, run(context.WithoutCancel(ctx), "postgres", args...), "ready to accept connections")
+	return err
 }
 
 // binaries returns the folder of initdb and postgres: that of PATH, or the newest
@@ -162,12 +106,12 @@ func (s *Server) URL(name, password string) string {
 
 // Exec runs statements as the superuser, and returns the first value of the
 // last of them.
-func (s *Server) Exec(ctx context.Context, sql string) (string, error) {
+func (s *Server) Exec(ctx context.Context, sql string) (value string, err error) {
 	conn, err := pgconn.Connect(ctx, s.URL("postgres", ""))
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
 	results, err := conn.Exec(ctx, sql).ReadAll()
 	if err != nil || len(results) == 0 {
 		return "", err
@@ -178,20 +122,7 @@ func (s *Server) Exec(ctx context.Context, sql string) (string, error) {
 	return "", nil
 }
 
-// Close ends the server and removes its folder.
+// Close ends the server without waiting for its clients, and removes its folder.
 func (s *Server) Close() error {
-	return errors.Join(s.stop(), os.RemoveAll(s.dir))
-}
-
-// stop ends the server without waiting for its clients.
-func (s *Server) stop() error {
-	if err := s.process.Process.Signal(syscall.SIGQUIT); err != nil {
-		return err
-	}
-	<-s.ended
-	var status *exec.ExitError
-	if err := s.process.Wait(); err != nil && !errors.As(err, &status) {
-		return err
-	}
-	return nil
+	return errors.Join(s.process.End(syscall.SIGQUIT), os.RemoveAll(s.dir))
 }
