@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/sourcetest"
 )
 
 // A job reads what came since the state of the one before, whatever the column
@@ -50,7 +51,7 @@ func TestBounds(t *testing.T) {
 				}
 				bounded := cfg
 				bounded.Bounds, state = bounds, after
-				all, planned := lines(t, mustNew(t, bounded))
+				all, planned := sourcetest.Lines(t, mustNew(t, bounded))
 				for _, some := range all {
 					rows = append(rows, some...)
 				}
@@ -116,7 +117,7 @@ INSERT INTO late SELECT seq, '2026-01-01 00:00:00' + interval seq second, '2026-
 				t.Fatal(err)
 			}
 			cfg.Bounds = bounds
-			all, _ := lines(t, mustNew(t, cfg))
+			all, _ := sourcetest.Lines(t, mustNew(t, cfg))
 			n := 0
 			for _, some := range all {
 				n += len(some)
@@ -155,7 +156,7 @@ func TestNoWatermark(t *testing.T) {
 	}
 	cfg.Bounds = json.RawMessage(`{"from":"2026-01-01","to":"2026-01-02"}`)
 	s := mustNew(t, cfg)
-	if _, err := plan(t, s, nil, columnsOf(t, s)); err == nil || job.ClassOf(err) != job.Permanent {
+	if _, err := sourcetest.Plan(t, s, nil, sourcetest.Columns(t, s)); err == nil || job.ClassOf(err) != job.Permanent {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -13,20 +13,6 @@ import (
 	"drayage/pkg/source"
 )
 
-// settings are those that the engine reads the rows with.
-func settings() map[string]string {
-	return map[string]string{
-		"input_format_parallel_parsing":     "0",
-		"input_format_allow_errors_num":     "0",
-		"input_format_allow_errors_ratio":   "0",
-		"input_format_null_as_default":      "0",
-		"date_time_overflow_behavior":       "throw",
-		"input_format_tsv_detect_header":    "0",
-		"input_format_tsv_crlf_end_of_line": "0",
-		"input_format_tsv_empty_as_default": "0",
-	}
-}
-
 func (s *Source) parsePiece(input json.RawMessage) (piece, error) {
 	var p piece
 	err := json.Unmarshal(input, &p)
@@ -116,7 +102,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 	in.values = make([]driver.Value, len(rows.Columns()))
 	return &source.Input{
 		Reader: in, Format: "TSV", Compression: "none",
-		Structure: columns, Settings: settings(), Bytes: p.Bytes, Unordered: true,
+		Structure: columns, Settings: source.RowSettings(), Bytes: p.Bytes, Unordered: true,
 		Check: func() error {
 			switch {
 			case errors.Is(in.err, io.EOF):

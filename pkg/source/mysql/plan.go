@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -42,8 +41,6 @@ type cursor struct {
 }
 
 const (
-	// maxPiece bounds the encoded description of a chunk with its cursor.
-	maxPiece = 3 << 10
 	// sampled is how many rows are looked at for their size.
 	sampled = 1000
 	// trusted is from how many rows on the server's own statistics are used.
@@ -56,46 +53,14 @@ const (
 // rows whose key is NULL; or everything in one chunk where there is no key. It
 // connects for each chunk and holds no connection while the chunk is looked at.
 func (s *Source) Plan(ctx context.Context, from json.RawMessage, columns []job.Column) iter.Seq2[source.Planned, error] {
-	return func(yield func(source.Planned, error) bool) {
-		var at cursor
-		begun := len(from) > 0
-		if begun {
-			if err := json.Unmarshal(from, &at); err != nil {
-				yield(source.Planned{}, permanent("%s: the cursor of a plan does not parse: %w", s.name(), err))
-				return
-			}
-		}
-		for !at.Done {
-			p, found, err := s.next(ctx, &at, begun, columns)
-			begun = true
-			if err == nil && !found {
-				return
-			}
-			var planned source.Planned
-			if err == nil {
-				planned, err = s.planned(p, at)
-			}
-			if err != nil {
-				yield(source.Planned{}, err)
-				return
-			}
-			if !yield(planned, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (s *Source) planned(p piece, at cursor) (source.Planned, error) {
-	input, err1 := json.Marshal(p)
-	next, err2 := json.Marshal(at)
-	if err := errors.Join(err1, err2); err != nil {
-		return source.Planned{}, err
-	}
-	if len(input)+len(next) > maxPiece {
-		return source.Planned{}, permanent("%s: its key is too long for a chunk's description of %d bytes: name another key", s.name(), maxPiece)
-	}
-	return source.Planned{Input: input, Cursor: next, Bytes: p.Bytes, Inputs: 1}, nil
+	return source.Steps[cursor]{
+		Name: s.name(),
+		Done: func(at *cursor) bool { return at.Done },
+		Next: func(ctx context.Context, at *cursor, begun bool) (any, int64, bool, error) {
+			p, found, err := s.next(ctx, at, begun, columns)
+			return p, p.Bytes, found, err
+		},
+	}.Plan(ctx, from)
 }
 
 // next plans the next chunk, and moves at after it.

@@ -11,6 +11,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/sourcetest"
 )
 
 // keys are types of columns to cut by, with values that are equal to each other,
@@ -94,7 +95,7 @@ func TestEveryRowOnce(t *testing.T) {
 		exec(t, sql)
 		cfg.Columns = []job.Column{{Name: "n", Type: "Int32"}}
 		s := mustNew(t, cfg)
-		all, chunks := lines(t, s)
+		all, chunks := sourcetest.Lines(t, s)
 		var got []int
 		for _, rows := range all {
 			for _, row := range rows {
@@ -116,7 +117,7 @@ func TestEveryRowOnce(t *testing.T) {
 		}
 		if len(chunks) > 0 {
 			at := rapid.IntRange(0, len(chunks)-1).Draw(r, "cursor")
-			rest, err := plan(t, s, chunks[at].Cursor, cfg.Columns)
+			rest, err := sourcetest.Plan(t, s, chunks[at].Cursor, cfg.Columns)
 			if err != nil || !slices.EqualFunc(rest, chunks[at+1:], equal) {
 				r.Fatalf("after chunk %d come %v, %v", at, rest, err)
 			}
@@ -131,7 +132,7 @@ func TestZeroDayInKey(t *testing.T) {
 	exec(t, "SET sql_mode = ''; CREATE TABLE zero_day (d date NOT NULL, n int NOT NULL, KEY (d, n)); INSERT INTO zero_day SELECT IF(seq % 2, '0000-00-00', '2026-01-01'), seq FROM seq_1_to_40")
 	for _, cfg := range []Config{{Table: "zero_day"}, {Query: "SELECT * FROM zero_day"}} {
 		cfg.Key, cfg.Rows, cfg.Columns = []string{"d", "n"}, 7, []job.Column{{Name: "n", Type: "Int32"}}
-		all, _ := lines(t, mustNew(t, cfg))
+		all, _ := sourcetest.Lines(t, mustNew(t, cfg))
 		var got []string
 		for _, rows := range all {
 			got = append(got, rows...)
@@ -173,7 +174,7 @@ func TestEvenChunks(t *testing.T) {
 			exec(t, fmt.Sprintf("CREATE TABLE %s (k %s, n int, pad text, KEY (k)); INSERT INTO %[1]s SELECT %[3]s, i, repeat('x', 100) FROM (SELECT CAST(seq AS UNSIGNED) AS i FROM seq_1_to_%[4]d) s",
 				table, tt.column, tt.value, rows))
 			s := mustNew(t, Config{Table: table, Key: []string{"k"}, Rows: per, Columns: []job.Column{{Name: "n", Type: "Int32"}}})
-			all, chunks := lines(t, s)
+			all, chunks := sourcetest.Lines(t, s)
 			if n := len(chunks); n > rows/per+tt.unlike || n < rows/per-tt.unlike {
 				t.Errorf("there are %d chunks", n)
 			}
@@ -210,9 +211,9 @@ func TestNoFullScan(t *testing.T) {
 CREATE TABLE scanned (a int, b varchar(20), pad text, PRIMARY KEY (a, b));
 INSERT INTO scanned SELECT IF(seq % 10 < 8, 42, seq), seq, repeat('x', 500) FROM seq_1_to_20000; ANALYZE TABLE scanned`)
 	s := mustNew(t, Config{URL: db.URL("scanner", ""), Table: "scanned", Rows: per})
-	columns := columnsOf(t, s)
+	columns := sourcetest.Columns(t, s)
 	before := reads(t, "scanner")
-	chunks, err := plan(t, s, nil, columns)
+	chunks, err := sourcetest.Plan(t, s, nil, columns)
 	if err != nil || len(chunks) != rows/per {
 		t.Fatalf("%d chunks, %v", len(chunks), err)
 	}
@@ -221,7 +222,7 @@ INSERT INTO scanned SELECT IF(seq % 10 < 8, 42, seq), seq, repeat('x', 500) FROM
 		t.Errorf("to plan %d rows of the index were read", n)
 	}
 	for _, p := range chunks {
-		if _, err := chunk(t, s, p.Input, columns); err != nil {
+		if _, err := sourcetest.Chunk(t, s, p.Input, columns); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -273,7 +274,7 @@ func TestWhichKey(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if chunks, err := plan(t, s, nil, columns); err != nil || len(chunks) != tt.chunks {
+			if chunks, err := sourcetest.Plan(t, s, nil, columns); err != nil || len(chunks) != tt.chunks {
 				t.Errorf("%d chunks, want %d: %v", len(chunks), tt.chunks, err)
 			}
 		})
@@ -290,12 +291,12 @@ func TestDescriptionsFit(t *testing.T) {
 	exec(t, fmt.Sprintf("CREATE TABLE long_names (%s, KEY (%s)); INSERT INTO long_names SELECT %s FROM seq_1_to_50",
 		strings.Join(columns, ", "), identifier(names[0]), strings.Repeat(", lpad(seq, 25, '<')", maxKey)[2:]))
 	s := mustNew(t, Config{Table: "long_names", Key: names[:1], Rows: 5})
-	_, chunks := lines(t, s)
+	_, chunks := sourcetest.Lines(t, s)
 	if len(chunks) < 10 {
 		t.Errorf("there are %d chunks", len(chunks))
 	}
 	s = mustNew(t, Config{Query: "SELECT * FROM long_names", Key: names, Rows: 5})
-	_, err := plan(t, s, nil, columnsOf(t, s))
+	_, err := sourcetest.Plan(t, s, nil, sourcetest.Columns(t, s))
 	if job.ClassOf(err) != job.Permanent || err == nil || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("the error is %v", err)
 	}
@@ -305,7 +306,7 @@ func TestDescriptionsFit(t *testing.T) {
 func TestSplitToTheEnd(t *testing.T) {
 	exec(t, `CREATE TABLE cut (k int, n int, KEY (k)); INSERT INTO cut SELECT floor(seq / 3), seq FROM seq_0_to_29`)
 	s := mustNew(t, Config{Table: "cut", Key: []string{"k"}, Columns: []job.Column{{Name: "n", Type: "Int32"}}})
-	_, chunks := lines(t, s)
+	_, chunks := sourcetest.Lines(t, s)
 	if len(chunks) != 1 {
 		t.Fatalf("there are %d chunks", len(chunks))
 	}
@@ -314,7 +315,7 @@ func TestSplitToTheEnd(t *testing.T) {
 	cut = func(input []byte) {
 		parts, err := s.Split(t.Context(), input, s.cfg.Columns)
 		if err != nil {
-			text, err := chunk(t, s, input, s.cfg.Columns)
+			text, err := sourcetest.Chunk(t, s, input, s.cfg.Columns)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,6 +14,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/sourcetest"
 )
 
 // password stands in the addresses of these tests.
@@ -23,7 +24,7 @@ func TestMistakes(t *testing.T) {
 	exec(t, `CREATE TABLE mistaken (id int PRIMARY KEY, v text); CREATE SEQUENCE numbers;
 CREATE USER guarded IDENTIFIED BY '`+password+`'; GRANT SELECT ON mysql.help_topic TO guarded; CREATE TABLE permitted (id int); GRANT SELECT ON test.permitted TO guarded;
 CREATE USER crowded WITH MAX_CONNECTIONS_PER_HOUR 1; GRANT SELECT ON test.* TO crowded`)
-	columnsOf(t, mustNew(t, Config{URL: db.URL("crowded", ""), Table: "mistaken"}))
+	sourcetest.Columns(t, mustNew(t, Config{URL: db.URL("crowded", ""), Table: "mistaken"}))
 	none := Config{URL: strings.Replace(db.URL("root", ""), "/test?", "/nowhere?", 1), Table: "mistaken"}
 	away := Config{URL: "mysql://root:hunter2%40secret@127.0.0.1:1/test", Table: "mistaken"}
 	bare := Config{URL: relay(t, "").String() + "?tls=true", Table: "mistaken"}
@@ -138,8 +139,8 @@ CREATE USER hasty WITH MAX_STATEMENT_TIME 0.3; GRANT SELECT ON test.* TO hasty`)
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := mustNew(t, tt.Config)
-			columns := columnsOf(t, s)
-			chunks, err := plan(t, s, nil, columns)
+			columns := sourcetest.Columns(t, s)
+			chunks, err := sourcetest.Plan(t, s, nil, columns)
 			if err != nil || len(chunks) != 1 {
 				t.Fatalf("%d chunks, %v", len(chunks), err)
 			}
@@ -173,8 +174,8 @@ CREATE USER hasty WITH MAX_STATEMENT_TIME 0.3; GRANT SELECT ON test.* TO hasty`)
 func TestRestarted(t *testing.T) {
 	exec(t, "CREATE TABLE restarted (id int PRIMARY KEY, v text); INSERT INTO restarted SELECT seq, repeat('x', 1000) FROM seq_1_to_20000")
 	s := mustNew(t, Config{Table: "restarted", Rows: 10_000})
-	columns := columnsOf(t, s)
-	chunks, err := plan(t, s, nil, columns)
+	columns := sourcetest.Columns(t, s)
+	chunks, err := sourcetest.Plan(t, s, nil, columns)
 	if err != nil || len(chunks) != 2 {
 		t.Fatalf("%d chunks, %v", len(chunks), err)
 	}
@@ -189,7 +190,7 @@ func TestRestarted(t *testing.T) {
 	if err := db.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	_, down := chunk(t, s, chunks[0].Input, columns)
+	_, down := sourcetest.Chunk(t, s, chunks[0].Input, columns)
 	if err := db.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -199,10 +200,10 @@ func TestRestarted(t *testing.T) {
 	if _, err := io.Copy(io.Discard, in.Reader); err == nil || job.ClassOf(err) != job.Retry {
 		t.Errorf("in the middle it is %s: %v", job.ClassOf(err), err)
 	}
-	if text, err := chunk(t, s, chunks[0].Input, columns); err != nil || strings.Count(text, "\n") != 10_000 {
+	if text, err := sourcetest.Chunk(t, s, chunks[0].Input, columns); err != nil || strings.Count(text, "\n") != 10_000 {
 		t.Errorf("%d rows, %v", strings.Count(text, "\n"), err)
 	}
-	if rest, err := plan(t, s, chunks[0].Cursor, columns); err != nil || len(rest) != 1 || string(rest[0].Input) != string(chunks[1].Input) {
+	if rest, err := sourcetest.Plan(t, s, chunks[0].Cursor, columns); err != nil || len(rest) != 1 || string(rest[0].Input) != string(chunks[1].Input) {
 		t.Errorf("the plan goes on with %v, %v", rest, err)
 	}
 }
@@ -261,17 +262,17 @@ func TestAltered(t *testing.T) {
 			}
 			tt.Config.Columns, tt.Rows = own, 600
 			s := mustNew(t, tt.Config)
-			chunks, err := plan(t, s, nil, own)
+			chunks, err := sourcetest.Plan(t, s, nil, own)
 			if err != nil || len(chunks) == 0 {
 				t.Fatalf("%d chunks, %v", len(chunks), err)
 			}
 			exec(t, tt.alter)
-			_, err = chunk(t, s, chunks[0].Input, own)
+			_, err = sourcetest.Chunk(t, s, chunks[0].Input, own)
 			if !errors.Is(err, tt.want) || err != nil && job.ClassOf(err) != job.Permanent {
 				t.Errorf("opening says %s: %v", job.ClassOf(err), err)
 			}
 			if tt.want != nil && len(chunks) > 1 {
-				if _, err = plan(t, s, chunks[0].Cursor, own); !errors.Is(err, tt.want) {
+				if _, err = sourcetest.Plan(t, s, chunks[0].Cursor, own); !errors.Is(err, tt.want) {
 					t.Errorf("planning on says %v", err)
 				}
 			}
@@ -299,7 +300,7 @@ func TestCancel(t *testing.T) {
 	never := mustNew(t, Config{Query: "SELECT SLEEP(60) AS s FROM seq_1_to_1"})
 	inputs := map[*Source]json.RawMessage{}
 	for _, s := range []*Source{late, never} {
-		chunks, err := plan(t, s, nil, columnsOf(t, s))
+		chunks, err := sourcetest.Plan(t, s, nil, sourcetest.Columns(t, s))
 		if err != nil || len(chunks) != 1 {
 			t.Fatalf("%d chunks, %v", len(chunks), err)
 		}
@@ -329,7 +330,7 @@ func TestCancel(t *testing.T) {
 					t.Errorf("it ends with %v", err)
 				}
 			} else {
-				in, err := tt.s.Open(ctx, inputs[tt.s], columnsOf(t, tt.s))
+				in, err := tt.s.Open(ctx, inputs[tt.s], sourcetest.Columns(t, tt.s))
 				if err != nil {
 					t.Fatal(err)
 				}

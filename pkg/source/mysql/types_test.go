@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/sourcetest"
 )
 
 // Each type is read with its extreme values through the real engine, of a table
@@ -192,7 +193,7 @@ func TestTypes(t *testing.T) {
 				if from == "query" && tt.query != "" {
 					typ = tt.query
 				}
-				if got := columnsOf(t, mustNew(t, cfg)); got[1].Type != typ {
+				if got := sourcetest.Columns(t, mustNew(t, cfg)); got[1].Type != typ {
 					t.Errorf("of a %s it is read as %s, want %s", from, got[1].Type, typ)
 				}
 				if tt.declare != "" {
@@ -245,21 +246,7 @@ func TestTypes(t *testing.T) {
 // read plans and reads a source, through the engine.
 func read(t *testing.T, cfg Config, query string) (rows [][]any, rejects []error) {
 	t.Helper()
-	s := mustNew(t, cfg)
-	columns := columnsOf(t, s)
-	chunks, err := plan(t, s, nil, columns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range chunks {
-		text, err := chunk(t, s, p.Input, columns)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, bad := load(t, text, columns, query)
-		rows, rejects = append(rows, r...), append(rejects, bad...)
-	}
-	return rows, rejects
+	return sourcetest.Strict{Engine: eng}.Read(t, mustNew(t, cfg), query)
 }
 
 func sameFloat(bits int) func(my, ch string) bool {
@@ -296,7 +283,7 @@ func TestColumns(t *testing.T) {
 	exec(t, `CREATE TABLE generated (id int PRIMARY KEY, twice bigint AS (id * 2) STORED, text varchar(20) AS (concat('n', id)) VIRTUAL, hidden int INVISIBLE DEFAULT 7,
 	`+"`a \"b\" ``c```"+` int DEFAULT 9) WITH SYSTEM VERSIONING; INSERT INTO generated (id) VALUES (1), (2); DELETE FROM generated WHERE id = 2`)
 	s := mustNew(t, Config{Table: "generated"})
-	if got := fmt.Sprint(columnsOf(t, s)); got != "[{id Int32} {twice Nullable(Int64)} {text Nullable(String)} {a \"b\" `c` Nullable(Int32)}]" {
+	if got := fmt.Sprint(sourcetest.Columns(t, s)); got != "[{id Int32} {twice Nullable(Int64)} {text Nullable(String)} {a \"b\" `c` Nullable(Int32)}]" {
 		t.Errorf("the columns are %s", got)
 	}
 	rows, _ := read(t, Config{Table: "generated"}, "SELECT * FROM chunk")
@@ -316,12 +303,12 @@ func TestStrayCharacters(t *testing.T) {
 INSERT INTO stray VALUES (1, '?', '?'), (2, _cp1250 x'3F81', 'a')`)
 	for _, cfg := range []Config{{Table: "stray"}, {Query: "SELECT * FROM stray"}} {
 		s := mustNew(t, cfg)
-		columns := columnsOf(t, s)
-		chunks, err := plan(t, s, nil, columns)
+		columns := sourcetest.Columns(t, s)
+		chunks, err := sourcetest.Plan(t, s, nil, columns)
 		if err != nil || len(chunks) != 1 {
 			t.Fatalf("%d chunks, %v", len(chunks), err)
 		}
-		_, err = chunk(t, s, chunks[0].Input, columns)
+		_, err = sourcetest.Chunk(t, s, chunks[0].Input, columns)
 		if job.ClassOf(err) != job.Permanent || err == nil || !strings.Contains(err.Error(), "a text of v has a character") {
 			t.Errorf("the error is %v", err)
 		}

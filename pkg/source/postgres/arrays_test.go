@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/sourcetest"
 )
 
 // Arrays of one dimension come whole, or are rejected.
@@ -61,7 +62,7 @@ func TestArrays(t *testing.T) {
 				fmt.Fprintf(&insert, "INSERT INTO %s VALUES (%d, %s);\n", table, n, v)
 			}
 			exec(t, insert.String())
-			if got := columnsOf(t, mustNew(t, Config{Table: table})); got[1].Type != tt.typ {
+			if got := sourcetest.Columns(t, mustNew(t, Config{Table: table})); got[1].Type != tt.typ {
 				t.Errorf("it is read as %s, want %s", got[1].Type, tt.typ)
 			}
 			cfg := Config{Table: table}

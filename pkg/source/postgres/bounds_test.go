@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/sourcetest"
 )
 
 // A job reads what came since the state of the one before, whatever the column
@@ -45,7 +46,7 @@ func TestBounds(t *testing.T) {
 				}
 				bounded := cfg
 				bounded.Bounds, state = bounds, after
-				all, planned := lines(t, mustNew(t, bounded))
+				all, planned := sourcetest.Lines(t, mustNew(t, bounded))
 				for _, some := range all {
 					rows = append(rows, some...)
 				}
@@ -83,7 +84,7 @@ func TestLookback(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg.Bounds = bounds
-		all, _ := lines(t, mustNew(t, cfg))
+		all, _ := sourcetest.Lines(t, mustNew(t, cfg))
 		n := 0
 		for _, some := range all {
 			n += len(some)

@@ -12,6 +12,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/sourcetest"
 )
 
 // leave gaps and are hard to write.
@@ -89,7 +90,7 @@ func TestEveryRowOnce(t *testing.T) {
 		}
 		cfg.Columns = []job.Column{{Name: "n", Type: "Int32"}}
 		s := mustNew(t, cfg)
-		all, chunks := lines(t, s)
+		all, chunks := sourcetest.Lines(t, s)
 		var got []int
 		for _, rows := range all {
 			for _, row := range rows {
@@ -111,7 +112,7 @@ func TestEveryRowOnce(t *testing.T) {
 		}
 		if len(chunks) > 0 {
 			at := rapid.IntRange(0, len(chunks)-1).Draw(r, "cursor")
-			rest, err := plan(t, s, chunks[at].Cursor, cfg.Columns)
+			rest, err := sourcetest.Plan(t, s, chunks[at].Cursor, cfg.Columns)
 			if err != nil || !slices.EqualFunc(rest, chunks[at+1:], equal) {
 				r.Fatalf("after chunk %d come %v, %v", at, rest, err)
 			}
@@ -149,7 +150,7 @@ func TestEvenChunks(t *testing.T) {
 			exec(t, fmt.Sprintf("CREATE TABLE %s (k %s, n int4, pad text); INSERT INTO %[1]s SELECT %[3]s, i, repeat('x', 100) FROM generate_series(1, %[4]d) i ORDER BY md5(i::text); CREATE INDEX ON %[1]s (k); ANALYZE %[1]s",
 				table, tt.column, tt.value, rows))
 			s := mustNew(t, Config{Table: table, Key: []string{"k"}, Rows: per, Columns: []job.Column{{Name: "n", Type: "Int32"}}})
-			all, chunks := lines(t, s)
+			all, chunks := sourcetest.Lines(t, s)
 			if n := len(chunks); n > rows/per+tt.unlike || n < rows/per-tt.unlike {
 				t.Errorf("there are %d chunks", n)
 			}
@@ -177,7 +178,7 @@ INSERT INTO scanned SELECT i / 10, i, repeat('x', 500) FROM generate_series(1, 2
 	}
 	before := reads()
 	s := mustNew(t, Config{Table: "scanned", Rows: 1000})
-	chunks, err := plan(t, s, nil, columnsOf(t, s))
+	chunks, err := sourcetest.Plan(t, s, nil, sourcetest.Columns(t, s))
 	if err != nil || len(chunks) != 20 {
 		t.Fatalf("%d chunks, %v", len(chunks), err)
 	}
@@ -186,7 +187,7 @@ INSERT INTO scanned SELECT i / 10, i, repeat('x', 500) FROM generate_series(1, 2
 	}
 	// The next chunk alone is looked for.
 	n := 0
-	for range s.Plan(t.Context(), nil, columnsOf(t, s)) {
+	for range s.Plan(t.Context(), nil, sourcetest.Columns(t, s)) {
 		if n++; n == 2 {
 			break
 		}
@@ -200,19 +201,19 @@ INSERT INTO scanned SELECT i / 10, i, repeat('x', 500) FROM generate_series(1, 2
 func TestDescriptionsFit(t *testing.T) {
 	var names, columns []string
 	for i := range maxKey {
-		names = append(names, fmt.Sprintf("%s%d", strings.Repeat("<", 62), i))
+		names = append(names, fmt.Sprintf("%s%d", strings.Repeat("\x01", 62), i))
 		columns = append(columns, identifier(names[i])+" text NOT NULL")
 	}
 	exec(t, fmt.Sprintf("CREATE TABLE long_names (%s)", strings.Join(columns, ", ")))
-	exec(t, fmt.Sprintf("INSERT INTO long_names SELECT %s FROM generate_series(1, 50) i", strings.Repeat(", lpad(i::text, 25, '<')", maxKey)[2:]))
+	exec(t, fmt.Sprintf("INSERT INTO long_names SELECT %s FROM generate_series(1, 50) i", strings.Repeat(", lpad(i::text, 25, chr(1))", maxKey)[2:]))
 	exec(t, fmt.Sprintf("CREATE INDEX ON long_names (%s)", identifier(names[0])))
 	s := mustNew(t, Config{Table: "long_names", Key: names[:1], Rows: 5})
-	_, chunks := lines(t, s)
+	_, chunks := sourcetest.Lines(t, s)
 	if len(chunks) < 10 {
 		t.Errorf("there are %d chunks", len(chunks))
 	}
 	s = mustNew(t, Config{Query: "SELECT * FROM long_names", Key: names, Rows: 5})
-	_, err := plan(t, s, nil, columnsOf(t, s))
+	_, err := sourcetest.Plan(t, s, nil, sourcetest.Columns(t, s))
 	if job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("the error is %v", err)
 	}
@@ -222,7 +223,7 @@ func TestDescriptionsFit(t *testing.T) {
 func TestSplitToTheEnd(t *testing.T) {
 	exec(t, `CREATE TABLE cut (k int4, n int4); CREATE INDEX ON cut (k); INSERT INTO cut SELECT i / 3, i FROM generate_series(0, 29) i`)
 	s := mustNew(t, Config{Table: "cut", Key: []string{"k"}, Columns: []job.Column{{Name: "n", Type: "Int32"}}})
-	_, chunks := lines(t, s)
+	_, chunks := sourcetest.Lines(t, s)
 	if len(chunks) != 1 {
 		t.Fatalf("there are %d chunks", len(chunks))
 	}
@@ -231,7 +232,7 @@ func TestSplitToTheEnd(t *testing.T) {
 	cut = func(input json.RawMessage) {
 		parts, err := s.Split(t.Context(), input, s.cfg.Columns)
 		if err != nil {
-			text, err := chunk(t, s, input, s.cfg.Columns)
+			text, err := sourcetest.Chunk(t, s, input, s.cfg.Columns)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/sourcetest"
 )
 
 // password stands in the addresses of these tests.
@@ -96,8 +97,8 @@ CREATE ROLE hasty LOGIN; ALTER ROLE hasty SET statement_timeout = 300; GRANT SEL
 				exec(t, "CREATE SEQUENCE broken_seq")
 			}
 			s := mustNew(t, tt.Config)
-			columns := columnsOf(t, s)
-			chunks, err := plan(t, s, nil, columns)
+			columns := sourcetest.Columns(t, s)
+			chunks, err := sourcetest.Plan(t, s, nil, columns)
 			if err != nil || len(chunks) != 1 {
 				t.Fatalf("%d chunks, %v", len(chunks), err)
 			}
@@ -162,12 +163,12 @@ func TestAltered(t *testing.T) {
 			}
 			tt.Config.Columns, tt.Rows = own, 600
 			s := mustNew(t, tt.Config)
-			chunks, err := plan(t, s, nil, own)
+			chunks, err := sourcetest.Plan(t, s, nil, own)
 			if err != nil || len(chunks) == 0 {
 				t.Fatalf("%d chunks, %v", len(chunks), err)
 			}
 			exec(t, tt.alter)
-			_, err = chunk(t, s, chunks[0].Input, own)
+			_, err = sourcetest.Chunk(t, s, chunks[0].Input, own)
 			if !errors.Is(err, tt.want) || err != nil && job.ClassOf(err) != job.Permanent {
 				t.Errorf("opening says %s: %v", job.ClassOf(err), err)
 			}
@@ -175,7 +176,7 @@ func TestAltered(t *testing.T) {
 				return
 			}
 			if len(chunks) > 1 {
-				if _, err = plan(t, s, chunks[0].Cursor, own); !errors.Is(err, tt.want) && !strings.HasPrefix(tt.make, blocks) {
+				if _, err = sourcetest.Plan(t, s, chunks[0].Cursor, own); !errors.Is(err, tt.want) && !strings.HasPrefix(tt.make, blocks) {
 					t.Errorf("planning on says %v", err)
 				}
 			}
@@ -205,7 +206,7 @@ func TestRewrittenThisMoment(t *testing.T) {
 // What is cancelled ends at once, here and in the server.
 func TestCancel(t *testing.T) {
 	s := mustNew(t, Config{Query: "SELECT id, CASE WHEN id > 5000 THEN pg_sleep(60)::text END AS s, repeat('x', 100) AS x FROM generate_series(1, 6000) id"})
-	columns := columnsOf(t, s)
+	columns := sourcetest.Columns(t, s)
 	input := json.RawMessage(nil)
 	c, err := s.connect(t.Context())
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/sourcetest"
 )
 
 // mood makes an enum, once.
@@ -140,7 +141,7 @@ CREATE TYPE pair AS (a int4, b text)`)
 			} else {
 				cfg.Columns = []job.Column{{Name: "n", Type: "Int32"}, {Name: "v", Type: tt.declare}}
 			}
-			if got := columnsOf(t, mustNew(t, Config{Table: table})); got[1].Type != tt.typ {
+			if got := sourcetest.Columns(t, mustNew(t, Config{Table: table})); got[1].Type != tt.typ {
 				t.Errorf("it is read as %s, want %s", got[1].Type, tt.typ)
 			}
 			query := "SELECT * FROM chunk"
@@ -183,21 +184,7 @@ CREATE TYPE pair AS (a int4, b text)`)
 // read plans and reads a source, through the engine.
 func read(t *testing.T, cfg Config, query string) (rows [][]any, rejects []error) {
 	t.Helper()
-	s := mustNew(t, cfg)
-	columns := columnsOf(t, s)
-	chunks, err := plan(t, s, nil, columns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range chunks {
-		text, err := chunk(t, s, p.Input, columns)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, bad := load(t, text, columns, query)
-		rows, rejects = append(rows, r...), append(rejects, bad...)
-	}
-	return rows, rejects
+	return sourcetest.Strict{Engine: eng}.Read(t, mustNew(t, cfg), query)
 }
 
 func sameFloat(bits int) func(pg, ch string) bool {
