@@ -119,6 +119,9 @@ func TestHTTPTrouble(t *testing.T) {
 			if first {
 				w.Header().Set("Content-Length", "1000")
 			}
+		case what == "slow" && n == 2:
+			<-time.After(1500 * time.Millisecond) // longer than the reader is left without a sign of life
+			records = `{"id": "twelve"}`
 		case what == "bad" && n == 1:
 			records = `{"id": 10}, {"id": "eleven"}, {"id": -1}`
 		}
@@ -136,6 +139,7 @@ func TestHTTPTrouble(t *testing.T) {
 		"repeats": {job.DoneWithRejects, 12, 1, 0, "page 2 is the same as the one before"},
 		"html":    {job.DoneWithRejects, 12, 1, 0, "text/html"},
 		"cut":     {job.Done, 18, 0, 0, ""},
+		"slow":    {job.DoneWithRejects, 16, 0, 1, ""},
 		"bad":     {job.DoneWithRejects, 17, 0, 2, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
