@@ -26,7 +26,8 @@ const (
 	// quiet is how long a consumer may give nothing before the stream's leader
 	// is asked whether there is more.
 	quiet = 3 * time.Second
-	// stalls bounds the consumers without a message, one after the other.
+	// stalls bounds the consumers and requests without a message, one after the
+	// other.
 	stalls = 5
 	// lookAt is after how many messages the stream is looked at, where sequence
 	// numbers were not there.
@@ -135,7 +136,7 @@ func (f *feed) Next(wait bool) (messages.Message, error) {
 			if look {
 				next = f.look
 			}
-			if err := next(); err != nil {
+			if err := f.bear(next()); err != nil {
 				return messages.Message{}, err
 			}
 			continue
@@ -150,6 +151,21 @@ func (f *feed) Next(wait bool) (messages.Message, error) {
 		return messages.Message{}, err
 	}
 	return messages.Message{}, f.end()
+}
+
+// bear drops the error of a request that is worth another one: its answer may
+// have been lost with the connection.
+func (f *feed) bear(err error) error {
+	if err == nil || job.ClassOf(err) != job.Retry {
+		return err
+	}
+	if f.ctx.Err() != nil {
+		return context.Cause(f.ctx)
+	}
+	if f.stalls++; f.stalls >= stalls {
+		return err
+	}
+	return nil
 }
 
 // end is io.EOF, unless messages of the range may have been removed while it was
@@ -273,7 +289,7 @@ func (f *feed) trouble(err error) error {
 	f.stop()
 	f.more = false
 	err = f.c.failed(fmt.Sprintf("reading stream %s, message %d", f.c.s.cfg.Stream, f.at), err)
-	if f.stalls++; f.stalls >= stalls || job.ClassOf(err) != job.Retry {
+	if err = f.bear(err); err != nil {
 		return err
 	}
 	return errAgain

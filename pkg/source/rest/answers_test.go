@@ -182,3 +182,36 @@ func TestGzip(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
+
+// A body that never ends is left at max_page, and the server is told.
+func TestEndlessBody(t *testing.T) {
+	left := make(chan struct{})
+	s, _ := open(t, Config{MaxPage: 1 << 20, URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
+		defer close(left)
+		sendJSON(w, `[{"a":0}`)
+		for r.Context().Err() == nil {
+			if _, err := fmt.Fprint(w, `,{"a":1}`); err != nil {
+				return
+			}
+		}
+	})})
+	_, err := read(t, s)
+	wantError(t, err, job.Permanent, "larger than 1048576 bytes")
+	<-left
+}
+
+// Requests keep to the rate also where there is a server.
+func TestRateHeld(t *testing.T) {
+	calls := 0
+	s, _ := open(t, Config{Rate: "50/s", Paging: Paging{Kind: PagingPage, Param: "p"}, URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
+		calls++
+		sendJSON(w, `[%s]`, numbered(query(r, "p"), max(0, min(1, 6-query(r, "p")))))
+	})})
+	begin := time.Now()
+	if got, err := read(t, s); err != nil || got != lines(1, 5) || calls != 6 {
+		t.Fatalf("%q in %d requests, %v", got, calls, err)
+	}
+	if took := time.Since(begin); took < 100*time.Millisecond {
+		t.Errorf("6 requests came within %s", took)
+	}
+}
