@@ -53,12 +53,14 @@ func (r *replayPlan) mend(s *job.Submission) error {
 		merged = map[string]string{}
 	}
 	if r.file != "" {
-		doc, err := pipeline.Read(r.file, params)
+		// Parameters that the mended pipeline has no more are left behind.
+		declared := pipeline.ReadOutline(r.file).Params
+		maps.DeleteFunc(merged, func(name, _ string) bool { _, ok := declared[name]; return !ok })
+		maps.Copy(merged, params)
+		doc, err := pipeline.Read(r.file, merged)
 		if err != nil {
 			return unreadable(err)
 		}
-		// Parameters that the mended pipeline has no more are left behind.
-		maps.DeleteFunc(merged, func(name, _ string) bool { _, ok := doc.Pipeline.Params[name]; return !ok })
 		s.Pipeline, s.File = doc.Text, filepath.Base(r.file)
 	}
 	maps.Copy(merged, params)

@@ -42,6 +42,7 @@ tests:
 		{"some columns", "  - {name: a, rows: [{id: 1, v: 1.50}, {id: 7}, {id: 2}], want: [{total: 3, v: null}, {total: 2, v: 1.5}]}", nil, 0, "ok    a"},
 		{"a file", "  - {name: a, input: \"1,2\\n9,\\n\", want: [{total: 2, v: 2}, {total: 10}]}", nil, 0, "ok    a"},
 		{"params", "  - {name: a, params: {add: 5}, rows: [{id: 1}], want: [{total: 6, list: [1, 2]}]}", nil, 0, "ok    a"},
+		{"params of another kind", "  - {name: a, params: {add: many}, rows: [{id: 1}], want: []}", nil, 2, "a whole number is expected for add"},
 		{"no row", "  - {name: a, rows: [{id: 7}], want: []}", nil, 0, "ok    a"},
 		{"a row too many", "  - {name: a, rows: [{id: 8}], want: []}", nil, 1, `+ {"list":[8,2],"total":9,`},
 		{"rejects", "  - {name: a, rows: [{id: 300}, {id: 1}], want: [{total: 2}], rejects: 1}", nil, 0, "ok    a"},

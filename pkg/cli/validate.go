@@ -87,6 +87,11 @@ func (a *app) inspect(ctx context.Context, file string, set []string) (*pipeline
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	return a.inspectWith(ctx, file, params)
+}
+
+// inspectWith is inspect with the values of --set.
+func (a *app) inspectWith(ctx context.Context, file string, params map[string]string) (*pipeline.Document, *coordinator.Frozen, func(), error) {
 	doc, err := pipeline.Read(file, params)
 	if err != nil {
 		return nil, nil, nil, unreadable(err)

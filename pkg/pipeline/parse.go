@@ -4,12 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +49,8 @@ func Read(path string, params map[string]string) (*Document, error) {
 }
 
 // Parse reads a pipeline: it refuses unknown keys and wrong types, fills in
-// params (those of the file, overridden by params), sets the defaults and
+// params (those of the file, overridden by params, each checked against its
+// type), sets the defaults and
 // checks every value that can be checked without an engine. Every mistake
 // found is in the error, which is then of type Errors.
 // ${job_time}, ${env:NAME} and ${file:PATH} are left for Resolve.
@@ -221,62 +220,6 @@ var (
 	plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	goodName  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 )
-
-// substitute fills params into every string of the pipeline.
-func (d *Document) substitute(given map[string]string) Errors {
-	var errs Errors
-	values := map[string]string{}
-	for name, v := range d.Pipeline.Params {
-		if !plainName.MatchString(name) {
-			errs = append(errs, d.At("params", fmt.Sprintf("%q can not be the name of a parameter", name), "use letters, digits and _"))
-		}
-		switch v.(type) {
-		case map[string]any, []any, nil:
-			errs = append(errs, d.At("params."+name, "a parameter is one value", ""))
-		}
-		values[name] = fmt.Sprint(v)
-	}
-	names := slices.Sorted(maps.Keys(values))
-	for name, v := range given {
-		if _, ok := values[name]; !ok {
-			hint := "the pipeline declares no parameters"
-			if len(names) > 0 {
-				hint = "it declares " + strings.Join(names, ", ")
-			}
-			errs = append(errs, d.At("params", fmt.Sprintf("the pipeline has no parameter %s", name), hint))
-			continue
-		}
-		values[name] = v
-	}
-	d.Pipeline.Params = nil
-	for name, v := range values {
-		if d.Pipeline.Params == nil {
-			d.Pipeline.Params = map[string]any{}
-		}
-		d.Pipeline.Params[name] = v
-	}
-	walkStrings(reflect.ValueOf(d.Pipeline).Elem(), "", func(key, s string) string {
-		if strings.HasPrefix(key, "params") {
-			return s
-		}
-		return reference.ReplaceAllStringFunc(s, func(ref string) string {
-			name := strings.TrimSuffix(ref[strings.IndexByte(ref, '{')+1:], "}")
-			if strings.HasPrefix(ref, "$$") || late(name) {
-				return ref
-			}
-			v, ok := values[name]
-			if !ok {
-				hint := "declare it under params; $${ writes ${ itself"
-				if near := nearest(name, append(names, "job_time")); near != "" {
-					hint = fmt.Sprintf("did you mean ${%s}?", near)
-				}
-				errs = append(errs, d.At(key, fmt.Sprintf("there is no parameter %s", name), hint))
-			}
-			return v
-		})
-	})
-	return errs
-}
 
 // late tells the references that only Resolve fills in.
 func late(name string) bool {

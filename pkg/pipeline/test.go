@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -23,6 +24,14 @@ type Test struct {
 	Outputs map[string][]map[string]any `yaml:"outputs"`
 	// Rejects is how many rows go to quarantine.
 	Rejects uint64 `yaml:"rejects"`
+}
+
+// With are the values that the test gives to parameters, and given for the rest.
+func (t Test) With(given map[string]string) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, given)
+	maps.Copy(all, t.Params)
+	return all
 }
 
 // checkTests finds what is wrong with the tests, beyond their types.
