@@ -49,27 +49,32 @@ func (e Errors) Error() string {
 func nearest(word string, names []string) string {
 	best, distance := "", len(word)/2+1
 	for _, name := range names {
-		if d := levenshtein(word, name); d < distance {
+		if d := edits(word, name); d < distance {
 			best, distance = name, d
 		}
 	}
 	return best
 }
 
-func levenshtein(a, b string) int {
+// edits counts the letters to insert, delete, replace or swap with the next to
+// make b of a.
+func edits(a, b string) int {
+	var before, last []int
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
+		before, last, row = last, row, make([]int, len(b)+1)
 		row[0] = i
 		for j := 1; j <= len(b); j++ {
-			cost := diagonal
+			row[j] = last[j-1]
 			if a[i-1] != b[j-1] {
-				cost = 1 + min(diagonal, row[j], row[j-1])
+				row[j] = 1 + min(last[j-1], last[j], row[j-1])
 			}
-			diagonal, row[j] = row[j], cost
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], 1+before[j-2])
+			}
 		}
 	}
 	return row[len(b)]
