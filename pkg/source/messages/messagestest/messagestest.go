@@ -3,6 +3,7 @@ package messagestest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -45,12 +46,11 @@ func Read(t *testing.T, s source.Source, input json.RawMessage, columns []job.Co
 	if err != nil {
 		return "", err
 	}
-	defer in.Close()
 	b, err := io.ReadAll(in.Reader)
 	if err == nil {
 		err = in.Check()
 	}
-	return string(b), err
+	return string(b), errors.Join(err, in.Close())
 }
 
 // Load plans and reads everything, as lines.
