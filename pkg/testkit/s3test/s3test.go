@@ -30,6 +30,7 @@ type Server struct {
 	URL string
 
 	http    *httptest.Server
+	inner   http.Handler
 	backend *s3mem.Backend
 	public  bool
 	between atomic.Pointer[Between]
@@ -51,27 +52,32 @@ func Start(public bool) (*Server, error) {
 	if err := s.backend.CreateBucket(Bucket); err != nil {
 		return nil, fmt.Errorf("making the bucket: %w", err)
 	}
-	inner := gofakes3.New(s.backend, gofakes3.WithTimeSkewLimit(0)).Server()
-	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.begin(r)
-		defer s.end()
-		var next http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !s.allowed(r) {
-				Answer(w, http.StatusForbidden, "InvalidAccessKeyId", "The access key does not exist in our records.")
-				return
-			}
-			inner.ServeHTTP(&matching{ResponseWriter: w, want: r.Header.Get("If-Match")}, r)
-		})
-		if b := s.between.Load(); b != nil {
-			(*b)(w, r, next)
-			return
-		}
-		next.ServeHTTP(w, r)
-	}))
+	s.inner = gofakes3.New(s.backend, gofakes3.WithTimeSkewLimit(0)).Server()
+	s.http = httptest.NewServer(s)
 	// So that tests which look for what is left behind find nothing.
 	s.http.Config.SetKeepAlivesEnabled(false)
 	s.URL = s.http.URL
 	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.begin(r)
+	defer s.end()
+	next := http.HandlerFunc(s.answer)
+	if b := s.between.Load(); b != nil {
+		(*b)(w, r, next)
+		return
+	}
+	next(w, r)
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+	if !s.allowed(r) {
+		Answer(w, http.StatusForbidden, "InvalidAccessKeyId", "The access key does not exist in our records.")
+		return
+	}
+	s.inner.ServeHTTP(&matching{ResponseWriter: w, want: r.Header.Get("If-Match")}, r)
 }
 
 // Close ends the server and its connections.

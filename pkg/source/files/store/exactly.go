@@ -1,12 +1,22 @@
 package store
 
-import "io"
+import (
+	"errors"
+	"fmt"
+	"io"
 
-// Exactly returns body as a reader of n bytes: it ends with io.EOF after them,
-// and with io.ErrUnexpectedEOF when the body ends before.
-func Exactly(body io.ReadCloser, n int64) io.ReadCloser { return &exactly{body, n} }
+	"drayage/pkg/job"
+)
+
+// Exactly returns body as a reader of n bytes of the object name, -1: of all
+// there are. It ends with io.EOF after them, and with an error that names the
+// object, marked job.Retry, when the body ends before or breaks.
+func Exactly(name string, body io.ReadCloser, n int64) io.ReadCloser {
+	return &exactly{name, body, n}
+}
 
 type exactly struct {
+	name string
 	body io.ReadCloser
 	left int64
 }
@@ -16,12 +26,20 @@ func (e *exactly) Read(b []byte) (int, error) {
 	if e.left == 0 {
 		return 0, io.EOF
 	}
-	n, err := e.body.Read(b[:min(int64(len(b)), e.left)])
-	e.left -= int64(n)
-	if err == io.EOF && e.left > 0 { //nolint:errorlint // as io.Reader has it
+	if e.left > 0 {
+		b = b[:min(int64(len(b)), e.left)]
+	}
+	n, err := e.body.Read(b)
+	if e.left > 0 {
+		e.left -= int64(n)
+	}
+	switch {
+	case err == nil, errors.Is(err, io.EOF) && e.left <= 0:
+		return n, err
+	case errors.Is(err, io.EOF):
 		err = io.ErrUnexpectedEOF
 	}
-	return n, err
+	return n, job.WithClass(fmt.Errorf("reading %s: %w", e.name, err), job.Retry)
 }
 
 // Close implements io.Closer.

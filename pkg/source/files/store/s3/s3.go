@@ -7,7 +7,6 @@ package s3
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,7 +18,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 
+	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files/store"
 )
@@ -118,7 +119,7 @@ func (s *Store) connected(ctx context.Context) (*s3.Client, error) {
 	if s.client != nil {
 		return s.client, nil
 	}
-	options := []func(*config.LoadOptions) error{config.WithRetryMaxAttempts(attempts)}
+	options := []func(*config.LoadOptions) error{config.WithRetryMaxAttempts(attempts), config.WithLogger(logging.Nop{})}
 	if s.cfg.Region != "" {
 		options = append(options, config.WithRegion(s.cfg.Region))
 	}
@@ -226,8 +227,12 @@ func (s *Store) Stat(ctx context.Context, key string) (store.Object, error) {
 
 // Read implements store.Store.
 func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.ReadCloser, error) {
-	if start >= end {
-		return io.NopCloser(strings.NewReader("")), nil
+	if start >= end { // no range can be asked for
+		now, err := s.Stat(ctx, o.Key)
+		if err == nil && now.Version != o.Version {
+			err = permanent("s3://%s/%s: %w", s.bucket, o.Key, store.ErrChanged)
+		}
+		return io.NopCloser(strings.NewReader("")), err
 	}
 	client, err := s.connected(ctx)
 	if err != nil {
@@ -239,16 +244,17 @@ func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.
 	if err != nil {
 		return nil, s.failure(ctx, o.Key, err)
 	}
-	switch n := aws.ToInt64(out.ContentLength); {
-	case out.ETag != nil && *out.ETag != o.Version:
-		err = store.ErrChanged // of a server that does not compare
-	case n != end-start && n < o.Size:
-		err = store.ErrChanged // it ends before
-	case n != end-start:
-		err = errors.New("the server does not read parts of objects: it can not be used")
+	name, n := fmt.Sprintf("s3://%s/%s", s.bucket, o.Key), aws.ToInt64(out.ContentLength)
+	switch {
+	case out.ETag != nil && *out.ETag != o.Version: // of a server that does not compare
+		err = permanent("%s: %w", name, store.ErrChanged)
+	case n > end-start:
+		err = permanent("%s: the server does not read parts of objects: it can not be used", name)
+	case n < end-start:
+		err = job.WithClass(fmt.Errorf("%s: the server gave %d bytes of the range %d to %d", name, n, start, end), job.Retry)
 	default:
-		return store.Exactly(out.Body, end-start), nil
+		return store.Exactly(name, out.Body, n), nil
 	}
 	_ = out.Body.Close() // it is not read
-	return nil, permanent("s3://%s/%s: %w", s.bucket, o.Key, err)
+	return nil, err
 }

@@ -25,7 +25,7 @@ import (
 //	408, 425, other 5xx, after the attempts                Retry
 //	no such host, a certificate that is not trusted        Permanent
 //	no connection, or it broke                             Retry
-//	no ETag and no time of change; an encoded answer       Permanent
+//	no ETag and no time of change                          Permanent
 
 // permanent makes an error that no retry cures.
 func permanent(text string, args ...any) error {

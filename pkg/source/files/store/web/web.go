@@ -168,8 +168,12 @@ func versionOf(h http.Header) string {
 
 // Read implements store.Store.
 func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.ReadCloser, error) {
-	if end >= 0 && start >= end {
-		return io.NopCloser(strings.NewReader("")), nil
+	if end >= 0 && start >= end { // no range can be asked for
+		now, err := s.Stat(ctx, o.Key)
+		if err == nil && now.Version != o.Version {
+			err = permanent("%s: %w", s.name(o.Key), store.ErrChanged)
+		}
+		return io.NopCloser(strings.NewReader("")), err
 	}
 	h := http.Header{}
 	switch {
@@ -189,10 +193,11 @@ func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.
 		_ = res.Body.Close() // it is not read
 		return nil, err
 	}
-	if o.Size < 0 {
-		return res.Body, nil
+	n := int64(-1)
+	if o.Size >= 0 {
+		n = end - start
 	}
-	return store.Exactly(res.Body, end-start), nil
+	return store.Exactly(s.name(o.Key), res.Body, n), nil
 }
 
 // compare finds out whether an answer is what was asked for.
@@ -267,10 +272,6 @@ func (s *Store) try(ctx context.Context, key string, h http.Header) (*http.Respo
 	}
 	switch res.StatusCode {
 	case http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
-		if coded := res.Header.Get("Content-Encoding"); coded != "" && coded != "identity" {
-			_ = res.Body.Close() // it is not read
-			return nil, permanent("%s: the server sends it encoded as %q, though not asked to", s.name(key), coded)
-		}
 		return res, nil
 	}
 	_, _ = io.CopyN(io.Discard, res.Body, maxDrain) // so that the connection can serve again
