@@ -17,7 +17,7 @@ import (
 	"drayage/pkg/testkit/s3test"
 )
 
-const manyRows = 20_000
+const manyRows = 10_000
 
 // rows are the same rows in several formats, and as they are wanted.
 func rows() (csv, json string, want []string) {
@@ -32,28 +32,28 @@ func rows() (csv, json string, want []string) {
 
 func TestSuiteS3(t *testing.T) {
 	csv, json, want := rows()
-	half := strings.Index(csv, "10000,")
+	half := strings.Index(csv, "5000,\"")
 	columns := cols("id", "UInt64", "s", "String")
-	parquet := written(t, "SELECT number AS id, 'line\\n' || number AS s FROM numbers(20000)", "Parquet")
+	parquet := written(t, "SELECT number AS id, 'line\\n' || number AS s FROM numbers(10000)", "Parquet")
 	server := bucket(t, map[string]string{
 		"csv/2026/a.csv": csv[:half], "csv/2026/b/c.csv": csv[half:], "csv/2026/d.txt": "no", "csv/2025/x.csv": "no",
 		"json/a.jsonl": json, "scan/a.json": json, "gz/a.json.gz": gz(t, json[:len(json)/2]), "gz/b.json.gz": gz(t, ""),
 		"head/a.csv": "s,id\n", "head/b.csv": "id,s\n" + csv, "parquet/a.parquet": parquet, "parquet/b/none.parquet/": "",
-		"orc/a.orc":     written(t, "SELECT number AS id, 'line\\n' || number AS s FROM numbers(10000)", "ORC"),
-		"orc/b.native":  written(t, "SELECT number + 10000 AS id, 'line\\n' || id AS s FROM numbers(10000)", "Native"),
-		"xz/a.json.xz":  written(t, "SELECT number AS id, 'line\\n' || number AS s FROM numbers(10000)", "JSONEachRow', 'auto', 'xz"),
-		"xz/b.json.zst": written(t, "SELECT number + 10000 AS id, 'line\\n' || id AS s FROM numbers(10000)", "JSONEachRow', 'auto', 'zstd"),
+		"orc/a.orc":     written(t, "SELECT number AS id, 'line\\n' || number AS s FROM numbers(5000)", "ORC"),
+		"orc/b.native":  written(t, "SELECT number + 5000 AS id, 'line\\n' || id AS s FROM numbers(5000)", "Native"),
+		"xz/a.json.xz":  written(t, "SELECT number AS id, 'line\\n' || number AS s FROM numbers(5000)", "JSONEachRow', 'auto', 'xz"),
+		"xz/b.json.zst": written(t, "SELECT number + 5000 AS id, 'line\\n' || id AS s FROM numbers(5000)", "JSONEachRow', 'auto', 'zstd"),
 	})
 	at := "s3://" + s3test.Bucket + "/"
 	for name, c := range map[string]struct {
 		config files.Config
 		uncut  bool
 	}{
-		"csv":     {files.Config{Paths: []string{at + "csv/2026/**/c*.csv", at + "csv/{2026,2027}/*.csv"}, Columns: columns, Header: new(bool), ChunkBytes: 150 << 10}, false},
-		"header":  {files.Config{Paths: []string{at + "head/?.csv"}, Columns: columns, ChunkBytes: 100 << 10}, false},
-		"lines":   {files.Config{Paths: []string{at + "json/a.jsonl"}, ChunkBytes: 64 << 10}, false},
-		"scanned": {files.Config{Paths: []string{at + "scan/*"}, Columns: columns, ChunkBytes: 64 << 10}, false},
-		"parquet": {files.Config{Paths: []string{at + "parquet/**"}, ChunkBytes: 64 << 10}, false},
+		"csv":     {files.Config{Paths: []string{at + "csv/2026/**/c*.csv", at + "csv/{2026,2027}/*.csv"}, Columns: columns, Header: new(bool), ChunkBytes: 70 << 10}, false},
+		"header":  {files.Config{Paths: []string{at + "head/?.csv"}, Columns: columns, ChunkBytes: 70 << 10}, false},
+		"lines":   {files.Config{Paths: []string{at + "json/a.jsonl"}, ChunkBytes: 70 << 10}, false},
+		"scanned": {files.Config{Paths: []string{at + "scan/*"}, Columns: columns, ChunkBytes: 70 << 10}, false},
+		"parquet": {files.Config{Paths: []string{at + "parquet/**"}, ChunkBytes: 40 << 10}, false},
 		"binary":  {files.Config{Paths: []string{at + "orc/[ab].*"}, Columns: columns}, true},
 		"packed":  {files.Config{Paths: []string{at + "xz/*"}, Columns: columns}, true},
 	} {
@@ -69,9 +69,9 @@ func TestSuiteS3(t *testing.T) {
 
 func TestSuiteWeb(t *testing.T) {
 	csv, json, want := rows()
-	half := strings.Index(csv, "10000,")
+	half := strings.Index(csv, "5000,\"")
 	dir := t.TempDir()
-	for name, data := range map[string]string{"a.csv": csv[:half], "b.csv": csv[half:], "c.json.gz": gz(t, json[:strings.Index(json, `{"id":10000,`)]), "d.json": json[strings.Index(json, `{"id":10000,`):]} {
+	for name, data := range map[string]string{"a.csv": csv[:half], "b.csv": csv[half:], "c.json.gz": gz(t, json[:strings.Index(json, `{"id":5000,`)]), "d.json": json[strings.Index(json, `{"id":5000,`):]} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestSuiteWeb(t *testing.T) {
 		config files.Config
 		uncut  bool
 	}{
-		"parts":  {files.Config{Paths: []string{server.URL + "/a.csv", server.URL + "/b.csv"}, Columns: columns, Header: new(bool), ChunkBytes: 150 << 10}, false},
+		"parts":  {files.Config{Paths: []string{server.URL + "/a.csv", server.URL + "/b.csv"}, Columns: columns, Header: new(bool), ChunkBytes: 70 << 10}, false},
 		"whole":  {files.Config{Paths: []string{server.URL + "/whole/a.csv", server.URL + "/whole/b.csv"}, Columns: columns, Header: new(bool)}, true},
 		"signed": {files.Config{Paths: []string{server.URL + "/c.json.gz" + signed, server.URL + "/whole/d.json" + signed}, Columns: columns}, true},
 	} {

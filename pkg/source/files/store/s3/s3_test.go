@@ -177,23 +177,23 @@ func TestList(t *testing.T) {
 		return int64(m.HeapAlloc)
 	}
 	before, most, n := live(), int64(0), 0
-	err := s.List(t.Context(), "logs/", "logs/0799999", func(o store.Object) error {
-		if want := 800_000 + n; o.Key != fmt.Sprintf("logs/%07d", want) || o.Size != int64(want) {
+	err := s.List(t.Context(), "logs/", "logs/0949999", func(o store.Object) error {
+		if want := 950_000 + n; o.Key != fmt.Sprintf("logs/%07d", want) || o.Size != int64(want) {
 			return fmt.Errorf("object %d is %+v", n, o)
 		}
-		if n++; n%50_000 == 0 {
+		if n++; n%10_000 == 0 {
 			most = max(most, live()-before)
 		}
 		return nil
 	})
-	if err != nil || n != 200_000 || pages.Load() != 200 {
+	if err != nil || n != 50_000 || pages.Load() != 50 {
 		t.Errorf("%d objects in %d pages: %v", n, pages.Load(), err)
 	}
 	if most > 8<<20 {
 		t.Errorf("a listing takes %d bytes", most)
 	}
 	stop := errors.New("stop")
-	if err := s.List(t.Context(), "logs/", "", func(store.Object) error { return stop }); !errors.Is(err, stop) || pages.Load() != 201 {
+	if err := s.List(t.Context(), "logs/", "", func(store.Object) error { return stop }); !errors.Is(err, stop) || pages.Load() != 51 {
 		t.Errorf("after %d pages: %v", pages.Load(), err)
 	}
 }
