@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"drayage/pkg/job"
@@ -37,18 +38,24 @@ const (
 )
 
 // object is the bytes of an object. Reads that follow one another are one
-// request, as long as nothing lies between them.
+// request, as long as nothing lies between them. It may be closed while it is
+// read, which then fails.
 type object struct {
-	ctx   context.Context //nolint:containedctx // it is that of the reads
-	store store.Store
-	o     store.Object
-	path  string
+	ctx    context.Context //nolint:containedctx // it is that of the reads
+	cancel context.CancelCauseFunc
+	store  store.Store
+	o      store.Object
+	path   string
 
-	held  []byte  // what was read last
-	at    int64   // of the byte after held
-	next  *stream // goes on there; nil: nobody does
-	ahead int64   // how many bytes the last request was for
+	held  []byte // what was read last
+	at    int64  // of the byte after held
+	ahead int64  // how many bytes the last request was for
+
+	mu   sync.Mutex
+	next *stream // goes on at at; nil: nobody does
 }
+
+var errClosed = errors.New("it was closed")
 
 // local implements blob.
 func (o *object) local() *os.File { return nil }
@@ -63,25 +70,40 @@ func (o *object) unchanged(v version) error {
 
 // pause implements blob.
 func (o *object) pause() {
-	if o.next != nil {
-		o.next.hangUp()
+	if s := o.current(); s != nil {
+		s.hangUp()
 	}
+}
+
+func (o *object) current() *stream {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.next
+}
+
+// goOn puts a stream in the place of the one before.
+func (o *object) goOn(s *stream, at int64) {
+	o.pause()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.next, o.at = s, at
 }
 
 // Close implements io.Closer.
 func (o *object) Close() error {
+	o.cancel(errClosed)
 	o.pause()
 	return nil
 }
 
 // section implements blob.
 func (o *object) section(start, end int64) (io.Reader, error) {
-	o.pause()
 	s := o.stream(start, end)
 	if start == end {
 		return s, nil
 	}
-	o.next, o.at, o.held = s, start, nil // to be closed with the object
+	o.held = nil
+	o.goOn(s, start) // to be closed with the object
 	if err := s.connect(); err != nil {
 		return nil, err
 	}
@@ -116,10 +138,11 @@ func (o *object) ReadAt(b []byte, at int64) (n int, err error) {
 // more reads on at the offset at, which is that of b[n], and returns how many
 // bytes of b there are now.
 func (o *object) more(b []byte, n int, at int64) (int, error) {
-	if at != o.at || o.next == nil || o.next.done() {
-		o.request(at, int64(len(b)-n))
+	next := o.current()
+	if at != o.at || next == nil || next.done() {
+		next = o.request(at, int64(len(b)-n))
 	}
-	got, err := o.next.Read(b[n:])
+	got, err := next.Read(b[n:])
 	o.remember(b[n : n+got])
 	if errors.Is(err, io.EOF) && o.o.Size >= 0 && o.at < o.o.Size {
 		err = nil // of the request
@@ -128,9 +151,9 @@ func (o *object) more(b []byte, n int, at int64) (int, error) {
 }
 
 // request begins a request for at least n bytes at an offset.
-func (o *object) request(at, n int64) {
+func (o *object) request(at, n int64) *stream {
 	switch {
-	case at > o.at || at < o.at-nearBytes || o.next == nil:
+	case at > o.at || at < o.at-nearBytes || o.ahead == 0:
 		o.ahead = firstAhead
 	case o.ahead == firstAhead:
 		o.ahead = secondAhead
@@ -140,12 +163,13 @@ func (o *object) request(at, n int64) {
 	if at != o.at {
 		o.held = o.held[:0]
 	}
-	o.pause()
 	end := o.o.Size
 	if !o.o.Whole {
 		end = min(end, at+max(n, o.ahead))
 	}
-	o.next, o.at = o.stream(at, end), at
+	s := o.stream(at, end)
+	o.goOn(s, at)
+	return s
 }
 
 // remember keeps the last bytes of what was read.
@@ -169,13 +193,26 @@ type stream struct {
 	o       store.Object
 	path    string
 	at, end int64
+	ended   bool  // of an object of unknown size: all was read
+	breaks  int   // in a row
+	broke   int64 // where the last was
 
-	body   io.ReadCloser // nil: not connected
+	mu sync.Mutex
+	in *answer // nil: not connected
+}
+
+// answer is one request that is being read.
+type answer struct {
+	body   io.ReadCloser
 	cancel context.CancelCauseFunc
 	watch  *time.Timer
-	ended  bool  // of an object of unknown size: all was read
-	breaks int   // in a row
-	broke  int64 // where the last was
+}
+
+// Read implements io.Reader.
+func (a *answer) Read(b []byte) (int, error) {
+	a.watch.Reset(silence)
+	defer a.watch.Stop() // the time between reads is not the store's
+	return a.body.Read(b)
 }
 
 var errSilent = errors.New("the store sends nothing any more")
@@ -185,30 +222,38 @@ func (s *stream) done() bool { return s.ended || s.end >= 0 && s.at >= s.end }
 // connect asks for what is left.
 func (s *stream) connect() error {
 	ctx, cancel := context.WithCancelCause(s.ctx)
-	s.cancel = cancel
-	s.watch = time.AfterFunc(silence, func() { cancel(errSilent) })
+	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
 	start := s.at
 	if s.o.Whole {
 		start = 0
 	}
 	body, err := s.store.Read(ctx, s.o, start, s.end)
-	s.watch.Stop()
+	watch.Stop()
 	if err != nil {
 		cancel(nil)
 		return s.problem(ctx, err)
 	}
-	s.body = body
-	if start == s.at {
-		return nil
+	in := &answer{body, cancel, watch}
+	s.mu.Lock()
+	s.in = in
+	s.mu.Unlock()
+	if start < s.at {
+		_, err = io.CopyN(io.Discard, in, s.at-start)
 	}
-	s.watch.Reset(silence)
-	_, err = io.CopyN(io.Discard, body, s.at-start)
-	s.watch.Stop()
+	if err == nil {
+		err = s.ctx.Err() // it may have been closed meanwhile
+	}
 	if err != nil {
 		err = s.problem(ctx, err)
 		s.hangUp()
 	}
 	return err
+}
+
+func (s *stream) connected() *answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.in
 }
 
 // problem is an error of the store, or what caused it.
@@ -229,17 +274,17 @@ func (s *stream) Read(b []byte) (int, error) {
 			s.hangUp()
 			return 0, io.EOF
 		}
-		if s.body == nil {
+		in := s.connected()
+		if in == nil {
 			if err := s.connect(); err != nil {
 				return 0, err
 			}
+			continue
 		}
 		if s.end >= 0 {
 			b = b[:min(int64(len(b)), s.end-s.at)]
 		}
-		s.watch.Reset(silence)
-		n, err := s.body.Read(b)
-		s.watch.Stop()
+		n, err := in.Read(b)
 		s.at += int64(n)
 		switch {
 		case errors.Is(err, io.EOF):
@@ -290,11 +335,13 @@ func (s *stream) broken(err error) error {
 
 // hangUp ends the request. What is left can be read by another.
 func (s *stream) hangUp() {
-	if s.body == nil {
-		return
+	s.mu.Lock()
+	in := s.in
+	s.in = nil
+	s.mu.Unlock()
+	if in != nil {
+		in.watch.Stop()
+		in.cancel(nil)
+		_ = in.body.Close() // it was only read
 	}
-	s.watch.Stop()
-	s.cancel(nil)
-	_ = s.body.Close() // it was only read
-	s.body = nil
 }

@@ -92,7 +92,8 @@ func (r *remote) version(ctx context.Context, path string) (version, error) {
 // open implements tree.
 func (r *remote) open(ctx context.Context, path string, v version) (blob, version, error) {
 	o := store.Object{Key: r.key(path), Size: v.Size, Version: v.Tag, Whole: v.Whole}
-	return &object{ctx: ctx, store: r.store, o: o, path: path}, v, nil
+	ctx, cancel := context.WithCancelCause(ctx)
+	return &object{ctx: ctx, cancel: cancel, store: r.store, o: o, path: path}, v, nil
 }
 
 // gone implements tree.

@@ -291,7 +291,7 @@ func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.
 	case !holds(res.DownloadResponse, start, end):
 		err = again("%s: the server answered with %q, when asked for the bytes %d to %d", what, deref(res.ContentRange), start, end-1)
 	default:
-		return store.Exactly(res.Body, end-start), nil
+		return store.Exactly(what, res.Body, end-start), nil
 	}
 	_ = res.Body.Close() // it is not read
 	return nil, err

@@ -216,7 +216,7 @@ func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.
 		err = job.WithClass(fmt.Errorf("%s: the server answered %s with %q, %d bytes, when asked for the bytes %d to %d",
 			what, res.Status, res.Header.Get("Content-Range"), res.ContentLength, start, end-1), job.Retry)
 	default:
-		return store.Exactly(res.Body, end-start), nil
+		return store.Exactly(what, res.Body, end-start), nil
 	}
 	_ = res.Body.Close() // it is not read
 	return nil, err
