@@ -181,9 +181,6 @@ func (l local) open(_ context.Context, path string, _ version) (blob, version, e
 	return &localBlob{h, l, path}, versionOf(info), nil
 }
 
-// gone implements tree.
-func (l local) gone(path string) error { return goneError(path) }
-
 // planned compares the file at path with the version that was planned, and
 // returns an error when it is another one.
 func (l local) planned(path string, v version) (fs.FileInfo, error) {

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -167,15 +165,4 @@ func (c Config) checkAddress(text string, bad complain) {
 			bad("path", "letters that are none of an address are written as %20 and the like", "%q is not an address", shown)
 		}
 	}
-}
-
-// baseName is the last element of the path or address.
-func baseName(p string) string {
-	if at, key := splitAddress(p); at != (place{}) {
-		if !at.listed() {
-			key, _, _ = strings.Cut(key, "?")
-		}
-		return path.Base(key)
-	}
-	return path.Base(filepath.ToSlash(p))
 }

@@ -96,9 +96,6 @@ func (r *remote) open(ctx context.Context, path string, v version) (blob, versio
 	return &object{ctx: ctx, cancel: cancel, store: r.store, o: o, path: path}, v, nil
 }
 
-// gone implements tree.
-func (r *remote) gone(path string) error { return objectError(path, store.ErrNotFound) }
-
 // objectError says what an error of a store means for an object whose version
 // is known.
 func objectError(path string, err error) error {

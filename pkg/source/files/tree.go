@@ -25,9 +25,6 @@ type tree interface {
 	// open opens the file at path. Of an object it is the version v, which the
 	// first read finds out; of a file of this machine the current one.
 	open(ctx context.Context, path string, v version) (blob, version, error)
-
-	// gone is the error of a file that was there when it was planned.
-	gone(path string) error
 }
 
 // blob is the bytes of a version of a file. It is for one goroutine.

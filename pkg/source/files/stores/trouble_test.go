@@ -165,7 +165,7 @@ func TestAnswers(t *testing.T) {
 				_, err = plan(t.Context(), s, nil, columns)
 				check("planning", err, nil)
 			}
-			if tt.is == source.ErrChanged {
+			if errors.Is(tt.is, source.ErrChanged) {
 				_, err = plan(t.Context(), s, chunks[0].Cursor, columns)
 				check("planning on", err, tt.is)
 				if again, err := plan(t.Context(), s, nil, columns); err != nil || len(again) < 3 {
