@@ -1,10 +1,13 @@
 package mysql
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -44,9 +47,25 @@ func parseURL(text string) (*mysql.Config, error) {
 		port = defaultPort
 	}
 	cfg.Net, cfg.Addr, cfg.TLSConfig = "tcp", net.JoinHostPort(host, port), "preferred"
-	values, err := url.ParseQuery(u.RawQuery)
+	if err := parameters(cfg, u.RawQuery, host); err != nil {
+		return nil, err
+	}
+	if cfg.Net == "unix" {
+		cfg.TLSConfig, cfg.TLS = "", nil // what does not leave the machine
+	} else if host == "" {
+		return nil, errors.New("names no host")
+	}
+	if _, err := mysql.NewConnector(cfg); err != nil {
+		return nil, errors.New("is not an address of MySQL") // the error may hold the password
+	}
+	return cfg, nil
+}
+
+// parameters reads what stands after the question mark of an address.
+func parameters(cfg *mysql.Config, query, host string) error {
+	values, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, errors.New("has parameters after ? that do not parse")
+		return errors.New("has parameters after ? that do not parse")
 	}
 	for name, all := range values {
 		value := all[len(all)-1]
@@ -56,26 +75,31 @@ func parseURL(text string) (*mysql.Config, error) {
 			case "true", "skip-verify", "preferred", "false":
 				cfg.TLSConfig = value
 			default:
-				return nil, errors.New("has a tls that is none of true, skip-verify, preferred, false")
+				return errors.New("has a tls that is none of true, skip-verify, preferred, false")
 			}
+		case "ca":
+			roots := x509.NewCertPool()
+			text, err := os.ReadFile(value)
+			switch {
+			case err != nil:
+				return fmt.Errorf("names a ca that can not be read: %w", err)
+			case !roots.AppendCertsFromPEM(text):
+				return fmt.Errorf("names a ca without certificates: %s", value)
+			}
+			cfg.TLS = &tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS12}
 		case "socket":
 			if !filepath.IsAbs(value) {
-				return nil, errors.New("has a socket that is no absolute path")
+				return errors.New("has a socket that is no absolute path")
 			}
 			cfg.Net, cfg.Addr = "unix", value
 		default:
-			return nil, fmt.Errorf("has the parameter %.40q; there are tls and socket", name)
+			return fmt.Errorf("has the parameter %.40q; there are tls, ca and socket", name)
 		}
 	}
-	if cfg.Net == "unix" {
-		cfg.TLSConfig = "" // what does not leave the machine
-	} else if host == "" {
-		return nil, errors.New("names no host")
+	if mode := values.Get("tls"); cfg.TLS != nil && mode != "" && mode != "true" {
+		return errors.New("has a ca beside a tls that looks at no certificate: leave tls out, or write true")
 	}
-	if _, err := mysql.NewConnector(cfg); err != nil {
-		return nil, errors.New("is not an address of MySQL") // the error may hold the password
-	}
-	return cfg, nil
+	return nil
 }
 
 // tableName is a table, within a database or that of the connection.

@@ -13,8 +13,9 @@ import (
 // Config is the block source.mysql of a pipeline.
 type Config struct {
 	// URL is mysql://user:password@host:3306/database, with ?tls=true,
-	// skip-verify, preferred (the default) or false, and ?socket=/path for a
-	// socket in place of host and port.
+	// skip-verify, preferred (the default) or false, ?ca=/path of the certificates
+	// that are trusted, for tls=true, in place of the system's, and ?socket=/path
+	// for a socket in place of host and port.
 	URL string
 	// Table is a table or view, as in SQL: table or database.table, and in
 	// backquotes what is no plain name. Exactly one of Table and Query is set.

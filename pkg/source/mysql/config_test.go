@@ -31,6 +31,8 @@ func TestConfig(t *testing.T) {
 		"no database": {Config{URL: "mysql://u:hunter2@h", Table: "t"}, "url", "no database"},
 		"parameter":   {Config{URL: url + "?charset=latin1", Table: "t"}, "url", `"charset"`},
 		"tls":         {Config{URL: url + "?tls=maybe", Table: "t"}, "url", "skip-verify"},
+		"no ca":       {Config{URL: url + "?ca=/nowhere.pem", Table: "t"}, "url", "/nowhere.pem"},
+		"empty ca":    {Config{URL: url + "?ca=/dev/null", Table: "t"}, "url", "without certificates"},
 		"near socket": {Config{URL: url + "?socket=run", Table: "t"}, "url", "absolute"},
 		"nothing":     {Config{URL: url}, "table", "missing"},
 		"both":        {Config{URL: url, Table: "t", Query: "SELECT 1"}, "query", "beside table"},

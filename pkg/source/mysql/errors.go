@@ -22,7 +22,8 @@ import (
 //	no such table, column or function, no right, a       Permanent
 //	 mistake in SQL, a value that can not be computed
 //	a table, of the query too, is gone after the plan    Permanent  ErrGone
-//	columns have other names or types than planned       Permanent  ErrChanged
+//	columns have other names or types than planned, the  Permanent  ErrChanged
+//	 key another collation, a view's table is gone
 //	a character that has no place in Unicode             Permanent
 //	the certificate of the server is not trusted, or it  Permanent
 //	 has no TLS, or wants to be sent the bare password

@@ -27,7 +27,7 @@ CREATE USER crowded WITH MAX_CONNECTIONS_PER_HOUR 1; GRANT SELECT ON test.* TO c
 	sourcetest.Columns(t, mustNew(t, Config{URL: db.URL("crowded", ""), Table: "mistaken"}))
 	none := Config{URL: strings.Replace(db.URL("root", ""), "/test?", "/nowhere?", 1), Table: "mistaken"}
 	away := Config{URL: "mysql://root:hunter2%40secret@127.0.0.1:1/test", Table: "mistaken"}
-	bare := Config{URL: relay(t, "").String() + "?tls=true", Table: "mistaken"}
+	bare := Config{URL: relay(t, db.URL("root", ""), "").String() + "?tls=true", Table: "mistaken"}
 	for name, tt := range map[string]struct {
 		Config
 		class job.Class
@@ -39,7 +39,7 @@ CREATE USER crowded WITH MAX_CONNECTIONS_PER_HOUR 1; GRANT SELECT ON test.* TO c
 		"no database":    {none, job.Permanent, "Unknown database 'nowhere'"},
 		"no server":      {away, job.Retry, "127.0.0.1"},
 		"no TLS":         {bare, job.Permanent, "TLS"},
-		"TCP":            {Config{URL: relay(t, "").String(), Table: "mistaken"}, 0, ""},
+		"TCP":            {Config{URL: relay(t, db.URL("root", ""), "").String(), Table: "mistaken"}, 0, ""},
 		"too many":       {Config{URL: db.URL("crowded", ""), Query: "SELECT 1 AS n"}, job.SlowDown, "limits.lease"},
 		"no right":       {Config{URL: db.URL("guarded", password), Table: "mistaken"}, job.Permanent, "grant SELECT"},
 		"no table":       {Config{Table: "Mistaken"}, job.Permanent, "there is no such table"},
@@ -73,12 +73,12 @@ CREATE USER crowded WITH MAX_CONNECTIONS_PER_HOUR 1; GRANT SELECT ON test.* TO c
 	}
 }
 
-// relay makes the server of the tests reachable over TCP, and returns its address
-// for the user root. It breaks each connection off once that has sent a text; ""
-// for never.
-func relay(t *testing.T, until string) *url.URL {
+// relay makes a server reachable over TCP that listens on a socket, and returns
+// its address. It breaks each connection off once that has sent a text; "" for
+// never.
+func relay(t *testing.T, server, until string) *url.URL {
 	t.Helper()
-	own, err := url.Parse(db.URL("root", ""))
+	own, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ CREATE USER hasty WITH MAX_STATEMENT_TIME 0.3; GRANT SELECT ON test.* TO hasty`)
 	}{
 		"killed":          {Config{Table: "broken"}, job.Retry, "", "KILL CONNECTION"},
 		"cancelled there": {Config{Table: "broken"}, job.Retry, "interrupted", "KILL QUERY"},
-		"network":         {Config{URL: relay(t, "19999x").String(), Table: "broken"}, job.Retry, "", ""},
+		"network":         {Config{URL: relay(t, db.URL("root", ""), "19999x").String(), Table: "broken"}, job.Retry, "", ""},
 		"out of range":    {Config{Query: "SELECT id, 9223372036854775807 + (id = 19999) AS v, v AS w FROM broken ORDER BY id"}, job.Permanent, "out of range", ""},
 		"statement":       {Config{URL: db.URL("hasty", ""), Query: "SELECT IF(id = 900, SLEEP(60), id) AS n, v FROM broken ORDER BY id"}, job.TooBig, "max_statement_time", ""},
 	} {

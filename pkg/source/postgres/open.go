@@ -141,7 +141,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 		Close: func() error {
 			left()
 			stop()
-			out.Close()
+			_ = out.Close() // of a pipe: it does not fail
 			<-ended
 			c.close()
 			return nil

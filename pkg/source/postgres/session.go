@@ -84,7 +84,7 @@ var terminate = []byte{'X', 0, 0, 0, 4}
 func (c *session) close() {
 	if own, err := c.conn.Hijack(); err == nil {
 		defer c.release()
-		defer own.Conn.Close()
+		defer func() { _ = own.Conn.Close() }() // nothing is lost by it
 		if own.Conn.SetDeadline(time.Now().Add(goodbye)) != nil {
 			return
 		}

@@ -29,9 +29,7 @@ CREATE TYPE pair AS (a int4, b text)`)
 	beyond := []string{"'infinity'", "'-infinity'", "'0001-12-31 23:59:59.999999 BC'", "'2026-01-01 00:00:00 BC'", "'4713-01-01 00:00:00 BC'",
 		"'10000-01-01 00:00:00'", "'12000-01-01 00:00:00'", "'294276-12-31 23:59:59.999999'"}
 	floats := func(bits int, sql ...string) (all []string) {
-		for _, s := range append(sql, "0", "'-0'", "1", "'NaN'", "'Infinity'", "'-Infinity'", "0.1", "1e-5", "123456789012345680") {
-			all = append(all, s)
-		}
+		all = append(sql, "0", "'-0'", "1", "'NaN'", "'Infinity'", "'-Infinity'", "0.1", "1e-5", "123456789012345680")
 		for i := range 200 {
 			// Without a table of them: spread over all exponents.
 			f := math.Float64frombits(uint64(i)*0x147AE147AE147AE + 0x3B9ACA07)

@@ -95,7 +95,7 @@ func drain(ctx context.Context, src source.Source, input json.RawMessage, column
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }() // how reading ended is what counts
 	if in.Reader == nil {
 		return nil
 	}
