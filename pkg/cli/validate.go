@@ -40,13 +40,16 @@ Mistakes are written with line and column; the exit code is then 2.`,
 		}
 		if a.json {
 			return a.printJSON(map[string]any{
-				"pipeline": doc.Pipeline.Name, "valid": true, "columns": frozen.Columns, "output": frozen.Output,
+				"pipeline": doc.Pipeline.Name, "valid": true, "columns": frozen.Columns, "staged": frozen.Staged, "output": frozen.Output,
 				"database": frozen.Database, "table": frozen.Table, "table_exists": frozen.Found[0].Exists, "difference": frozen.Found[0].Difference,
 				"others": frozen.Others, "estimated_bytes": size, "next_runs": next,
 			})
 		}
 		fmt.Fprintf(a.Out, "%s is valid\n", args[0])
 		fmt.Fprintf(a.Out, "  source   %s\n", columns(frozen.Columns))
+		if len(frozen.Staged) > 0 {
+			fmt.Fprintf(a.Out, "  stages   %s\n", columns(frozen.Staged))
+		}
 		outputs := doc.Pipeline.All()
 		for i, t := range frozen.Targets() {
 			fmt.Fprintf(a.Out, "  output   %s\n", columns(t.Output))

@@ -64,6 +64,9 @@ var walls = map[string][]string{
 	"pkg/local":                        {"coordinator", "worker", "pkg"},
 	"pkg/cli":                          {"coordinator", "worker", "pkg"},
 	"":                                 {"pkg/cli"},
+	"pipelines/stages":                 {"pkg/job", "pkg/stage"},
+	"pipelines/fixedwidth":             {"pkg/job", "pkg/source"},
+	"pipelines/dray":                   {"pipelines", "pkg/cli", "pkg/source"},
 	"scripts/bench":                    {},
 	"scripts/chaos":                    {"pkg/chaos"},
 }
