@@ -115,7 +115,7 @@ func (c *computing) sift(ctx context.Context, in *source.Input, offset int64, ca
 		if err != nil {
 			return fmt.Errorf("staging the good records of the chunk: %w", err)
 		}
-		if err = c.computed(ctx, made, records, judged); err != nil && !judged && quarantine.Suspicious(err) {
+		if err = c.computed(made, records, judged); err != nil && !judged && quarantine.Suspicious(err) {
 			if err = c.blame(ctx, made, err, refused, refuse); err == nil {
 				made.rows.Close()
 				continue
@@ -127,7 +127,7 @@ func (c *computing) sift(ctx context.Context, in *source.Input, offset int64, ca
 }
 
 // computed computes the rows that the stages have made of the good records.
-func (c *computing) computed(_ context.Context, made *staged, records *quarantine.Separated, judged bool) error {
+func (c *computing) computed(made *staged, records *quarantine.Separated, judged bool) error {
 	if made.read != records.Good() {
 		return job.WithClass(fmt.Errorf("the engine read %d rows in %d records", made.read, records.Good()), job.Permanent)
 	}

@@ -80,6 +80,7 @@ func TestSuite(t *testing.T) {
 	sourcetest.Run(t, sourcetest.Case{
 		New:    func() (source.Source, error) { return open(cfg) },
 		Engine: eng, Want: want, Chunks: 5,
+		Change: func() error { return os.WriteFile(filepath.Join(cfg.Dir, "names.txt"), []byte("H\nT0\n"), 0o600) },
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"go.uber.org/goleak"
 
 	"drayage/coordinator"
+	"drayage/pipelines/fixedwidth"
+	"drayage/pipelines/stages"
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
@@ -57,7 +60,8 @@ func (w withStack) Run() (code int) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	cfg.Extensions.Stages = testStages
+	cfg.Extensions = local.Extensions{Stages: stages.All(), Sources: source.Registry{"fixedwidth": source.New(fixedwidth.New)}}
+	maps.Copy(cfg.Extensions.Stages, testStages)
 	log := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true}).Level(zerolog.ErrorLevel)
 	if stack, err = local.Start(context.Background(), cfg, log); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -286,7 +286,7 @@ func TestStageMistakes(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a.csv", "1,1\n")
 	for name, tt := range map[string]struct{ stages, want string }{
-		"unknown":   {"[same, mask_email]", "p.yaml:8:16: stages[1]: mask_email: this dray has no such stage\n  hint: it has bad, even, flaky, same, times, upper; stages are compiled in"},
+		"unknown":   {"[same, mask_email]", "p.yaml:8:16: stages[1]: mask_email: this dray has no such stage\n  hint: it has bad, even, flaky, movements, same, spell-names, times, upper; stages are compiled in"},
 		"settings":  {"[{upper: {colum: n}}]", `stages[0]: upper: reading the settings: json: unknown field "colum"`},
 		"no column": {"[same, {upper: {column: s}}]", "stages[1]: upper: there is no column s; there are id, n"},
 		"twice":     {"[times, times]", "stages[1]: times: there is a column copy already"},

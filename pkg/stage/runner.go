@@ -28,6 +28,7 @@ type Runner struct {
 	in     []int // of the layout
 	steps  []shaped
 	out    []job.Column
+	outAt  []int // of the layout
 }
 
 // shaped is a step with the columns of its rows.
@@ -58,6 +59,9 @@ func NewRunner(s Stage, in []job.Column) (*Runner, error) {
 	}
 	if len(r.out) == 0 {
 		return nil, errors.New("the stage leaves no columns")
+	}
+	for _, c := range r.out {
+		r.outAt = append(r.outAt, r.layout.index[c.Name])
 	}
 	for i := range r.steps {
 		kept := make([]bool, len(r.layout.names))
@@ -120,7 +124,7 @@ func (r *Runner) Run(ctx context.Context, src io.Reader, dst io.Writer, ev Event
 			}
 			continue
 		}
-		reason := fmt.Sprintf("the record has more than %d bytes as JSON", MaxRecord)
+		reason := tooLong
 		if whole {
 			clear(first.values)
 			if err := r.parse(line, first); err != nil {
@@ -147,6 +151,9 @@ func (r *Runner) Run(ctx context.Context, src io.Reader, dst io.Writer, ev Event
 		}
 	}
 }
+
+// tooLong is why a record is rejected that is not whole.
+var tooLong = fmt.Sprintf("the record has more than %d bytes as JSON", MaxRecord)
 
 // next reads a line, without its end. Of one that is longer than MaxRecord it
 // reports that it is not whole.
@@ -258,8 +265,7 @@ func nullable(typ string) bool {
 // write writes a row that has passed all steps.
 func (w *work) write(r *Record) error {
 	b := w.made
-	for k, c := range w.out {
-		at := w.layout.index[c.Name]
+	for k, at := range w.outAt {
 		if k == 0 {
 			b = append(b, '{')
 		} else {

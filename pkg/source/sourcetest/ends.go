@@ -136,6 +136,43 @@ func (s *suite) nonsense(t *testing.T) {
 	}
 }
 
+// changed: of an input that is not the one that was planned nothing is read, not
+// even by who has it open.
+func (s *suite) changed(t *testing.T) {
+	if s.Change == nil {
+		t.Skip("the case has no Change")
+	}
+	src := s.fresh(t)
+	held, err := open(t.Context(), src, s.chunks[0].Input, s.columns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Change(); err != nil {
+		t.Fatalf("changing the input: %v", err)
+	}
+	read := func(in *source.Input) (err error) {
+		if r := reader(in); r != nil {
+			_, err = io.Copy(io.Discard, r)
+		}
+		return errors.Join(err, finish(in))
+	}
+	tell := func(how string, err error) {
+		if !errors.Is(err, source.ErrChanged) && !errors.Is(err, source.ErrGone) {
+			t.Errorf("%s gives %v, not source.ErrChanged or source.ErrGone", how, err)
+		} else if job.ClassOf(err) != job.Permanent {
+			t.Errorf("%s gives an error that is %s: %v", how, job.ClassOf(err), err)
+		}
+	}
+	tell("reading what was open", read(held))
+	for _, at := range s.sample() {
+		in, err := open(t.Context(), s.fresh(t), s.chunks[at].Input, s.columns)
+		if err == nil {
+			err = read(in)
+		}
+		tell(fmt.Sprintf("chunk %d", at), err)
+	}
+}
+
 // memory: neither planning nor reading holds more than the limit.
 func (s *suite) memory(t *testing.T) {
 	if grown := growth(func(look func()) error {

@@ -10,7 +10,7 @@
 //		})
 //	}
 //
-// The input must not change while Run runs. It is to have several chunks: a
+// The input must not change while Run runs, but by Change. It is to have several chunks: a
 // source of one chunk passes much without proving it.
 package sourcetest
 
@@ -67,6 +67,9 @@ type Case struct {
 	// Prompt is how long a call may take to end once its context has; 0: the
 	// constant Prompt.
 	Prompt time.Duration
+	// Change, when it is set, changes the input, all of its chunks. It is called
+	// once, at the end: nothing may be read then for what was planned.
+	Change func() error
 	// Secrets must appear in no description, cursor, place or error.
 	Secrets []string
 }
@@ -105,6 +108,7 @@ func Run(t *testing.T, c Case) {
 		{"Cancelled", s.cancelled},
 		{"Nonsense", s.nonsense},
 		{"Memory", s.memory},
+		{"Changed", s.changed},
 	} {
 		t.Run(test.name, test.run)
 	}

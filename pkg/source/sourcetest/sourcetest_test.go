@@ -57,9 +57,24 @@ const (
 type numbers struct {
 	mistake string
 	opened  *atomic.Int64
+	version *atomic.Int64
 }
 
-type span struct{ From, To int }
+type span struct {
+	From, To int
+	V        int64 // version of the input
+}
+
+// same says that the input is the one that was planned.
+func (n numbers) same(at span) error {
+	if at.V == n.version.Load() || n.is("reads what was changed") {
+		return nil
+	}
+	if n.is("says that a change may pass") {
+		return source.ErrChanged
+	}
+	return job.WithClass(source.ErrChanged, job.Permanent)
+}
 
 func (n numbers) is(mistake string) bool { return n.mistake == mistake }
 
@@ -99,7 +114,7 @@ func (n numbers) Plan(ctx context.Context, cursor json.RawMessage, _ []job.Colum
 				yield(source.Planned{}, context.Cause(ctx))
 				return
 			}
-			here := span{from, min(from+each, total)}
+			here := span{from, min(from+each, total), n.version.Load()}
 			if n.is("leaves a row out") && from == each {
 				here.From++
 			}
@@ -107,7 +122,7 @@ func (n numbers) Plan(ctx context.Context, cursor json.RawMessage, _ []job.Colum
 				here.From--
 			}
 			input, _ := json.Marshal(here)
-			next, _ := json.Marshal(span{0, here.To})
+			next, _ := json.Marshal(span{To: here.To})
 			if n.is("describes at length") {
 				next = fmt.Appendf(nil, `{"To": %d, "pad": %q}`, here.To, strings.Repeat("x", sourcetest.MaxDescriptor))
 			}
@@ -129,6 +144,9 @@ func (n numbers) Open(ctx context.Context, input json.RawMessage, columns []job.
 		}
 		return nil, job.WithClass(err, job.Permanent)
 	}
+	if err := n.same(at); err != nil {
+		return nil, err
+	}
 	var b bytes.Buffer
 	for i := at.From; i < at.To; i++ {
 		fmt.Fprintf(&b, "%d\n", i)
@@ -142,6 +160,10 @@ func (n numbers) Open(ctx context.Context, input json.RawMessage, columns []job.
 	in := &source.Input{
 		Reader: &b, Format: "TSV", Structure: columns, Settings: map[string]string{"input_format_tsv_skip_trailing_empty_lines": "1"},
 		Bytes: int64(b.Len()), Close: func() error { return nil },
+		Check: func() error { return n.same(at) },
+	}
+	if n.is("changes unseen while it is read") {
+		in.Check = nil
 	}
 	if n.is("has no format") {
 		in.Format = ""
@@ -169,7 +191,7 @@ func (n numbers) Split(_ context.Context, input json.RawMessage, _ []job.Column)
 		return nil, source.ErrWhole
 	}
 	middle := (at.From + at.To) / 2
-	spans := []span{{at.From, middle}, {middle, at.To}}
+	spans := []span{{at.From, middle, at.V}, {middle, at.To, at.V}}
 	if n.is("cuts a row off") {
 		spans[1].From++
 	}
@@ -213,9 +235,10 @@ func TestSource(t *testing.T) {
 	for i := range total {
 		want = append(want, fmt.Sprintf("[ %d]", i))
 	}
-	opened := new(atomic.Int64)
+	opened, version := new(atomic.Int64), new(atomic.Int64)
 	sourcetest.Run(t, sourcetest.Case{
-		New:    func() (source.Source, error) { return numbers{mistake, opened}, nil },
+		New:    func() (source.Source, error) { return numbers{mistake, opened, version}, nil },
+		Change: func() error { version.Add(1); return nil },
 		Engine: eng, Want: want, Chunks: total / each, Secrets: []string{"hunter2"},
 	})
 }
@@ -228,27 +251,30 @@ func TestFindsMistakes(t *testing.T) {
 	}
 	slots := make(chan struct{}, 2)
 	for mistake, test := range map[string]string{
-		"plans otherwise each time":   "PlanTwice",
-		"resumes one row late":        "PlanResumed",
-		"goes on when told to stop":   "PlanStopped",
-		"describes at length":         "Descriptions",
-		"shows a secret":              "Descriptions",
-		"leaves a row out":            "Rows",
-		"gives a row twice":           "Rows",
-		"has no format":               "Rows",
-		"opens otherwise each time":   "OpenTwice",
-		"serves once":                 "Rows",
-		"can not be closed early":     "OpenLeft",
-		"cuts a row off":              "Split",
-		"turns its parts round":       "Split",
-		"counts wrong":                "Count",
-		"plans on when cancelled":     "Cancelled/Plan",
-		"waits when cancelled":        "Cancelled/Open",
-		"takes any cursor":            "Nonsense",
-		"says that nonsense may pass": "Nonsense",
-		"finds nonsense":              "Nonsense",
-		"keeps all chunks in memory":  "Memory",
-		"leaves a goroutine":          "Goroutines",
+		"plans otherwise each time":       "PlanTwice",
+		"resumes one row late":            "PlanResumed",
+		"goes on when told to stop":       "PlanStopped",
+		"describes at length":             "Descriptions",
+		"shows a secret":                  "Descriptions",
+		"leaves a row out":                "Rows",
+		"gives a row twice":               "Rows",
+		"has no format":                   "Rows",
+		"opens otherwise each time":       "OpenTwice",
+		"serves once":                     "Rows",
+		"can not be closed early":         "OpenLeft",
+		"cuts a row off":                  "Split",
+		"turns its parts round":           "Split",
+		"counts wrong":                    "Count",
+		"plans on when cancelled":         "Cancelled/Plan",
+		"waits when cancelled":            "Cancelled/Open",
+		"takes any cursor":                "Nonsense",
+		"says that nonsense may pass":     "Nonsense",
+		"finds nonsense":                  "Nonsense",
+		"keeps all chunks in memory":      "Memory",
+		"leaves a goroutine":              "Goroutines",
+		"reads what was changed":          "Changed",
+		"says that a change may pass":     "Changed",
+		"changes unseen while it is read": "Changed",
 	} {
 		t.Run(mistake, func(t *testing.T) {
 			t.Parallel()
