@@ -17,9 +17,9 @@ func encode(v any) (json.RawMessage, error) {
 	case nil:
 		return json.RawMessage("null"), nil
 	case string:
-		return appendString(nil, v), nil
+		return quote(v), nil
 	case []byte:
-		return appendString(nil, string(v)), nil
+		return quote(string(v)), nil
 	case bool:
 		return strconv.AppendBool(nil, v), nil
 	case int:
@@ -30,11 +30,11 @@ func encode(v any) (json.RawMessage, error) {
 		return strconv.AppendUint(nil, v, 10), nil
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return appendString(nil, strings.TrimPrefix(strings.ToLower(strconv.FormatFloat(v, 'g', -1, 64)), "+")), nil
+			return quote(strings.TrimPrefix(strings.ToLower(strconv.FormatFloat(v, 'g', -1, 64)), "+")), nil
 		}
 		return json.Marshal(v)
 	case time.Time:
-		return appendString(nil, v.UTC().Format(time.RFC3339Nano)), nil
+		return quote(v.UTC().Format(time.RFC3339Nano)), nil
 	case json.RawMessage:
 		return compact(v)
 	}
@@ -64,9 +64,10 @@ func compact(v json.RawMessage) (json.RawMessage, error) {
 
 const hex = "0123456789abcdef"
 
-// appendString writes the bytes of s as a JSON string, also those that are not
-// UTF-8, which encoding/json would replace.
-func appendString(b []byte, s string) []byte {
+// quote writes the bytes of s as a JSON string, also those that are not UTF-8,
+// which encoding/json would replace.
+func quote(s string) []byte {
+	b := make([]byte, 0, len(s)+len(`""`))
 	b = append(b, '"')
 	for i := range len(s) {
 		switch c := s[i]; {

@@ -20,7 +20,7 @@ func (r *Runner) parse(line []byte, into *Record) error {
 		if end < 0 || end >= len(b) || b[end] != ':' {
 			return errRow
 		}
-		at := -1
+		var at int
 		if k < len(r.in) && bytes.Equal(b[:end], r.layout.keys[r.in[k]]) {
 			at = r.in[k]
 		} else {

@@ -36,7 +36,7 @@ func (l *layout) add(name string) int {
 	i := len(l.names)
 	l.index[name] = i
 	l.names = append(l.names, name)
-	l.keys = append(l.keys, appendString(nil, name))
+	l.keys = append(l.keys, quote(name))
 	return i
 }
 

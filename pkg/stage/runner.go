@@ -109,7 +109,7 @@ func (r *Runner) Run(ctx context.Context, src io.Reader, dst io.Writer, ev Event
 	var long []byte
 	for n := uint64(0); ; {
 		line, whole, err := next(lines, &long)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return n, out.Flush()
 		}
 		if err != nil {
@@ -275,7 +275,8 @@ func (w *work) write(r *Record) error {
 		b = append(b, ':')
 		b = append(b, r.values[at]...)
 	}
-	w.made = append(b, '}', '\n')
+	b = append(b, '}', '\n')
+	w.made = b
 	w.rows++
 	if len(w.made) > MaxOutput {
 		return errOutput

@@ -83,7 +83,7 @@ func Run(t testing.TB, build func() (stage.Stage, error), columns []job.Column, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	same := func() (stage.Stage, error) { return shared, nil }
+	same := func() (stage.Stage, error) { return shared, nil } //nolint:unparam // as build
 	errs := make([]error, 4)
 	var group sync.WaitGroup
 	for i := range errs {
