@@ -68,7 +68,7 @@ func (w withEngine) Run() (code int) {
 
 // serverAlone are tests, long ones, of what the server does, however it was
 // told.
-const serverAlone = "^(TestSwapInMeetsLateStatements|TestSwapInByTwoAtOnce|TestLoadIntoPartitionsOfAServerThatDies|TestViewsOfAServerThatDies|TestNative.*)$"
+const serverAlone = "^(TestSwapIn.*|TestReadersDuringSwapIn|TestReplace.*|TestLoadIntoPartitionsOfAServerThatDies|TestViews.*|TestCreate.*|TestDropStaging.*|TestStatementsForACluster|TestRetired.*|TestNative.*)$"
 
 // overTCP makes open and newProxy give engines the native protocol.
 var overTCP bool

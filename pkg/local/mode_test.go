@@ -117,3 +117,100 @@ func TestEvolve(t *testing.T) {
 		}
 	}
 }
+
+// Jobs that need the same new columns, at once: each gets them, and no row is
+// lost.
+func TestEvolveByManyJobs(t *testing.T) {
+	t.Parallel()
+	const load = "order_by: id\nevolve: add"
+	done(t, generated("many", "number AS id", 100, load))
+	dir := t.TempDir()
+	var ids []string
+	for i := range 3 {
+		text := generated("many", fmt.Sprintf("%d + number AS id, toString(number) AS left, 1 AS right", 1000*(i+1)), 400, load)
+		ids = append(ids, submit(t, dir, strings.Replace(text, "pipeline: many", fmt.Sprintf("pipeline: many_%d", i), 1)))
+	}
+	for _, id := range ids {
+		if j := wait(t, id); j.State != job.Done || j.Proof == nil || j.Proof.Rows != 400 {
+			t.Errorf("the job is %s: %s, %+v", j.State, j.Error, j.Proof)
+		}
+	}
+	if got := sql(t, "SELECT count(), uniqExact(id), countIf(left != ''), sum(right) FROM many"); got != "1300\t1300\t1200\t1200" {
+		t.Errorf("the table has %q", got)
+	}
+	// One that knows nothing of them would leave them empty: that is for its
+	// author to say.
+	j := wait(t, submit(t, t.TempDir(), generated("many", "5000 + number AS id", 10, load)))
+	if j.State != job.Failed || !strings.Contains(j.Error, "left") || !strings.Contains(j.Error, "right") {
+		t.Errorf("the job is %s: %s", j.State, j.Error)
+	}
+}
+
+// A table is made of what the SELECT gives, and of the clauses.
+func TestCreatedFromTheSelect(t *testing.T) {
+	t.Parallel()
+	text := generated("made", "number AS n", 1000, `order_by: [day, city]
+partition_by: toYYYYMM(day)
+ttl: day + INTERVAL 60 YEAR
+codecs: {price: 'Delta, ZSTD(3)', note: LZ4HC(9)}
+settings: {index_granularity: 512}`) + `transform: |
+  SELECT toDate('2026-01-01') + n % 60 AS day, toLowCardinality(concat('c', toString(n % 7))) AS city, toDecimal64(n, 2) AS price,
+      if(n % 2 = 0, NULL, toString(n)) AS note, toDateTime64(n, 3, 'Europe/Berlin') AS at, [n] AS list
+  FROM chunk
+`
+	j := done(t, text)
+	// The TTL may take rows out, so that nothing can be counted afterwards.
+	if j.Proof == nil || j.Proof.Kind != "ledger" {
+		t.Errorf("the proof is %+v", j.Proof)
+	}
+	if got, want := sql(t, "SELECT groupArray(concat(name, ' ', type, if(compression_codec = '', '', ' '), compression_codec)) FROM (SELECT * FROM system.columns WHERE database = 'default' AND table = 'made' ORDER BY position)"),
+		`['day Date','city LowCardinality(String)','price Decimal(18, 2) CODEC(Delta(8), ZSTD(3))','note Nullable(String) CODEC(LZ4HC(9))','at DateTime64(3, \'Europe/Berlin\')','list Array(UInt64)']`; got != want {
+		t.Errorf("the columns are %s", got)
+	}
+	if got, want := sql(t, "SELECT partition_key, sorting_key, engine_full LIKE '%TTL day + toIntervalYear(60)%', engine_full LIKE '%index_granularity = 512%' FROM system.tables WHERE database = 'default' AND name = 'made'"), "toYYYYMM(day)\tday, city\t1\t1"; got != want {
+		t.Errorf("the table is %q", got)
+	}
+	if got := sql(t, "SELECT count(), uniqExact(_partition_id), countIf(note IS NULL), sum(price) FROM made"); got != "1000\t3\t500\t499500" {
+		t.Errorf("the table has %q", got)
+	}
+}
+
+// Who reads while a job replaces the table sees its rows or those before, all
+// of them.
+func TestReadersDuringReplace(t *testing.T) {
+	t.Parallel()
+	const load = "create: ENGINE = MergeTree ORDER BY id\nmode: replace"
+	done(t, generated("watched", "number AS id, 1 AS v", 1500, load))
+	ended := make(chan struct{})
+	type reading struct {
+		seen  map[string]int
+		wrong string
+	}
+	out := make(chan reading, 1)
+	go func() {
+		r := reading{seen: map[string]int{}}
+		for {
+			var b strings.Builder
+			err := stack.ClickHouse.Query(t.Context(), "SELECT count(), uniqExact(v), any(v) FROM watched", "", &b)
+			answer := strings.TrimSpace(b.String())
+			switch {
+			case err != nil:
+				r.wrong = err.Error()
+			case answer != "1500\t1\t1" && answer != "1200\t1\t2":
+				r.wrong = answer
+			}
+			r.seen[answer]++
+			select {
+			case <-ended:
+				out <- r
+				return
+			default:
+			}
+		}
+	}()
+	done(t, generated("watched", "number AS id, 2 AS v", 1200, load))
+	close(ended)
+	if r := <-out; r.wrong != "" || len(r.seen) != 2 {
+		t.Errorf("it saw %v, and %q", r.seen, r.wrong)
+	}
+}
