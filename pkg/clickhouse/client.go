@@ -192,7 +192,7 @@ func (c *Client) call(ctx context.Context, what string, f func() error) error {
 	}
 	defer func() { <-c.slots }()
 	err := f()
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	if errors.Is(err, context.DeadlineExceeded) && ended(ctx) == nil {
 		// Not the caller's deadline: the dial timeout or the read timeout.
 		err = &scrubbed{"no answer in time", errors.Join(errNoAnswer, err)}
 	}

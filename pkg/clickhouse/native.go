@@ -50,8 +50,11 @@ var errClosed = errors.New("the connections were closed")
 func (w *nativeWire) with(ctx context.Context, database string, f func(*nativeConn) error) error {
 	for {
 		n, err := w.take(ctx, database)
+		if over := ended(ctx); err != nil && over != nil {
+			return fmt.Errorf("%w (%v)", over, err) //nolint:errorlint // a server that can not be reached is no reason then
+		}
 		if err != nil {
-			return because(ctx, err)
+			return err
 		}
 		unhook := context.AfterFunc(ctx, n.shut)
 		err = f(n)

@@ -32,47 +32,50 @@ import (
 // that were loaded over HTTP, and are read so too.
 func TestNativeLoadsEveryType(t *testing.T) {
 	t.Parallel()
-	for _, compression := range []string{clickhouse.CompressionNone, clickhouse.CompressionLZ4, clickhouse.CompressionZSTD} {
-		http := openIn(t, shared.URL())
-		tcp := open(t, tcp(t, shared.URL()), func(cfg *clickhouse.Config) {
+	http := openIn(t, shared.URL())
+	var ways []*clickhouse.Client // one for each compression
+	compressions := []string{clickhouse.CompressionNone, clickhouse.CompressionLZ4, clickhouse.CompressionZSTD}
+	for _, compression := range compressions {
+		ways = append(ways, open(t, tcp(t, shared.URL()), func(cfg *clickhouse.Config) {
 			cfg.Database, cfg.Compression = http.Database(), compression
-		})
-		for i, column := range []struct{ typ, value string }{
-			{"UInt64", "number"},
-			{"Nullable(Decimal(38, 5))", "if(number % 3 = 0, NULL, toDecimal128(number, 5))"},
-			{"String", "repeat(toString(number), number % 2000)"},
-			{"LowCardinality(Nullable(String))", "if(number % 3 = 0, NULL, toString(number % 9))"},
-			{"Array(Array(LowCardinality(String)))", "[arrayMap(x -> toString(x), range(number % 4)), []]"},
-			{"Map(String, Array(UInt8))", "map('a', range(number % 3), 'b', [])"},
-			{"Tuple(a UInt8, b Nullable(String))", "(number % 200, if(number % 2 = 0, NULL, 'x'))"},
-			{"Nested(a UInt64, b LowCardinality(String))", "[(number, toString(number % 3))]"},
-			{"DateTime64(6, 'Europe/Berlin')", "toDateTime64(number * 1000, 6, 'Europe/Berlin')"},
-			{"Enum8('a' = 1, 'b' = 2)", "number % 2 + 1"},
-			{"IPv6", "toIPv6('::1')"}, {"UUID", "generateUUIDv4(number)"}, {"Point", "(number, 1.5)"}, {"BFloat16", "number"},
-			{"Variant(Array(UInt8), String, UInt64)", "multiIf(number % 3 = 0, 'x'::Variant(Array(UInt8), String, UInt64), number % 3 = 1, number::Variant(Array(UInt8), String, UInt64), NULL)"},
-			{"Dynamic", "multiIf(number % 3 = 0, number::Dynamic, number % 3 = 1, 'x'::Dynamic, [number]::Dynamic)"},
-			{"JSON(a UInt32)", "concat('{\"a\":', toString(number), ',\"b\":[1,2],\"c\":{\"d\":\"x\"}}')"},
-			{"SimpleAggregateFunction(sum, UInt64)", "number"},
-		} {
-			// Through the engine's own types, as a chunk's rows come.
-			sel := fmt.Sprintf("SELECT number AS k, CAST(%s AS %s) AS v FROM numbers(1000) SETTINGS max_block_size = 100000, flatten_nested = 0", column.value, column.typ)
-			body := native(t, http, sel)
-			var hashes, streams []string
-			for name, c := range map[string]*clickhouse.Client{"http": http, "tcp": tcp} {
-				table := clickhouse.Table{Database: c.Database(), Name: fmt.Sprint(name, i)}
-				exec1(t, c, "CREATE TABLE "+table.SQL()+" (k UInt64, v "+column.typ+") ENGINE = MergeTree ORDER BY k SETTINGS flatten_nested = 0, non_replicated_deduplication_window = 100")
-				for range 2 {
-					mustLoad(t, c, clickhouse.Load{Table: table, Columns: []string{"k", "v"}, Body: bytes.NewReader(body), Length: int64(len(body)), Rows: 1000, Token: "a"})
-				}
-				hashes = append(hashes, query(t, http, "SELECT count(), sum(sipHash64(k, toString(v))) FROM "+table.SQL()))
-				streams = append(streams, string(native(t, c, "SELECT v FROM "+table.SQL()+" ORDER BY k SETTINGS max_block_size = 300, max_threads = 1")))
+		}))
+	}
+	for i, column := range []struct{ typ, value string }{
+		{"UInt64", "number"},
+		{"Nullable(Decimal(38, 5))", "if(number % 3 = 0, NULL, toDecimal128(number, 5))"},
+		{"String", "repeat(toString(number), number % 2000)"},
+		{"LowCardinality(Nullable(String))", "if(number % 3 = 0, NULL, toString(number % 9))"},
+		{"Array(Array(LowCardinality(String)))", "[arrayMap(x -> toString(x), range(number % 4)), []]"},
+		{"Map(String, Array(UInt8))", "map('a', range(number % 3), 'b', [])"},
+		{"Tuple(a UInt8, b Nullable(String))", "(number % 200, if(number % 2 = 0, NULL, 'x'))"},
+		{"Nested(a UInt64, b LowCardinality(String))", "[(number, toString(number % 3))]"},
+		{"DateTime64(6, 'Europe/Berlin')", "toDateTime64(number * 1000, 6, 'Europe/Berlin')"},
+		{"Enum8('a' = 1, 'b' = 2)", "number % 2 + 1"},
+		{"IPv6", "toIPv6('::1')"}, {"UUID", "generateUUIDv4(number)"}, {"Point", "(number, 1.5)"}, {"BFloat16", "number"},
+		{"Variant(Array(UInt8), String, UInt64)", "multiIf(number % 3 = 0, 'x'::Variant(Array(UInt8), String, UInt64), number % 3 = 1, number::Variant(Array(UInt8), String, UInt64), NULL)"},
+		{"Dynamic", "multiIf(number % 3 = 0, number::Dynamic, number % 3 = 1, 'x'::Dynamic, [number]::Dynamic)"},
+		{"JSON(a UInt32)", "concat('{\"a\":', toString(number), ',\"b\":[1,2],\"c\":{\"d\":\"x\"}}')"},
+		{"SimpleAggregateFunction(sum, UInt64)", "number"},
+	} {
+		compression, tcp := compressions[i%3], ways[i%3]
+		// Through the engine's own types, as a chunk's rows come.
+		sel := fmt.Sprintf("SELECT number AS k, CAST(%s AS %s) AS v FROM numbers(1000) SETTINGS max_block_size = 100000, flatten_nested = 0", column.value, column.typ)
+		body := native(t, http, sel)
+		var hashes, streams []string
+		for name, c := range map[string]*clickhouse.Client{"http": http, "tcp": tcp} {
+			table := clickhouse.Table{Database: c.Database(), Name: fmt.Sprint(name, i)}
+			exec1(t, c, "CREATE TABLE "+table.SQL()+" (k UInt64, v "+column.typ+") ENGINE = MergeTree ORDER BY k SETTINGS flatten_nested = 0, non_replicated_deduplication_window = 100")
+			for range 2 {
+				mustLoad(t, c, clickhouse.Load{Table: table, Columns: []string{"k", "v"}, Body: bytes.NewReader(body), Length: int64(len(body)), Rows: 1000, Token: "a"})
 			}
-			if hashes[0] != hashes[1] || !strings.HasPrefix(hashes[0], "1000\t") {
-				t.Errorf("%s with %s: %v", column.typ, compression, hashes)
-			}
-			if streams[0] != streams[1] || streams[0] == "" {
-				t.Errorf("%s with %s: what is read differs: %d and %d bytes", column.typ, compression, len(streams[0]), len(streams[1]))
-			}
+			hashes = append(hashes, query(t, http, "SELECT count(), sum(sipHash64(k, toString(v))) FROM "+table.SQL()))
+			streams = append(streams, string(native(t, c, "SELECT v FROM "+table.SQL()+" ORDER BY k SETTINGS max_block_size = 300, max_threads = 1")))
+		}
+		if hashes[0] != hashes[1] || !strings.HasPrefix(hashes[0], "1000\t") {
+			t.Errorf("%s with %s: %v", column.typ, compression, hashes)
+		}
+		if streams[0] != streams[1] || streams[0] == "" {
+			t.Errorf("%s with %s: what is read differs: %d and %d bytes", column.typ, compression, len(streams[0]), len(streams[1]))
 		}
 	}
 }

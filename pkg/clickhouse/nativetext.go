@@ -76,12 +76,19 @@ type textWriter struct {
 	settings map[string]string // how to write values
 	to       *bufio.Writer
 	begun    bool // what heads the rows was written
+	plain    bool // the text is the values as they are
 	comma    bool // there was a row in the document
 	rows     uint64
 }
 
 // block reads a block and writes its text.
 func (t *textWriter) block(ctx context.Context, n *nativeConn) error {
+	if t.plain {
+		if err := t.values(n); err != nil {
+			return err
+		}
+		return t.to.Flush()
+	}
 	if err := skipInfo(n.in); err != nil {
 		return err
 	}
@@ -123,15 +130,18 @@ func (t *textWriter) render(ctx context.Context, sql string, block func(*packet)
 		if err := n.query(query{sql: sql, settings: settings, block: block}); err != nil {
 			return err
 		}
-		return n.receive(func() error {
-			return n.rows(func(scan scanner) error {
-				var text string
-				if err := scan(&text); err != nil {
-					return err
-				}
-				return t.write(text)
-			})
-		})
+		return n.receive(func() error { return t.values(n) })
+	})
+}
+
+// values reads a block of text and writes it.
+func (t *textWriter) values(n *nativeConn) error {
+	return n.rows(func(scan scanner) error {
+		var text string
+		if err := scan(&text); err != nil {
+			return err
+		}
+		return t.write(text)
 	})
 }
 
@@ -141,6 +151,7 @@ func (t *textWriter) begin(ctx context.Context, columns []native.Column) error {
 		return nil
 	}
 	t.begun = true
+	t.plain = t.format.rows == "RawBLOB" && len(columns) == 1 && columns[0].Type == "String"
 	if t.format.document {
 		meta := make([]map[string]string, len(columns))
 		for i, c := range columns {
