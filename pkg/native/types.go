@@ -167,9 +167,10 @@ func split(text string, at byte) (parts []string) {
 	for i := 0; i < len(text); i++ {
 		c := text[i]
 		if quote != 0 {
-			if c == '\\' {
+			switch c {
+			case '\\':
 				i++
-			} else if c == quote {
+			case quote:
 				quote = 0
 			}
 			continue
