@@ -180,3 +180,25 @@ load: {table: http_%s, order_by: id}
 		}
 	})
 }
+
+// The days before a job are settled when it is created, for every chunk.
+func TestHTTPLastDays(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"day": "%s"}`, strings.TrimPrefix(r.URL.Path, "/"))
+	}))
+	t.Cleanup(srv.Close)
+	j := wait(t, submit(t, t.TempDir(), fmt.Sprintf(`pipeline: p
+source:
+  http:
+    url: %s/{from}
+    records: "."
+    range: {days: {last: 3, to: "${job_time}"}}
+  columns: day Date
+load: {table: http_last_days, order_by: day}
+`, srv.URL)))
+	today := j.Frozen.JobTime.UTC()
+	want := today.AddDate(0, 0, -3).Format(time.DateOnly) + "\t" + today.AddDate(0, 0, -1).Format(time.DateOnly) + "\t3"
+	endsWith(t, j, job.Done, 3, "SELECT min(day), max(day), count() FROM http_last_days", want)
+}
