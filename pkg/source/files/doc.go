@@ -1,10 +1,13 @@
-// Package files is the source of local files: paths and globs of CSV, TSV,
-// JSON, logs, Parquet and what else ClickHouse reads, plain or compressed.
+// Package files is the source of files: paths and globs of CSV, TSV, JSON, logs,
+// Parquet and what else ClickHouse reads, plain or compressed. They are files of
+// this machine, which the engine reads by itself where it can, or objects of a
+// store (package store), which are read by ranges and streamed.
 //
 // Plain text is cut into ranges of whole records (package borders), Parquet
 // into row groups (package rowgroups), everything else is one chunk a file.
-// Each chunk names the version of its file (size and modification time); a
-// file that changed under a job is an error for its chunks, never a mixture.
+// Each chunk names the version of its file (size and modification time, or what
+// its store calls the version); a file that changed under a job is an error for
+// its chunks, never a mixture.
 //
 // Rows are read as strictly as the engine can be told to: unknown JSON keys,
 // missing keys of columns that are not Nullable, columns that a Parquet file

@@ -219,7 +219,8 @@ var errSilent = errors.New("the store sends nothing any more")
 
 func (s *stream) done() bool { return s.ended || s.end >= 0 && s.at >= s.end }
 
-// connect asks for what is left.
+// connect asks for what is left. Where that broke off at once and is worth to be
+// tried again, nothing is connected.
 func (s *stream) connect() error {
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
@@ -240,14 +241,15 @@ func (s *stream) connect() error {
 	if start < s.at {
 		_, err = io.CopyN(io.Discard, in, s.at-start)
 	}
-	if err == nil {
-		err = s.ctx.Err() // it may have been closed meanwhile
+	switch {
+	case s.ctx.Err() != nil, err != nil && !errors.Is(err, io.EOF):
+		return s.broken(err) // it may have been closed meanwhile
+	case err != nil && s.end < 0:
+		s.ended = true
+	case err != nil:
+		return s.broken(io.ErrUnexpectedEOF)
 	}
-	if err != nil {
-		err = s.problem(ctx, err)
-		s.hangUp()
-	}
-	return err
+	return nil
 }
 
 func (s *stream) connected() *answer {
