@@ -52,7 +52,7 @@ func again(text string, args ...any) error {
 const (
 	role    = "give the identity the role Storage Blob Data Reader of the account or the container"
 	invalid = "the key or signature is not valid for this account, or has ended: renew it, and look at the clock of this machine"
-	fenced  = "the account does not let this network in, or the signature does not allow it: look at its firewall and at the services and kinds of resource of the signature"
+	fenced  = "the key is not of this account, the account does not let this network in, or the signature does not allow it: look at its firewall and at the services and kinds of resource of the signature"
 )
 
 // hints are those of the codes of 4xx that say more than their status.

@@ -32,7 +32,10 @@ func TestMain(m *testing.M) {
 			code = max(code, 1)
 		}
 		os.Exit(code)
-	}), goleak.IgnoreCurrent())
+	}), goleak.IgnoreCurrent(),
+		// Idle connections to the server, which is closed after the check.
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
 }
 
 const page = 5 // objects of a page of the listing

@@ -104,10 +104,11 @@ func (s *Store) credentials() (*auth.Credentials, error) {
 		return s.creds, nil
 	}
 	options := &credentials.DetectOptions{Scopes: []string{scope}}
-	found, err := credentials.DetectDefault(options)
+	var found *auth.Credentials
+	var err error
 	if s.cfg.CredentialsFile != "" {
 		found, err = fromFile(s.cfg.CredentialsFile, options)
-	} else if err != nil {
+	} else if found, err = credentials.DetectDefault(options); err != nil {
 		err = fmt.Errorf("there are no usable Google credentials: set GOOGLE_APPLICATION_CREDENTIALS to a file of them, "+
 			"run gcloud auth application-default login, or write gcs: {anonymous: true} for a public bucket: %w", err)
 	}
