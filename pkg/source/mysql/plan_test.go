@@ -24,7 +24,7 @@ var keys = []struct {
 	{"int", []string{"-2147483648", "-1", "0", "1", "2", "3", "1000000", "2147483647"}},
 	{"bigint", []string{"-9223372036854775808", "7", "8", "9", "9223372036854775807"}},
 	{"bigint unsigned", []string{"0", "7", "9223372036854775807", "9223372036854775808", "18446744073709551614", "18446744073709551615"}},
-	{"varchar(400) COLLATE utf8mb4_general_ci", []string{"''", "'a'", "'A'", "'á'", "'a '", "'ab'", "'b'", "''''", `'\\'`, `'\t'`, `'\n'`, "'ž'", "'z'", "'Z'", "'😀'", "'<&>'", `'"'`, "repeat('l', 300)"}},
+	{"varchar(250) COLLATE utf8mb4_general_ci", []string{"''", "'a'", "'A'", "'á'", "'a '", "'ab'", "'b'", "''''", `'\\'`, `'\t'`, `'\n'`, "'ž'", "'z'", "'Z'", "'😀'", "'<&>'", `'"'`, "repeat('l', 240)"}},
 	{"varchar(100) COLLATE utf8mb4_unicode_ci", []string{"'strasse'", "'straße'", "'STRASSE'", "'漢'", "'😀'", "'😁'"}},
 	{"varchar(100) COLLATE utf8mb4_nopad_bin", []string{"'a'", "'a '", `'a\t'`, "'A'"}},
 	{"varchar(50) CHARACTER SET latin1", []string{"'é'", "'e'", "'E'", "_latin1 x'81FF00'", "'?'"}},
