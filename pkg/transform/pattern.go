@@ -63,8 +63,11 @@ func group(number int, declared, as string) string {
 	} else if null {
 		e = fmt.Sprintf(`if(%[1]s IN ('', '\\N'), NULL, %[1]s)`, e)
 	}
-	if as == "String" || as == "Nullable(String)" {
+	switch k, null := parseKind(as).bare(); {
+	case as == "String", as == "Nullable(String)":
 		return e
+	case k.name == "DateTime", k.name == "DateTime64":
+		return orLogTime(e, cast(e, as), as, null)
 	}
 	return cast(e, as)
 }

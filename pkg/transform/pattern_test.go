@@ -2,10 +2,12 @@ package transform_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
 	"drayage/pkg/job"
+	"drayage/pkg/transform"
 )
 
 // Groups of a pattern: the times of access logs are read, exactly or not at all,
@@ -78,5 +80,17 @@ func TestPatternDoesNotMatch(t *testing.T) {
 	}
 	if got, err := read(t, "pattern", "<a>\r\n<>\r\n", cols, settings); err != nil || got != "a\n" {
 		t.Errorf("lines that end with CRLF are %q: %v", got, err)
+	}
+}
+
+// Unchecked reads the same columns, by the engine's own conversions.
+func TestPatternUnchecked(t *testing.T) {
+	cols := []job.Column{{Name: "at", Type: "DateTime('UTC')"}, {Name: "n", Type: "Nullable(UInt8)"}, {Name: "s", Type: "LowCardinality(String)"}}
+	b := bytesOf(t, "pattern", "10/Oct/2000:13:55:36 -0700|7|a\r\n2000-10-10 20:55:36||b\n", cols, map[string]string{"format_regexp": `([^|]*)\|([^|]*)\|(.*)`})
+	settings := b.StrictSettings()
+	maps.Copy(settings, transform.OneBlock())
+	got, err := query(transform.Select("SELECT * FROM chunk", transform.Unchecked(b), transform.Output{Columns: cols, From: cols})+" FORMAT TSV", settings)
+	if want := "2000-10-10 20:55:36\t7\ta\n2000-10-10 20:55:36\t\\N\tb"; err != nil || got != want {
+		t.Errorf("got %q, want %q: %v", got, want, err)
 	}
 }
