@@ -3,6 +3,7 @@ package clickhouse_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -299,6 +300,22 @@ func (p *proxy) cut() {
 	defer p.mu.Unlock()
 	for c := range p.open {
 		c.Close()
+	}
+}
+
+var errKilled = errors.New("killed")
+
+// killAfter is a hook that fails behind the n-th statement, and counts those
+// that ran.
+func killAfter(n int, ran *int) func(statement string, done bool) error {
+	return func(_ string, done bool) error {
+		if !done {
+			return nil
+		}
+		if *ran++; *ran == n {
+			return errKilled
+		}
+		return nil
 	}
 }
 

@@ -143,7 +143,7 @@ func (w *nativeWire) run(ctx context.Context, s statement, each func(scanner) er
 		}
 		return n.receive(func() error {
 			if each == nil {
-				return n.block(io.Discard)
+				return errors.Join(n.block(io.Discard), n.noRows())
 			}
 			return n.rows(each)
 		})
@@ -189,7 +189,7 @@ func (w *nativeWire) stream(ctx context.Context, s statement, format string, to 
 		if err := n.query(query{sql: s.sql, settings: s.settings, compress: w.end.compression != CompressionNone}); err != nil {
 			return err
 		}
-		return n.receive(func() error { return errors.Join(n.block(out), out.Flush()) })
+		return n.receive(func() error { return errors.Join(n.block(out), out.Flush(), n.noRows()) })
 	})
 }
 

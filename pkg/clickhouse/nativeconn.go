@@ -53,6 +53,7 @@ type nativeConn struct {
 	wrote      uint64      // rows, as the server says of the statement that runs
 	sending    atomic.Bool // rows: no answer is due
 	compressed bool        // the blocks of the statement that runs
+	inserts    bool        // the statement that runs may wait for rows that nobody has
 	dirty      bool        // it can not be used for another statement
 	used       bool        // before this statement
 	repeat     bool        // the statement may be sent again: nothing came of it
@@ -238,7 +239,10 @@ type query struct {
 
 // query sends a statement.
 func (n *nativeConn) query(q query) error {
-	n.compressed, n.dirty = q.compress, true
+	n.compressed, n.dirty, n.inserts = q.compress, true, false
+	if words := tokens(q.sql); len(words) > 0 {
+		n.inserts = words[0].is("INSERT")
+	}
 	request := proto.Query{
 		ID: q.id, Body: q.sql, Stage: proto.StageComplete, Compression: proto.CompressionDisabled,
 		Info: proto.ClientInfo{
@@ -344,6 +348,25 @@ func (n *nativeConn) step(block func() error) (last bool, err error) {
 		return false, (&proto.TableColumns{}).DecodeAware(n.reader, revision)
 	}
 	return false, fmt.Errorf("%w: %s", errPacket, code)
+}
+
+// noRows answers a server that waits for the rows of an INSERT whose author has
+// given none, as in INSERT INTO t FORMAT CSV: they end. It has sent a block to
+// say so, which it does not do when the rows are in the statement.
+func (n *nativeConn) noRows() error {
+	if !n.inserts {
+		return nil
+	}
+	n.inserts = false
+	method := CompressionNone
+	if n.compressed {
+		method = CompressionLZ4
+	}
+	p, err := newPacket(n.conn, method, 64)
+	if err != nil {
+		return err
+	}
+	return late(p.end())
 }
 
 // skipInfo reads the block info.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -61,7 +62,7 @@ func (w *nativeWire) text(ctx context.Context, s statement, format string, to io
 		if err := n.query(query{sql: s.sql, settings: s.settings}); err != nil {
 			return err
 		}
-		return n.receive(func() error { return out.block(ctx, n) })
+		return n.receive(func() error { return errors.Join(out.block(ctx, n), n.noRows()) })
 	})
 	if err != nil {
 		return err

@@ -81,21 +81,12 @@ func TestReplacePartitions(t *testing.T) {
 func TestReplacePartitionsKilledAnywhere(t *testing.T) {
 	t.Parallel()
 	c := open(t, shared.URL())
-	killed := errors.New("killed")
 	for n := 1; ; n++ {
 		spec := staged(t, c, fmt.Sprintf("t%d", n))
 		stage(t, c, spec)
 		ran := 0
-		_, err := c.ReplacePartitionsHooked(t.Context(), spec, func(_ string, done bool) error {
-			if !done {
-				return nil
-			}
-			if ran++; ran == n {
-				return killed
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, killed) {
+		_, err := c.ReplacePartitionsHooked(t.Context(), spec, killAfter(n, &ran))
+		if err != nil && !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
 		if _, again := c.ReplacePartitions(t.Context(), spec); again != nil || rowsOf(t, c, spec.Target) != replaced {

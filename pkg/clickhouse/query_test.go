@@ -70,6 +70,21 @@ func TestQueryMistakes(t *testing.T) {
 	}
 }
 
+// An INSERT that comes without rows inserts none, and does not wait for any.
+func TestInsertWithoutRows(t *testing.T) {
+	t.Parallel()
+	c := openIn(t, shared.URL())
+	exec1(t, c, "CREATE TABLE t (id UInt64) ENGINE = MergeTree ORDER BY id")
+	exec1(t, c, "INSERT INTO `t` (`id`) FORMAT Native")
+	if err := c.Query(t.Context(), "INSERT INTO `t` (`id`) VALUES (1)", "Null", io.Discard); err != nil {
+		t.Error(err)
+	}
+	exec1(t, c, "INSERT INTO t SELECT 2")
+	if got := query(t, c, "SELECT groupArray(id) FROM (SELECT id FROM t ORDER BY id)"); got != "[1,2]" {
+		t.Errorf("the rows are %s", got)
+	}
+}
+
 type full struct{}
 
 var errFull = errors.New("disk full")

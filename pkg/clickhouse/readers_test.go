@@ -106,7 +106,6 @@ func TestReadersDuringSwapIn(t *testing.T) {
 func TestReplaceThreePartitionsOfFive(t *testing.T) {
 	t.Parallel()
 	c := open(t, shared.URL())
-	killed := errors.New("killed")
 	const rows = 200 // of a partition
 	for n := 1; ; n++ {
 		spec := clickhouse.PartitionsSpec{Target: clickhouse.Table{Database: c.Database(), Name: fmt.Sprint("t", n)}, Staging: clickhouse.Table{Database: c.Database(), Name: fmt.Sprint("staging ", n)}}
@@ -138,16 +137,8 @@ func TestReplaceThreePartitionsOfFive(t *testing.T) {
 		}
 		end := reading(t, c, state, whole)
 		ran := 0
-		_, err = c.ReplacePartitionsHooked(t.Context(), spec, func(_ string, done bool) error {
-			if !done {
-				return nil
-			}
-			if ran++; ran == n {
-				return killed
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, killed) {
+		_, err = c.ReplacePartitionsHooked(t.Context(), spec, killAfter(n, &ran))
+		if err != nil && !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
 		if err := whole(query(t, c, state)); err != nil {

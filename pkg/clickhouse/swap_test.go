@@ -91,20 +91,11 @@ func TestSwapIn(t *testing.T) {
 func TestSwapInKilledAnywhere(t *testing.T) {
 	t.Parallel()
 	c := open(t, shared.URL())
-	killed := errors.New("killed")
 	for n := 1; ; n++ {
 		spec := swap(t, c, fmt.Sprintf("t%d", n))
 		ran := 0
-		err := c.SwapInHooked(t.Context(), spec, func(_ string, done bool) error {
-			if !done {
-				return nil
-			}
-			if ran++; ran == n {
-				return killed
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, killed) {
+		err := c.SwapInHooked(t.Context(), spec, killAfter(n, &ran))
+		if err != nil && !errors.Is(err, errKilled) {
 			t.Fatal(err)
 		}
 		whole := err == nil

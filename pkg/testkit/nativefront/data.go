@@ -221,14 +221,14 @@ func (s *session) insert(ctx context.Context, cancel context.CancelFunc, st engi
 		return errors.New("no rows are awaited")
 	}
 	name, list := cut(strings.TrimPrefix(target, "INSERT INTO "))
-	columns, err := s.client.Describe(ctx, name, nil)
-	if err != nil {
+	var columns []native.Column
+	if err := s.client.Rows(ctx, engine.Statement{SQL: "DESCRIBE TABLE " + name, Database: s.database}, &columns); err != nil {
 		return s.fail(err)
 	}
 	var types []native.Column
 	for _, c := range columns {
 		if strings.Contains(list, "`"+c.Name+"`") {
-			types = append(types, native.Column{Name: c.Name, Type: c.Type})
+			types = append(types, c)
 		}
 	}
 	if err := s.data(head(types), packed); err != nil {
