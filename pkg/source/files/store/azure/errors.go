@@ -132,8 +132,10 @@ func tokenless(what string, answer *http.Response, err error) error {
 			class = job.Retry
 		}
 	}
+	// Below a line of dashes is the answer as it came.
+	said, _, _ := strings.Cut(err.Error(), "----")
 	return job.WithClass(fmt.Errorf("%s: Entra ID gives no token%s: %s: look at AZURE_TENANT_ID, AZURE_CLIENT_ID and its kin, at the identity of the machine, or run az login",
-		what, status, clip(err.Error())), class)
+		what, status, clip(said)), class)
 }
 
 // unanswered is the error of a request that got no answer; said is err without
