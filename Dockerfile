@@ -27,7 +27,9 @@ COPY . .
 # binary is dynamic: it needs glibc beside it (debian, not scratch), and can
 # load libchdb.so. "dray engine" in the smoke test proves it.
 ARG VERSION=dev
-RUN go build -trimpath -ldflags "-s -w -X drayage/pkg/version.Version=${VERSION}" -o /out/usr/local/bin/dray . \
+# A dray of one's own, such as ./pipelines/dray; see docs/stages.md.
+ARG MAIN=.
+RUN go build -trimpath -ldflags "-s -w -X drayage/pkg/version.Version=${VERSION}" -o /out/usr/local/bin/dray "${MAIN}" \
 	&& /out/usr/local/bin/dray version \
 	&& mkdir -p /out/etc/ssl/certs /out/usr/share/doc/drayage \
 	&& cp -L /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ \

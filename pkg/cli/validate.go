@@ -20,7 +20,8 @@ func (a *app) validate() *cobra.Command {
 		Use:   "validate FILE",
 		Short: "Check a pipeline: file, source, SQL and target, without loading",
 		Long: `Check a pipeline file without loading anything: keys and values, the columns of
-the source, the SQL in the engine, and the target, where it can be reached.
+the source, the stages, the SQL in the engine, and the target, where it can be
+reached.
 Mistakes are written with line and column; the exit code is then 2.`,
 		Example: "  dray validate pipelines/flights.yaml\n  dray validate flights.yaml --json",
 		Args:    cobra.ExactArgs(1),

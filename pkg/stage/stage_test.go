@@ -395,6 +395,60 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
+// The columns are found stage by stage; a mistake in one is told with its place,
+// and is no panic of who asks.
+func TestChainColumns(t *testing.T) {
+	in := []job.Column{{Name: "a", Type: "String"}}
+	made := func(shape stage.Shape) stage.Factory {
+		return stage.New(func(struct{}) (stage.Stage, error) {
+			return stage.Map(shape, func(*stage.Record) error { return nil }), nil
+		})
+	}
+	reg := stage.Registry{
+		"add":     made(stage.Add("b", "Int32")),
+		"need":    made(stage.Need("b")),
+		"twice":   made(func([]job.Column) ([]job.Column, error) { return append(in, in...), nil }),
+		"untyped": made(func([]job.Column) ([]job.Column, error) { return []job.Column{{Name: "a"}}, nil }),
+		"none":    made(func([]job.Column) ([]job.Column, error) { return nil, nil }),
+		"panics":  made(func(in []job.Column) ([]job.Column, error) { return in[:7], nil }),
+		"breaks":  func(json.RawMessage) (stage.Stage, error) { panic("no such file") },
+	}
+	if got := reg.Names(); len(got) != len(reg) || got[0] != "add" {
+		t.Errorf("the names are %v", got)
+	}
+	for _, c := range []struct {
+		names []string
+		want  string
+		index int
+	}{
+		{[]string{"add", "need"}, "", 0},
+		{[]string{"need", "add"}, "stage need: there is no column b; there are a", 0},
+		{[]string{"add", "add"}, "stage add: there is a column b already", 1},
+		{[]string{"add", "twice"}, "stage twice: the stage gives the column a twice", 1},
+		{[]string{"untyped"}, `stage untyped: the stage gives the column "a" the type ""`, 0},
+		{[]string{"add", "none"}, "stage none: the stage leaves no columns", 1},
+		{[]string{"add", "panics"}, "stage panics: the stage panicked: runtime error: slice bounds out of range", 1},
+		{[]string{"add", "breaks"}, "stage breaks: the stage panicked: no such file", 1},
+	} {
+		var uses []stage.Use
+		for _, name := range c.names {
+			uses = append(uses, stage.Use{Name: name})
+		}
+		chain, err := reg.Chain(uses)
+		var cols []job.Column
+		if err == nil {
+			cols, err = chain.Columns(in)
+		}
+		var use *stage.UseError
+		switch {
+		case c.want == "" && (err != nil || len(cols) != 2):
+			t.Errorf("%v: the columns are %v: %v", c.names, cols, err)
+		case c.want != "" && (!errors.As(err, &use) || !strings.HasPrefix(err.Error(), c.want) || use.Index != c.index || use.Unknown):
+			t.Errorf("%v: the error is %v", c.names, err)
+		}
+	}
+}
+
 func BenchmarkRun(b *testing.B) {
 	r, err := stage.NewRunner(shout, columns)
 	if err != nil {
