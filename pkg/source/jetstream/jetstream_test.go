@@ -18,6 +18,7 @@ import (
 	"drayage/pkg/source"
 	"drayage/pkg/source/messages"
 	"drayage/pkg/source/messages/messagestest"
+	"drayage/pkg/source/sourcetest"
 )
 
 // Every message is read once, and the stream is as it was.
@@ -141,7 +142,7 @@ func TestWhatIsGone(t *testing.T) {
 					t.Errorf("%s: %v", doing, err)
 				}
 			}
-			_, err = messagestest.Read(t, s, chunks[0].Input, messagestest.ColumnN)
+			_, err = sourcetest.Chunk(t, s, chunks[0].Input, messagestest.ColumnN)
 			check("opening", err, tt.open)
 			_, _, err = s.Bounds(t.Context(), state)
 			check("following", err, tt.bounds)
@@ -155,7 +156,7 @@ func TestRemovedWhileRead(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
 	b.publish(t, "s.a", messagestest.Numbered(0, 10)...)
 	s := b.source(t, Config{})
-	chunks, err := messagestest.Plan(t, s, nil)
+	chunks, err := sourcetest.Plan(t, s, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,7 @@ func TestRemovedBehind(t *testing.T) {
 		b.publish(t, "s.b", "other")
 	}
 	s := b.source(t, Config{Subject: "s.a"})
-	chunks, err := messagestest.Plan(t, s, nil)
+	chunks, err := sourcetest.Plan(t, s, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +219,7 @@ func TestConsumerRemoved(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
 	b.publish(t, "s.a", messagestest.Numbered(0, 1200)...)
 	s := b.source(t, Config{})
-	chunks, err := messagestest.Plan(t, s, nil)
+	chunks, err := sourcetest.Plan(t, s, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +250,7 @@ func TestConnectionCut(t *testing.T) {
 	const n = 1200 // more than are buffered
 	b.publish(t, "s.a", messagestest.Numbered(0, n)...)
 	s := b.source(t, Config{})
-	chunks, err := messagestest.Plan(t, s, nil)
+	chunks, err := sourcetest.Plan(t, s, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +290,7 @@ func TestServerGone(t *testing.T) {
 	_, chunks := messagestest.Load(t, s, messagestest.ColumnN)
 	b.server.Shutdown()
 	b.server.WaitForShutdown()
-	if _, err := messagestest.Read(t, s, chunks[0].Input, messagestest.ColumnN); job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "stream S") {
+	if _, err := sourcetest.Chunk(t, s, chunks[0].Input, messagestest.ColumnN); job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "stream S") {
 		t.Errorf("the error is %v", err)
 	}
 }

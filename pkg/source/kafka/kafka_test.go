@@ -24,6 +24,7 @@ import (
 	"drayage/pkg/source"
 	"drayage/pkg/source/messages"
 	"drayage/pkg/source/messages/messagestest"
+	"drayage/pkg/source/sourcetest"
 )
 
 func TestEveryMessageOnce(t *testing.T) {
@@ -63,7 +64,7 @@ func TestJobsFollow(t *testing.T) {
 		s := mustNew(t, c, Config{Bounds: bounds, Settings: messages.Settings{Rows: 2}})
 		lines, chunks := messagestest.Load(t, s, messagestest.ColumnN)
 		for i, ch := range chunks {
-			if rest, err := messagestest.Plan(t, s, ch.Cursor); err != nil || fmt.Sprint(rest) != fmt.Sprint(chunks[i+1:]) {
+			if rest, err := sourcetest.Plan(t, s, ch.Cursor, nil); err != nil || fmt.Sprint(rest) != fmt.Sprint(chunks[i+1:]) {
 				t.Errorf("round %d: after chunk %d come %v (%v)", round, i, rest, err)
 			}
 		}
@@ -112,7 +113,7 @@ func TestConnectionCut(t *testing.T) {
 	}
 	produce(t, producer(t, c, kgo.ProducerBatchCompression(kgo.NoCompression())), 0, values...)
 	s := mustNew(t, c, Config{})
-	chunks, err := messagestest.Plan(t, s, nil)
+	chunks, err := sourcetest.Plan(t, s, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,12 +123,12 @@ func TestConnectionCut(t *testing.T) {
 		fetches++
 		return nil, errors.New("cut"), always || fetches == 2
 	})
-	got, err := messagestest.Read(t, s, chunks[0].Input, messagestest.ColumnN)
+	got, err := sourcetest.Chunk(t, s, chunks[0].Input, messagestest.ColumnN)
 	if err != nil || got != strings.Join(values, "\n")+"\n" || fetches < 3 {
 		t.Errorf("%d bytes came in %d fetches: %v", len(got), fetches, err)
 	}
 	always = true
-	if _, err := messagestest.Read(t, s, chunks[0].Input, messagestest.ColumnN); job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "topic t, partition 0, offset 0") {
+	if _, err := sourcetest.Chunk(t, s, chunks[0].Input, messagestest.ColumnN); job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "topic t, partition 0, offset 0") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -178,7 +179,7 @@ func TestWhatIsGone(t *testing.T) {
 					t.Errorf("%s: %v", doing, err)
 				}
 			}
-			_, err = messagestest.Read(t, s, chunks[0].Input, messagestest.ColumnN)
+			_, err = sourcetest.Chunk(t, s, chunks[0].Input, messagestest.ColumnN)
 			check("opening", err, tt.open)
 			_, _, err = s.Bounds(t.Context(), state)
 			check("following", err, tt.bounds)

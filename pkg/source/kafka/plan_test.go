@@ -16,6 +16,7 @@ import (
 	"drayage/pkg/source"
 	"drayage/pkg/source/messages"
 	"drayage/pkg/source/messages/messagestest"
+	"drayage/pkg/source/sourcetest"
 )
 
 // Where a job without a state begins.
@@ -94,7 +95,7 @@ func TestGarbage(t *testing.T) {
 		}
 	}
 	for _, raw := range []string{`{`, `{"b":{"s":"gA=="},"n":1}`, `{}`} {
-		if _, err := messagestest.Plan(t, s, json.RawMessage(raw)); job.ClassOf(err) != job.Permanent {
+		if _, err := sourcetest.Plan(t, s, json.RawMessage(raw), nil); job.ClassOf(err) != job.Permanent {
 			t.Errorf("planning after %s: %v", raw, err)
 		}
 	}
@@ -161,7 +162,7 @@ func TestSeats(t *testing.T) {
 		t.Errorf("%d seats were taken, %d are held", seats.taken, seats.held)
 	}
 	s = mustNew(t, c, Config{Seats: refuse})
-	if _, err := messagestest.Plan(t, s, nil); !errors.Is(err, errNoSeat) {
+	if _, err := sourcetest.Plan(t, s, nil, nil); !errors.Is(err, errNoSeat) {
 		t.Errorf("planned without a seat: %v", err)
 	}
 }

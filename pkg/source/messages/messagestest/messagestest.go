@@ -2,16 +2,14 @@
 package messagestest
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/sourcetest"
 )
 
 // ColumnN is the column of Numbered.
@@ -26,43 +24,16 @@ func Numbered(from, to int) []string {
 	return all
 }
 
-// Plan collects the chunks after a cursor.
-func Plan(t *testing.T, s source.Source, cursor json.RawMessage) ([]source.Planned, error) {
-	t.Helper()
-	var all []source.Planned
-	for p, err := range s.Plan(t.Context(), cursor, nil) {
-		if err != nil {
-			return all, err
-		}
-		all = append(all, p)
-	}
-	return all, nil
-}
-
-// Read reads a chunk to its end.
-func Read(t *testing.T, s source.Source, input json.RawMessage, columns []job.Column) (string, error) {
-	t.Helper()
-	in, err := s.Open(t.Context(), input, columns)
-	if err != nil {
-		return "", err
-	}
-	b, err := io.ReadAll(in.Reader)
-	if err == nil {
-		err = in.Check()
-	}
-	return string(b), errors.Join(err, in.Close())
-}
-
 // Load plans and reads everything, as lines.
 func Load(t *testing.T, s source.Source, columns []job.Column) (lines []string, chunks []source.Planned) {
 	t.Helper()
-	chunks, err := Plan(t, s, nil)
+	chunks, err := sourcetest.Plan(t, s, nil, columns)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var all strings.Builder
 	for _, c := range chunks {
-		text, err := Read(t, s, c.Input, columns)
+		text, err := sourcetest.Chunk(t, s, c.Input, columns)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,10 +59,10 @@ func Once(t *testing.T, s interface {
 	}
 	arrive()
 	for i, ch := range chunks {
-		if rest, err := Plan(t, s, ch.Cursor); err != nil || fmt.Sprint(rest) != fmt.Sprint(chunks[i+1:]) {
+		if rest, err := sourcetest.Plan(t, s, ch.Cursor, ColumnN); err != nil || fmt.Sprint(rest) != fmt.Sprint(chunks[i+1:]) {
 			t.Errorf("after chunk %d come %v (%v)", i, rest, err)
 		}
-		whole, err := Read(t, s, ch.Input, ColumnN)
+		whole, err := sourcetest.Chunk(t, s, ch.Input, ColumnN)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +72,7 @@ func Once(t *testing.T, s interface {
 		}
 		halves := ""
 		for _, p := range parts {
-			half, err := Read(t, s, p.Input, ColumnN)
+			half, err := sourcetest.Chunk(t, s, p.Input, ColumnN)
 			if err != nil {
 				t.Fatal(err)
 			}
