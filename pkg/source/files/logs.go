@@ -105,9 +105,16 @@ func groups(re *regexp.Regexp, log *logFormat, declared []job.Column) (columns [
 	return columns, "", nil
 }
 
-// matching fills in the columns that the pattern of the records names.
+// matching fills in the columns that the groups of a Regexp or a log name.
 func (c *Config) matching(f format) {
-	if re, err := source.CompilePattern(c.pattern(f)); err == nil {
+	if f.name != "Regexp" {
+		return
+	}
+	text := c.Regexp // also of groups with escapes
+	if f.log != nil {
+		text = f.log.pattern
+	}
+	if re, err := source.CompilePattern(text); err == nil {
 		if columns, _, err := groups(re, f.log, c.Columns); err == nil && columns != nil {
 			c.Columns = columns
 		}

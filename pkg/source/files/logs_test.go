@@ -84,6 +84,7 @@ func TestGroups(t *testing.T) {
 		{"names", Config{Format: "regexp", Regexp: `(?P<a>.)(?<b>.)`}, "a String, b String"},
 		{"declared", Config{Format: "Regexp", Regexp: `(?P<a>.)(?<b>.)`, Columns: cols("b", "UInt8")}, "a String, b UInt8"},
 		{"declared in another order", Config{Format: "Regexp", Regexp: `(?P<a>.)(?<b>.)`, Columns: cols("b", "UInt8", "a", "Int8")}, "a Int8, b UInt8"},
+		{"of values with escapes", Config{Format: "Regexp", Regexp: `(?P<a>.)(?<b>.)`, Columns: cols("b", "UInt8"), Settings: map[string]string{escapingRule: "Escaped"}}, "a String, b UInt8"},
 		{"of a log", Config{Format: "container_cri", Columns: cols("time", "DateTime64(3)")}, "time DateTime64(3), stream LowCardinality(String), tag LowCardinality(String), message String"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
