@@ -13,8 +13,8 @@ import (
 
 // Factory makes a stage of its settings: what the pipeline has under the stage's
 // name, as JSON, with its references resolved; empty when it has nothing. It is
-// called once for a job in each process. Settings may be secret: they must not
-// be in its errors.
+// called at least once for a job in each process, and opens nothing that needs
+// closing. Settings may be secret: they must not be in its errors.
 type Factory func(settings json.RawMessage) (Stage, error)
 
 // Registry are the stages that a dray knows, by the names that pipelines use.
