@@ -120,10 +120,10 @@ func (d *Document) typed(name string, decl map[string]any, value string, set boo
 	p.typ = &t
 	check := func(key, what, value string) string {
 		if late(strings.TrimSuffix(strings.TrimPrefix(value, "${"), "}")) && strings.HasPrefix(value, "${") {
-			if value == jobTime && (t.name == "DateTime" || t.name == "String") {
+			if value == jobTime && t.jobTime() {
 				return value
 			}
-			bad(key, what+" refers to what is not known yet, so that it can not be checked", "write the reference where the value is used; ${job_time} can be a DateTime")
+			bad(key, what+" refers to what is not known yet, so that it can not be checked", "write the reference where the value is used; ${job_time} can be a DateTime of UTC")
 			return ""
 		}
 		checked, err := t.check(value)
@@ -332,7 +332,7 @@ func (f *filling) bind(key, name, typ string) string {
 	switch {
 	case err != nil:
 		return bad(err.Error(), "")
-	case p.text == jobTime && (t.name == "DateTime" || t.name == "String"):
+	case p.text == jobTime && t.jobTime():
 		return fmt.Sprintf("CAST('%s', %s)", jobTime, sqlText(typ))
 	case strings.Contains(p.text, "${") && p.typ == nil:
 		return bad(fmt.Sprintf("the value of %s refers to what is not known yet, so that it can not be checked", name), "write the reference where the value is used")

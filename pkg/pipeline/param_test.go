@@ -159,6 +159,7 @@ func TestParamErrors(t *testing.T) {
 		{name: "no parameter", params: "{since: 1}", sql: "SELECT {sinse:Date}", expect: "did you mean ${since}"},
 		{name: "no such type", params: "{since: 1}", sql: "SELECT {since:Data}", expect: "did you mean Date"},
 		{name: "late default", params: "{d: {type: Date, default: '${env:DAY}'}}", expect: "refers to what is not known yet"},
+		{name: "the job's time in another zone", params: "{d: {type: \"DateTime('Europe/Berlin')\", default: '${job_time}'}}", expect: "can be a DateTime of UTC"},
 		{name: "late value", params: "{d: '${env:DAY}'}", sql: "SELECT {d:Date}", expect: "refers to what is not known yet"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

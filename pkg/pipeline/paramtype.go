@@ -94,6 +94,11 @@ func (t paramType) same(other paramType) bool {
 	return t.items == nil && other.items == nil && t.name == other.name && slices.Equal(t.args, other.args)
 }
 
+// jobTime reports whether what ${job_time} stands for, a time of UTC, is a value.
+func (t paramType) jobTime() bool {
+	return t.name == "String" || t.name == "DateTime" && (len(t.args) == 0 || t.args[0] == "'UTC'")
+}
+
 // known reports whether the type, which is none with others within, is one that
 // values can be checked for, with the arguments that it needs.
 func (t paramType) known() bool {
