@@ -1,7 +1,6 @@
 package fixedwidth_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,19 +21,7 @@ import (
 var eng *engine.Client
 
 func TestMain(m *testing.M) {
-	testkit.Engine()
-	p, err := engine.Start(context.Background(), engine.Config{Name: "fixedwidth"})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	eng = p.Client()
-	code := m.Run()
-	if _, err := p.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = max(code, 1)
-	}
-	os.Exit(code)
+	testkit.WithEngine(m, func(c *engine.Client) { eng = c })
 }
 
 var fields = []fixedwidth.Field{{Name: "id", Width: 4}, {Name: "name", Width: 8}, {Name: "score", Width: 6}}

@@ -5,6 +5,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"testing"
+
+	"go.uber.org/goleak"
 
 	"drayage/pkg/engine"
 )
@@ -21,6 +24,30 @@ func Engine() {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// WithEngine is the TestMain of a package whose tests share an engine, which use
+// is given before they begin. It checks that no goroutine is left behind, and
+// ends the process.
+func WithEngine(m *testing.M, use func(*engine.Client)) {
+	Engine()
+	p, err := engine.Start(context.Background(), engine.Config{Name: "test"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	use(p.Client())
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if _, err := p.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}),
+		// Those of the engine, which is closed after the check, and idle connections.
+		goleak.IgnoreCurrent(),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
 }
 
 // FileSettings are engine settings that the files source sends for text, for

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
@@ -24,27 +22,8 @@ import (
 // eng is the real engine that all tests of the package share.
 var eng *engine.Client
 
-// TestMain lets the test binary be the child of its engine, and checks that no
-// goroutine is left behind.
 func TestMain(m *testing.M) {
-	testkit.Engine()
-	p, err := engine.Start(context.Background(), engine.Config{Name: "files-test"})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	eng = p.Client()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if _, err := p.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-		os.Exit(code)
-	}),
-		// Those of the engine, which is closed after the check.
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+	testkit.WithEngine(m, func(c *engine.Client) { eng = c })
 }
 
 // fataler is what a test and a rapid run have in common.

@@ -1,16 +1,12 @@
 package jetstream
 
 import (
-	"context"
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"drayage/pkg/engine"
 	"drayage/pkg/testkit"
@@ -19,26 +15,8 @@ import (
 // eng is the real engine that all tests of the package share.
 var eng *engine.Client
 
-// TestMain checks that no goroutine is left behind.
 func TestMain(m *testing.M) {
-	testkit.Engine()
-	p, err := engine.Start(context.Background(), engine.Config{Name: "jetstream-test"})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	eng = p.Client()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if _, err := p.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-		os.Exit(code)
-	}),
-		// Those of the engine, which is closed after the check.
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+	testkit.WithEngine(m, func(c *engine.Client) { eng = c })
 }
 
 // broker is a server with the stream "S" of the subjects s.>.

@@ -1,15 +1,12 @@
 package kafka
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/goleak"
 
 	"drayage/pkg/engine"
 	"drayage/pkg/testkit"
@@ -18,26 +15,8 @@ import (
 // eng is the real engine that all tests of the package share.
 var eng *engine.Client
 
-// TestMain checks that no goroutine is left behind.
 func TestMain(m *testing.M) {
-	testkit.Engine()
-	p, err := engine.Start(context.Background(), engine.Config{Name: "kafka-test"})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	eng = p.Client()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if _, err := p.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-		os.Exit(code)
-	}),
-		// Those of the engine, which is closed after the check.
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+	testkit.WithEngine(m, func(c *engine.Client) { eng = c })
 }
 
 // broker starts a cluster of one broker with the topic "t".

@@ -1,12 +1,8 @@
 package relation
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"drayage/pkg/engine"
 	"drayage/pkg/source"
@@ -18,24 +14,7 @@ import (
 var eng *engine.Client
 
 func TestMain(m *testing.M) {
-	testkit.Engine()
-	p, err := engine.Start(context.Background(), engine.Config{Name: "relation-test"})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	eng = p.Client()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if _, err := p.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-		os.Exit(code)
-	}),
-		// Those of the engine, which is closed after the check.
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+	testkit.WithEngine(m, func(c *engine.Client) { eng = c })
 }
 
 func TestSuite(t *testing.T) {

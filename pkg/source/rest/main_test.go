@@ -8,12 +8,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
@@ -25,24 +22,7 @@ import (
 var eng *engine.Client
 
 func TestMain(m *testing.M) {
-	testkit.Engine()
-	p, err := engine.Start(context.Background(), engine.Config{Name: "rest-test"})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	eng = p.Client()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if _, err := p.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-		os.Exit(code)
-	}),
-		// Those of the engine, which is closed after the check.
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+	testkit.WithEngine(m, func(c *engine.Client) { eng = c })
 }
 
 // serve starts an API.
