@@ -72,8 +72,8 @@ func TestDocumentedHTTP(t *testing.T) {
 	t.Cleanup(srv.Close)
 	t.Setenv("SHOP_API", srv.URL)
 	t.Setenv("SHOP_TOKEN", shopToken)
-	j := wait(t, submit(t, t.TempDir(), documented(t, "source-http.md", "invoices")))
-	endsWith(t, j, job.Done, 31*40, "SELECT count(), uniqExact(id), min(created_at), max(created_at), sum(total), countIf(customer = concat('it\\'s ', toString(id))), countIf(note IS NULL) FROM invoices",
+	j := wait(t, submit(t, t.TempDir(), documented(t, "source-http.md", "billing")))
+	endsWith(t, j, job.Done, 31*40, "SELECT count(), uniqExact(id), min(created_at), max(created_at), sum(total), countIf(customer = concat('it\\'s ', toString(id))), countIf(note IS NULL) FROM billing",
 		"1240\t1240\t2026-01-01 00:00:00\t2026-01-31 00:00:39\t6200\t1240\t1240")
 	if j.Totals.Chunks != 5 || len(s.wrong) > 0 {
 		t.Errorf("%d chunks; wrong requests: %q", j.Totals.Chunks, s.wrong)

@@ -57,11 +57,11 @@ func TestCustomSource(t *testing.T) {
 	below := strings.Split(strings.Split(page, "source:\n")[1], "  chunk:")[0]
 	text := "pipeline: looked_up\nsource: {generate: {rows: 3, select: \"['HNL', '0AK', 'XXX'][number + 1] AS code\"}}\nlookups:\n  west:\n    source:\n    " +
 		strings.TrimSuffix(strings.ReplaceAll(below, "\n", "\n    "), "    ") +
-		"transform: SELECT code, west.city AS city FROM chunk LEFT JOIN west ON west.iata = code\nload: {table: looked_up, order_by: code}\n"
+		"transform: SELECT code, west.city AS city FROM chunk LEFT JOIN west ON west.iata = code\nload: {table: west_named, order_by: code}\n"
 	if j := wait(t, submit(t, dir, text)); j.State != job.Done {
 		t.Fatalf("the job is %s: %s", j.State, j.Error)
 	}
-	if got := sql(t, "SELECT groupArray((code, city)) FROM (SELECT * FROM looked_up ORDER BY code)"); got != "[('0AK','Pilot Station'),('HNL','Honolulu'),('XXX','')]" {
+	if got := sql(t, "SELECT groupArray((code, city)) FROM (SELECT * FROM west_named ORDER BY code)"); got != "[('0AK','Pilot Station'),('HNL','Honolulu'),('XXX','')]" {
 		t.Errorf("the table has %s", got)
 	}
 }

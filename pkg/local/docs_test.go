@@ -8,6 +8,7 @@ import (
 
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
+	"drayage/pkg/pipeline"
 )
 
 var yamlBlock = regexp.MustCompile("(?s)```yaml\n(pipeline: ([a-z_]+)\n.*?)```")
@@ -26,6 +27,36 @@ func documented(t *testing.T, page, name string) string {
 	}
 	t.Fatalf("docs/%s has no pipeline %s", page, name)
 	return ""
+}
+
+// The pipelines of the pages share the ClickHouse of these tests, so each has
+// tables of its own.
+func TestPagesShareNoTable(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(pages) < 10 {
+		t.Fatalf("there are %d pages: %v", len(pages), err)
+	}
+	seen := map[string]string{}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range yamlBlock.FindAllStringSubmatch(string(text), -1) {
+			doc, err := pipeline.Parse(m[1], page, t.TempDir(), nil)
+			if err != nil {
+				t.Errorf("the pipeline %s: %v", m[2], err)
+				continue
+			}
+			for _, o := range doc.Pipeline.All() {
+				if other, taken := seen[o.Load.Table]; taken {
+					t.Errorf("%s loads into %s, as %s does", page, o.Load.Table, other)
+				}
+				seen[o.Load.Table] = page
+			}
+		}
+	}
 }
 
 // The pipelines of the documentation run as they stand there.

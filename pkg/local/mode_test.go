@@ -149,7 +149,7 @@ func TestEvolveByManyJobs(t *testing.T) {
 // A table is made of what the SELECT gives, and of the clauses.
 func TestCreatedFromTheSelect(t *testing.T) {
 	t.Parallel()
-	text := generated("made", "number AS n", 1000, `order_by: [day, city]
+	text := generated("made_of_select", "number AS n", 1000, `order_by: [day, city]
 partition_by: toYYYYMM(day)
 ttl: day + INTERVAL 60 YEAR
 codecs: {price: 'Delta, ZSTD(3)', note: LZ4HC(9)}
@@ -163,14 +163,14 @@ settings: {index_granularity: 512}`) + `transform: |
 	if j.Proof == nil || j.Proof.Kind != "ledger" {
 		t.Errorf("the proof is %+v", j.Proof)
 	}
-	if got, want := sql(t, "SELECT groupArray(concat(name, ' ', type, if(compression_codec = '', '', ' '), compression_codec)) FROM (SELECT * FROM system.columns WHERE database = 'default' AND table = 'made' ORDER BY position)"),
+	if got, want := sql(t, "SELECT groupArray(concat(name, ' ', type, if(compression_codec = '', '', ' '), compression_codec)) FROM (SELECT * FROM system.columns WHERE database = 'default' AND table = 'made_of_select' ORDER BY position)"),
 		`['day Date','city LowCardinality(String)','price Decimal(18, 2) CODEC(Delta(8), ZSTD(3))','note Nullable(String) CODEC(LZ4HC(9))','at DateTime64(3, \'Europe/Berlin\')','list Array(UInt64)']`; got != want {
 		t.Errorf("the columns are %s", got)
 	}
-	if got, want := sql(t, "SELECT partition_key, sorting_key, engine_full LIKE '%TTL day + toIntervalYear(60)%', engine_full LIKE '%index_granularity = 512%' FROM system.tables WHERE database = 'default' AND name = 'made'"), "toYYYYMM(day)\tday, city\t1\t1"; got != want {
+	if got, want := sql(t, "SELECT partition_key, sorting_key, engine_full LIKE '%TTL day + toIntervalYear(60)%', engine_full LIKE '%index_granularity = 512%' FROM system.tables WHERE database = 'default' AND name = 'made_of_select'"), "toYYYYMM(day)\tday, city\t1\t1"; got != want {
 		t.Errorf("the table is %q", got)
 	}
-	if got := sql(t, "SELECT count(), uniqExact(_partition_id), countIf(note IS NULL), sum(price) FROM made"); got != "1000\t3\t500\t499500" {
+	if got := sql(t, "SELECT count(), uniqExact(_partition_id), countIf(note IS NULL), sum(price) FROM made_of_select"); got != "1000\t3\t500\t499500" {
 		t.Errorf("the table has %q", got)
 	}
 }
