@@ -82,12 +82,15 @@ func (q *Queue) Lead(ctx context.Context, cfg LeadConfig) (*Leadership, error) {
 	case cfg.TTL < time.Second || cfg.TTL > time.Hour:
 		return nil, invalid("%s: TTL of %v, must be between 1s and 1h", what, cfg.TTL)
 	}
-	return q.leadOne(ctx, cfg, []string{cfg.Name})
+	steadily := func(time.Duration) time.Duration { return min(leadPoll, cfg.TTL/4) }
+	return q.leadOne(ctx, cfg, []string{cfg.Name}, steadily)
 }
 
-// leadOne waits until this holder leads one of the names.
-func (q *Queue) leadOne(ctx context.Context, cfg LeadConfig, names []string) (*Leadership, error) {
+// leadOne waits until this holder leads one of the names; pause is how long until
+// it looks again when it has waited for that long.
+func (q *Queue) leadOne(ctx context.Context, cfg LeadConfig, names []string, pause func(waited time.Duration) time.Duration) (*Leadership, error) {
 	claim := nuid.Next()
+	begun := time.Now()
 	looks := make([]look, len(names))
 	for {
 		for i, name := range names {
@@ -107,7 +110,7 @@ func (q *Queue) leadOne(ctx context.Context, cfg LeadConfig, names []string) (*L
 				q.cfg.Log.Debug().Err(err).Str("lead", name).Msg("could not take the lead")
 			}
 		}
-		every := min(leadPoll, cfg.TTL/4)
+		every := pause(time.Since(begun))
 		select {
 		case <-time.After(every + rand.N(every/4)):
 		case <-ctx.Done():

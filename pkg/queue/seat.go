@@ -15,6 +15,13 @@ const MaxSeats = 256
 // seatTTL is how long the seat of a process that was killed stays taken.
 const seatTTL = 15 * time.Second
 
+// seatPause is how long one who waits for a seat looks away: the shorter the
+// longer the wait has been, so that a seat goes to an early one rather than to
+// one that has just come.
+func seatPause(waited time.Duration) time.Duration {
+	return max(leadPoll/16, time.Duration(float64(leadPoll)/(1+4*waited.Seconds())))
+}
+
 // SeatConfig says of what there are how many seats.
 type SeatConfig struct {
 	// Name is what is shared, with the letters of a job's id, such as a database.
@@ -38,7 +45,7 @@ func (q *Queue) Seats(cfg SeatConfig) func(ctx context.Context) (held context.Co
 		for i, n := range rand.Perm(cfg.Seats) { // or all would race for the first
 			names[i] = fmt.Sprintf("seat-%s-%d", cfg.Name, n)
 		}
-		l, err := q.leadOne(ctx, LeadConfig{Holder: cfg.Holder, TTL: seatTTL}, names)
+		l, err := q.leadOne(ctx, LeadConfig{Holder: cfg.Holder, TTL: seatTTL}, names, seatPause)
 		if err != nil {
 			return nil, nil, fmt.Errorf("waiting for one of the %d seats of %s: %w", cfg.Seats, cfg.Name, err)
 		}
