@@ -31,6 +31,7 @@ type Queue struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	address string // for messages, without credentials
+	seats   lines  // of those who wait for a seat, by its name
 
 	mu          sync.Mutex
 	streams     map[string]jetstream.Stream // bound so far

@@ -19,7 +19,7 @@ const seatTTL = 15 * time.Second
 // longer the wait has been, so that a seat goes to an early one rather than to
 // one that has just come.
 func seatPause(waited time.Duration) time.Duration {
-	return max(leadPoll/16, time.Duration(float64(leadPoll)/(1+4*waited.Seconds())))
+	return max(leadPoll/8, time.Duration(float64(leadPoll)/(1+4*waited.Seconds())))
 }
 
 // SeatConfig says of what there are how many seats.
@@ -32,7 +32,8 @@ type SeatConfig struct {
 }
 
 // Seats returns the function that takes one of the seats of a name, all over
-// the fleet: it waits for a free one until ctx ends. Its context ends when the
+// the fleet: it waits for a free one until ctx ends, within a process in the
+// order of the calls. Its context ends when the
 // seat is lost, with the cause ErrLeadLost. A seat whose process is killed is
 // free after 15 seconds. A process that was stopped for longer, and goes on,
 // holds what it held for a moment more than there are seats.
@@ -45,7 +46,12 @@ func (q *Queue) Seats(cfg SeatConfig) func(ctx context.Context) (held context.Co
 		for i, n := range rand.Perm(cfg.Seats) { // or all would race for the first
 			names[i] = fmt.Sprintf("seat-%s-%d", cfg.Name, n)
 		}
+		done, err := q.seats.wait(ctx, cfg.Name)
+		if err != nil {
+			return nil, nil, ended(ctx, "wait for a seat of "+cfg.Name, nil)
+		}
 		l, err := q.leadOne(ctx, LeadConfig{Holder: cfg.Holder, TTL: seatTTL}, names, seatPause)
+		done()
 		if err != nil {
 			return nil, nil, fmt.Errorf("waiting for one of the %d seats of %s: %w", cfg.Seats, cfg.Name, err)
 		}
