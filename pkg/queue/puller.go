@@ -154,8 +154,9 @@ type pulled struct {
 // Ours returns it, whatever has become of ctx. For pulse see pullOnce.
 func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait, pulse time.Duration) (pulled, error) {
 	deadline := time.Now().Add(wait)
-	var last error // of the last try, nil when it was only empty
-	again := false // after the end of wait too: a lost pull says nothing about the queue
+	var last error     // of the last try, nil when it was only empty
+	again := false     // after the end of wait too: a lost pull says nothing about the queue
+	var late time.Time // when that was first seen
 	for attempt := 1; ; attempt++ {
 		if ctx.Err() != nil {
 			return pulled{}, ended(ctx, what, nil)
@@ -195,11 +196,15 @@ func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait
 			if errors.Is(gerr, ErrNotFound) {
 				return pulled{}, explain(what, gerr)
 			}
-			if over := time.Since(deadline); over >= 0 {
-				if gerr != nil || over > pullGrace {
+			if now := time.Now(); !now.Before(deadline) {
+				if late.IsZero() {
+					late = now
+				}
+				if !q.nc.IsConnected() || now.Sub(late) > pullGrace {
 					return pulled{}, last
 				}
-				// A consumer may answer for itself before it takes pulls.
+				// A server that came back takes a moment until JetStream answers,
+				// and another until the consumer takes pulls.
 				again = true
 			}
 			if !q.pause(ctx, try) {
