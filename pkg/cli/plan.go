@@ -29,7 +29,8 @@ size. Nothing is loaded and nothing is written.
 The first chunk is carried the whole way into a ClickHouse of its own, which is
 thrown away, and the whole job is estimated by it: rows, bytes, time at the slots
 of this machine, and parts: each chunk makes one in each partition that its rows
-are of, which ClickHouse merges later. --estimate=false leaves that out.`,
+are of, which ClickHouse merges later. Of an incremental pipeline that chunk is
+the first of everything. --estimate=false leaves that out.`,
 		Example: "  dray plan pipelines/flights.yaml\n  dray plan orders.yaml --chunks 0 --json --estimate=false",
 		Args:    cobra.ExactArgs(1),
 	}
