@@ -5,7 +5,9 @@ package s3test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,6 +20,10 @@ import (
 
 // Bucket is there from the start.
 const Bucket = "bucket"
+
+// sendBuffer bounds the bytes of an answer that are sent and not yet received, so
+// that a test can tell how much was read.
+const sendBuffer = 64 << 10
 
 // Credentials that the server knows.
 const (
@@ -53,9 +59,16 @@ func Start(public bool) (*Server, error) {
 		return nil, fmt.Errorf("making the bucket: %w", err)
 	}
 	s.inner = gofakes3.New(s.backend, gofakes3.WithTimeSkewLimit(0)).Server()
-	s.http = httptest.NewServer(s)
+	s.http = httptest.NewUnstartedServer(s)
 	// So that tests which look for what is left behind find nothing.
 	s.http.Config.SetKeepAlivesEnabled(false)
+	s.http.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetWriteBuffer(sendBuffer)
+		}
+		return ctx
+	}
+	s.http.Start()
 	s.URL = s.http.URL
 	return s, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,7 +27,21 @@ import (
 // eng is the real engine that all tests of the package share.
 var eng *engine.Client
 
+// onItsWay bounds the bytes that a connection of the tests holds between the two
+// ends, each way: otherwise the kernel takes up to ten megabytes, by how busy the
+// machine is, and what was read could not be told from what was only sent.
+const onItsWay = 64 << 10
+
 func TestMain(m *testing.M) {
+	transport := http.DefaultTransport.(*http.Transport) //nolint:forcetypeassert // it is one
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial(ctx, network, addr)
+		if tcp, ok := c.(*net.TCPConn); ok {
+			err = tcp.SetReadBuffer(onItsWay)
+		}
+		return c, err
+	}
 	testkit.WithEngine(m, func(c *engine.Client) { eng = c })
 }
 

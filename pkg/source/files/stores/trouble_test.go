@@ -255,8 +255,8 @@ func TestRequests(t *testing.T) {
 	}{
 		{"lines", "a.log", json, files.Config{}, cols("line", "String"), 0, 25},
 		{"lines of JSON", "a.ndjson", json, files.Config{}, n, 0, 25},
-		{"JSON", "a.json", json, files.Config{}, n, 4, 180},
-		{"CSV", "a.csv", csv, files.Config{Header: new(bool)}, two, 4, 180},
+		{"JSON", "a.json", json, files.Config{}, n, 4, 140},
+		{"CSV", "a.csv", csv, files.Config{Header: new(bool)}, two, 4, 140},
 		{"CSV without quotes", "a.csv", csv, files.Config{Header: new(bool), Quote: "none"}, two, 0, 25},
 		{"Parquet", "a.parquet", parquet, files.Config{ChunkBytes: 8000}, n, 0, 200},
 	} {
