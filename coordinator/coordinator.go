@@ -19,6 +19,7 @@ import (
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
 	"drayage/pkg/stage"
+	"drayage/pkg/telemetry/metrics"
 )
 
 // Engine is the coordinator's engine, which infers schemas and checks SQL.
@@ -34,6 +35,7 @@ type Deps struct {
 	// Stages and Sources are what this dray was built with beside its own.
 	Stages  stage.Registry
 	Sources source.Registry
+	Metrics *metrics.Coordinator // nil: nobody looks at them
 }
 
 // Coordinator leads jobs. Make it with New and start it with Run, once.
@@ -50,6 +52,9 @@ type Coordinator struct {
 func New(cfg Config, deps Deps) (*Coordinator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if deps.Metrics == nil {
+		deps.Metrics = metrics.NewCoordinator()
 	}
 	host, _ := os.Hostname() // the random part alone is a name too
 	return &Coordinator{

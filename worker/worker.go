@@ -18,6 +18,7 @@ import (
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
 	"drayage/pkg/stage"
+	"drayage/pkg/telemetry/metrics"
 	"drayage/pkg/version"
 )
 
@@ -31,6 +32,7 @@ type Deps struct {
 	// Stages and Sources are what this dray was built with beside its own.
 	Stages  stage.Registry
 	Sources source.Registry
+	Metrics *metrics.Worker // nil: nobody looks at them
 }
 
 // Worker carries chunks. Make it with New and start it with Run, once.
@@ -48,6 +50,7 @@ type Worker struct {
 	faults  *fault.Set
 	stages  stage.Registry
 	sources source.Registry
+	metrics *metrics.Worker
 	// statements counts those given to the engine, so that each has a
 	// query_id of its own.
 	statements atomic.Uint64
@@ -60,6 +63,10 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{cfg: cfg, q: deps.Queue, ch: deps.ClickHouse, eng: deps.Engine, faults: deps.Faults, stages: deps.Stages, sources: deps.Sources, started: time.Now()}
+	if w.metrics = deps.Metrics; w.metrics == nil {
+		w.metrics = metrics.NewWorker()
+	}
+	w.metrics.Slots(cfg.Slots)
 	w.log = deps.Log.With().Str("worker", cfg.ID).Logger()
 	w.jobs = newJobs()
 	return w, nil

@@ -18,6 +18,8 @@ import (
 	"drayage/pkg/local"
 	"drayage/pkg/queue"
 	"drayage/pkg/telemetry"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/version"
 	"drayage/worker"
 )
 
@@ -30,7 +32,7 @@ func (a *app) coordinator() *cobra.Command {
 		Short: "Lead a fleet: take jobs in, plan chunks, account, verify",
 		Long: `Lead a fleet. It takes jobs in from NATS, plans their chunks, adds up the results,
 asks ClickHouse for proof and ends the jobs. Needs DRAY_NATS_URL and
-DRAY_CLICKHOUSE_URL. Answers /healthz and /readyz on DRAY_HTTP_ADDR.
+DRAY_CLICKHOUSE_URL. Answers /healthz, /readyz and /metrics on DRAY_HTTP_ADDR.
 SIGTERM ends it; another coordinator, or the next start, goes on.`,
 		Example:     "  DRAY_NATS_URL=nats://nats:4222 DRAY_CLICKHOUSE_URL=http://ch:8123 dray coordinator",
 		Args:        cobra.NoArgs,
@@ -39,7 +41,7 @@ SIGTERM ends it; another coordinator, or the next start, goes on.`,
 			return a.serve(cmd.Context(), func(ctx context.Context, m *member) error {
 				c, err := coordinator.New(a.cfg.Coordinator, coordinator.Deps{
 					Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults,
-					Stages: a.with.Stages, Sources: a.with.Sources,
+					Stages: a.with.Stages, Sources: a.with.Sources, Metrics: m.metrics.Coordinator(),
 				})
 				if err != nil {
 					return &usageError{err}
@@ -55,8 +57,8 @@ func (a *app) worker() *cobra.Command {
 		Use:   "worker",
 		Short: "Work in a fleet: extract, transform and load chunks",
 		Long: `Work in a fleet. It pulls chunks while it has a free slot and carries each into
-ClickHouse. Needs DRAY_NATS_URL and DRAY_CLICKHOUSE_URL. Answers /healthz and
-/readyz on DRAY_HTTP_ADDR. SIGTERM drains it: it takes no more chunks and has
+ClickHouse. Needs DRAY_NATS_URL and DRAY_CLICKHOUSE_URL. Answers /healthz,
+/readyz and /metrics on DRAY_HTTP_ADDR. SIGTERM drains it: it takes no more chunks and has
 DRAY_GRACE to finish those at work; a second one ends it at once.`,
 		Example:     "  DRAY_NATS_URL=nats://nats:4222 DRAY_CLICKHOUSE_URL=http://ch:8123 dray worker --slots 4",
 		Args:        cobra.NoArgs,
@@ -70,7 +72,7 @@ DRAY_GRACE to finish those at work; a second one ends it at once.`,
 		return a.serve(cmd.Context(), func(ctx context.Context, m *member) error {
 			w, err := worker.New(a.cfg.Worker, worker.Deps{
 				Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults,
-				Stages: a.with.Stages, Sources: a.with.Sources,
+				Stages: a.with.Stages, Sources: a.with.Sources, Metrics: m.metrics.Worker(),
 			})
 			if err != nil {
 				return &usageError{err}
@@ -89,6 +91,7 @@ type member struct {
 	queue      *queue.Queue
 	clickhouse *clickhouse.Client
 	engine     *engine.Process
+	metrics    *metrics.Registry
 }
 
 // serve connects a service, runs it with its health endpoints, and takes
@@ -116,20 +119,24 @@ func (a *app) serve(ctx context.Context, run func(context.Context, *member) erro
 	}
 	defer eng.Close()
 
+	m := &member{q, ch, eng, metrics.New(metrics.Build{Version: version.Version, Revision: version.Commit()})}
+	m.metrics.Watch(metrics.Process{NATSConnected: func() bool { return q.ServerVersion() != "" }, EngineRestarts: eng.Restarts})
+
 	group, serving := errgroup.WithContext(ctx)
 	serving, stop := context.WithCancel(serving)
 	defer stop()
 	if a.cfg.HTTPAddr != "" && a.cfg.HTTPAddr != "none" {
 		group.Go(func() error {
-			return telemetry.ServeHealth(serving, a.cfg.HTTPAddr, map[string]telemetry.Check{
-				"nats":       q.Check,
-				"clickhouse": ch.Ping,
-			}, func(addr net.Addr) { a.log.Info().Stringer("addr", addr).Msg("health endpoints ready") })
+			seen := telemetry.Endpoints{
+				Checks:  map[string]telemetry.Check{"nats": q.Check, "clickhouse": ch.Ping},
+				Metrics: m.metrics.Handler(),
+			}
+			return seen.Serve(serving, a.cfg.HTTPAddr, func(addr net.Addr) { a.log.Info().Stringer("addr", addr).Msg("health endpoints ready") })
 		})
 	}
 	group.Go(func() error {
 		defer stop()
-		return run(serving, &member{q, ch, eng})
+		return run(serving, m)
 	})
 	err = group.Wait()
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {

@@ -16,6 +16,7 @@ var walls = map[string][]string{
 	"pkg/job":                          {},
 	"pkg/version":                      {},
 	"pkg/telemetry":                    {},
+	"pkg/telemetry/metrics":            {"pkg/job"},
 	"pkg/pipeline":                     {"pkg/job"},
 	"pkg/engine":                       {"pkg/job"},
 	"pkg/clickhouse":                   {"pkg/job", "pkg/native"},
@@ -85,6 +86,7 @@ var owners = map[string][]string{
 	"cloud.google.com/go/auth":            {"pkg/source/files/store/gcs"},
 	"github.com/johannesboyne/gofakes3":   {"pkg/testkit/s3test"},
 	"github.com/twmb/franz-go":            {"pkg/source/kafka"},
+	"github.com/prometheus/client_golang": {"pkg/telemetry/metrics"},
 }
 
 func TestWalls(t *testing.T) {

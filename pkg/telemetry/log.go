@@ -1,5 +1,5 @@
-// Package telemetry is how Drayage is seen from outside: its log and its
-// health endpoints.
+// Package telemetry is how Drayage is seen from outside: its log and the
+// endpoints of a service. Package metrics is what it counts.
 package telemetry
 
 import (

@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A service lives from the start and is ready while every check passes.
-func TestServeHealth(t *testing.T) {
+func TestEndpoints(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var broken atomic.Bool
@@ -34,9 +34,10 @@ func TestServeHealth(t *testing.T) {
 			return nil
 		},
 	}
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") })
 	addr, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
-		ended <- telemetry.ServeHealth(ctx, "127.0.0.1:0", checks, func(a net.Addr) { addr <- a })
+		ended <- telemetry.Endpoints{Checks: checks, Metrics: metrics}.Serve(ctx, "127.0.0.1:0", func(a net.Addr) { addr <- a })
 	}()
 	base := "http://" + (<-addr).String()
 	get := func(path string) (int, string) {
@@ -57,6 +58,12 @@ func TestServeHealth(t *testing.T) {
 	if code, body := get("/readyz"); code != 200 || !strings.Contains(body, `"ready":true`) {
 		t.Errorf("readyz: %d %q", code, body)
 	}
+	if code, body := get("/metrics"); code != 200 || body != "up 1\n" {
+		t.Errorf("metrics: %d %q", code, body)
+	}
+	if code, _ := get("/other"); code != 404 {
+		t.Errorf("another path: %d", code)
+	}
 	broken.Store(true)
 	if code, body := get("/readyz"); code != 503 || !strings.Contains(body, `"nats":"no servers"`) || strings.Contains(body, "good") {
 		t.Errorf("readyz when broken: %d %q", code, body)
@@ -69,7 +76,7 @@ func TestServeHealth(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("it ended with %v", err)
 	}
-	if err := telemetry.ServeHealth(t.Context(), "256.0.0.1:1", nil, nil); err == nil || !strings.Contains(err.Error(), "DRAY_HTTP_ADDR") {
+	if err := (telemetry.Endpoints{}).Serve(t.Context(), "256.0.0.1:1", nil); err == nil || !strings.Contains(err.Error(), "DRAY_HTTP_ADDR") {
 		t.Errorf("a bad address: %v", err)
 	}
 }
