@@ -101,7 +101,8 @@ func exitCode(ctx context.Context, err error) int {
 	case errors.As(err, &mistakes), errors.As(err, &usage):
 		return ExitUsage
 	case errors.Is(err, engine.ErrNoLibrary), errors.Is(err, engine.ErrLocked), errors.Is(err, local.ErrInUse),
-		errors.Is(err, clickhouse.ErrUnavailable), errors.Is(err, queue.ErrUnavailable):
+		errors.Is(err, clickhouse.ErrUnavailable), errors.Is(err, clickhouse.ErrVersion), errors.Is(err, clickhouse.ErrAuth),
+		errors.Is(err, queue.ErrUnavailable), errors.Is(err, queue.ErrDenied), errors.Is(err, queue.ErrTopology):
 		return ExitEnvironment
 	case ctx.Err() != nil:
 		return ExitInterrupted
@@ -150,6 +151,7 @@ func (a *app) root() *cobra.Command {
 		Long: `Drayage hauls data into ClickHouse with a fleet of workers: each row exactly once, with proof.
 
   dray run FILE         do a whole job in this process, nothing else needed
+  dray up               serve everything in this process; dray submit gives it jobs
   dray coordinator      lead a fleet, with NATS between
   dray worker           work in a fleet
   dray submit FILE      give the fleet a job
@@ -170,7 +172,7 @@ engine is missing, 4 done with rejects or dead letters, 130 interrupted.`,
 		id, title string
 		verbs     []*cobra.Command
 	}{
-		{"run", "Run and fleet:", []*cobra.Command{a.run(), a.submit(), a.schedules(), a.coordinator(), a.worker(), a.workers(), a.engine()}},
+		{"run", "Run and fleet:", []*cobra.Command{a.run(), a.up(), a.submit(), a.schedules(), a.coordinator(), a.worker(), a.workers(), a.engine()}},
 		{"jobs", "Jobs:", []*cobra.Command{a.jobs(), a.show(), a.pause(), a.resume(), a.cancel(), a.retry()}},
 		{"data", "What became of the data:", []*cobra.Command{a.verify(), a.rejects(), a.dead(), a.undo(), a.watermarks(), a.sql()}},
 		{"setup", "Setup:", []*cobra.Command{a.validate(), a.plan(), a.preview(), a.test(), a.doctor(), a.health(), a.version()}},

@@ -29,6 +29,11 @@ func (a *app) openQueue(ctx context.Context) (*queue.Queue, func(), error) {
 	return q, end, nil
 }
 
+// noFleet says that a verb needs a fleet, and what else there is.
+func (a *app) noFleet(note string) error {
+	return usagef("DRAY_NATS_URL is not set and no dray up works in %s\n  hint: name the fleet's NATS, such as nats://nats:4222, or start dray up; %s", a.cfg.DataDir, note)
+}
+
 // allJobs lists the jobs, the newest first.
 func allJobs(ctx context.Context, q *queue.Queue) ([]job.Job, error) {
 	list, err := q.Jobs(ctx)
@@ -39,6 +44,10 @@ func allJobs(ctx context.Context, q *queue.Queue) ([]job.Job, error) {
 		return nil, fmt.Errorf("listing the jobs: %w", err)
 	}
 	return list, nil
+}
+
+func noDestination() error {
+	return usagef("DRAY_CLICKHOUSE_URL is not set\n  hint: name the fleet's destination, such as http://clickhouse:8123")
 }
 
 // site is where jobs run: a fleet, or the data folder of dray run.
@@ -56,7 +65,7 @@ func (a *app) openSite(ctx context.Context, withClickHouse bool) (*site, error) 
 		return a.openHere(ctx)
 	}
 	if withClickHouse && a.cfg.ClickHouse.URL == "" {
-		return nil, usagef("DRAY_CLICKHOUSE_URL is not set; name the fleet's destination, such as http://clickhouse:8123")
+		return nil, noDestination()
 	}
 	q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
 	if err != nil {

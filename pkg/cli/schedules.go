@@ -114,7 +114,7 @@ func clockTime(timing job.Timing, at time.Time) string {
 // openFleet opens the queue of the fleet; a data folder has none.
 func (a *app) openFleet(ctx context.Context) (*queue.Queue, func(), error) {
 	if !a.cfg.Remote() {
-		return nil, nil, usagef("DRAY_NATS_URL is not set; name the fleet's NATS. Schedules are kept by its coordinators")
+		return nil, nil, a.noFleet("schedules are kept by its coordinators")
 	}
 	q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
 	if err != nil {

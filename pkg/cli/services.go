@@ -64,7 +64,7 @@ DRAY_GRACE to finish those at work; a second one ends it at once.`,
 		Args:        cobra.NoArgs,
 		Annotations: service,
 	}
-	slots := cmd.Flags().Int("slots", 0, "chunks at work at once (DRAY_SLOTS; default: the number of CPUs)")
+	slots := slotsFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *slots != 0 {
 			a.cfg.Worker.Slots = *slots
@@ -98,10 +98,10 @@ type member struct {
 // everything down again.
 func (a *app) serve(ctx context.Context, run func(context.Context, *member) error) error {
 	if !a.cfg.Remote() {
-		return usagef("DRAY_NATS_URL is not set; name the fleet's NATS, such as nats://nats:4222")
+		return a.noFleet("dray up serves one without anything else")
 	}
 	if a.cfg.ClickHouse.URL == "" {
-		return usagef("DRAY_CLICKHOUSE_URL is not set; name the destination, such as http://clickhouse:8123")
+		return noDestination()
 	}
 	q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
 	if err != nil {

@@ -53,7 +53,7 @@ the job of that key stays the only one.`,
 			return usagef("--key makes the name %q, which is longer than %d characters", id, job.MaxID)
 		}
 		if !a.cfg.Remote() {
-			return usagef("DRAY_NATS_URL is not set; name the fleet's NATS, or use dray run")
+			return a.noFleet("dray run does a job without one")
 		}
 		q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
 		if err != nil {

@@ -26,7 +26,7 @@ DRAY_WORKER_TTL; its chunks go to the others.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			if !a.cfg.Remote() {
-				return usagef("DRAY_NATS_URL is not set; name the fleet's NATS. A dray run is its own only worker")
+				return a.noFleet("a dray run is its own only worker")
 			}
 			q, end, err := a.openQueue(ctx)
 			if err != nil {

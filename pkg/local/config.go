@@ -33,6 +33,9 @@ type Config struct {
 	Worker      worker.Config
 	Faults      *fault.Set // of DRAY_FAULT, for tests; nil: none
 	Extensions  Extensions // of the program, not of the environment
+	// Up is the dray up that works in the data folder, when the environment names
+	// no NATS; nil: there is none. Queue and ClickHouse are then where it says.
+	Up *Endpoint
 }
 
 // Extensions are what is built into one's own dray. docs/stages.md and
@@ -60,7 +63,8 @@ type EngineConfig struct {
 // size of a chunk.
 const slotMemory = 768 << 20
 
-// Load reads the configuration from the environment.
+// Load reads the configuration from the environment and, where that names no
+// NATS, from the dray up that works in the data folder.
 func Load() (Config, error) {
 	var c Config
 	var err error
@@ -94,6 +98,12 @@ func Load() (Config, error) {
 		}
 		c.DataDir = filepath.Join(base, "drayage")
 	}
+	if !named() {
+		if c.Up, err = findEndpoint(c.DataDir); err != nil {
+			return c, err
+		}
+		c.reach()
+	}
 	if c.Worker.Slots == 0 {
 		c.Worker.Slots = max(1, min(runtime.NumCPU(), int(engine.MachineMemory()/slotMemory)))
 	}
@@ -103,8 +113,23 @@ func Load() (Config, error) {
 	return c, nil
 }
 
-// Remote reports whether the environment names a NATS: whether the tools speak
-// to a fleet, rather than to the data folder of dray run.
-func (c Config) Remote() bool {
-	return os.Getenv("DRAY_NATS_URL") != "" || os.Getenv("NATS_URL") != ""
+// Remote reports whether there is a NATS to speak to, one that the environment
+// names or that of a dray up in the data folder, rather than what dray run has
+// left there.
+func (c Config) Remote() bool { return c.Up != nil || named() }
+
+// named reports whether the environment names a NATS.
+func named() bool { return os.Getenv("DRAY_NATS_URL") != "" || os.Getenv("NATS_URL") != "" }
+
+// reach makes the configuration that of the dray up that was found.
+func (c *Config) reach() {
+	if c.Up == nil {
+		return
+	}
+	q := &c.Queue
+	q.URL, q.Creds, q.NKey, q.CA, q.Cert, q.Key = c.Up.NATS, "", "", "", "", ""
+	if ch := &c.ClickHouse; ch.URL == "" && c.Up.ClickHouse != "" {
+		ch.URL = c.Up.ClickHouse // with its own user and password
+		ch.User, ch.Password, ch.PasswordFile, ch.CAFile = "", "", "", ""
+	}
 }

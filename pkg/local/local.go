@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,6 +23,9 @@ import (
 // ErrInUse means that another process works in the data folder.
 var ErrInUse = errors.New("the data folder is in use")
 
+// ErrNotLoopback means that others could reach what is for this machine alone.
+var ErrNotLoopback = errors.New("the NATS of dray up listens on an address of this machine alone, such as 127.0.0.1:4222")
+
 // Usage is what the engines of a Stack cost.
 type Usage struct {
 	Worker      engine.Usage // of the transform engine
@@ -34,6 +38,9 @@ type Stack struct {
 	cfg         Config
 	log         zerolog.Logger
 	lock        *flock.Flock
+	listen      string // where its NATS serves other processes; empty: nowhere
+	token       string // that they must give
+	announced   bool
 	embedded    *queue.Embedded
 	Queue       *queue.Queue
 	destination *engine.Process // nil when ClickHouse is elsewhere
@@ -44,20 +51,39 @@ type Stack struct {
 // Start starts everything that a job in one process needs, or returns why it
 // can not, with nothing left behind. Where cfg names a ClickHouse it is used;
 // otherwise one is embedded, with its data in cfg.DataDir.
-func Start(ctx context.Context, cfg Config, log zerolog.Logger) (_ *Stack, err error) {
-	s := &Stack{cfg: cfg, log: log}
+func Start(ctx context.Context, cfg Config, log zerolog.Logger) (*Stack, error) {
+	return start(ctx, &Stack{cfg: cfg, log: log})
+}
+
+// StartShared is Start with a NATS that other processes of this user reach, on
+// the loopback address listen (host:port, port 0 for any free one). They must give
+// a token that is kept in the data folder. Announce tells them.
+func StartShared(ctx context.Context, cfg Config, listen string, log zerolog.Logger) (*Stack, error) {
+	host, _, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("%w, and %q is not one", ErrNotLoopback, listen)
+	}
+	return start(ctx, &Stack{cfg: cfg, log: log, listen: listen})
+}
+
+func start(ctx context.Context, s *Stack) (_ *Stack, err error) {
 	defer func() {
 		if err != nil {
 			_, closing := s.Close()
 			err = errors.Join(err, closing)
 		}
 	}()
-	if s.lock, err = lockData(cfg.DataDir); err != nil {
+	if s.lock, err = lockData(s.cfg.DataDir); err != nil {
 		return nil, err
+	}
+	if s.listen != "" {
+		if s.token, err = keepToken(s.cfg.DataDir); err != nil {
+			return nil, err
+		}
 	}
 	var group errgroup.Group
 	group.Go(func() (err error) {
-		s.Engine, err = StartEngine(ctx, cfg, log)
+		s.Engine, err = StartEngine(ctx, s.cfg, s.log)
 		return err
 	})
 	group.Go(func() error { return s.startClickHouse(ctx) })
@@ -79,14 +105,23 @@ func lockData(dir string) (*flock.Flock, error) {
 		return nil, fmt.Errorf("locking the data folder %s: %w", dir, err)
 	}
 	if !ok {
+		if up, err := findEndpoint(dir); err == nil && up != nil {
+			return nil, fmt.Errorf("%w: dray up (process %d) works in %s; dray submit gives it jobs, or set DRAY_DATA_DIR to another folder", ErrInUse, up.PID, dir)
+		}
 		return nil, fmt.Errorf("%w: another dray works in %s; wait for it, or set DRAY_DATA_DIR to another folder", ErrInUse, dir)
+	}
+	// What a killed dray up has left would send others to nobody.
+	if err := os.Remove(filepath.Join(dir, endpointFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("removing what a killed dray up has left: %w", err), lock.Unlock())
 	}
 	return lock, nil
 }
 
 func (s *Stack) startQueue(ctx context.Context) error {
 	var err error
-	s.embedded, err = queue.StartEmbedded(ctx, queue.EmbeddedConfig{StoreDir: filepath.Join(s.cfg.DataDir, "nats"), Log: s.log})
+	s.embedded, err = queue.StartEmbedded(ctx, queue.EmbeddedConfig{
+		StoreDir: filepath.Join(s.cfg.DataDir, "nats"), Listen: s.listen, Token: s.token, Log: s.log,
+	})
 	if err != nil {
 		return fmt.Errorf("starting the embedded NATS: %w", err)
 	}
@@ -196,6 +231,9 @@ func (s *Stack) Run(ctx context.Context, only string) error {
 func (s *Stack) Close() (Usage, error) {
 	var u Usage
 	var errs []error
+	if s.announced {
+		errs = append(errs, os.Remove(filepath.Join(s.cfg.DataDir, endpointFile)))
+	}
 	if s.Queue != nil {
 		s.Queue.Close()
 	}
@@ -218,11 +256,15 @@ func (s *Stack) Close() (Usage, error) {
 	return u, errors.Join(errs...)
 }
 
-// OpenClickHouse connects to the configured ClickHouse, or starts the embedded
-// one on the data folder. The function ends what was started.
+// OpenClickHouse connects to the configured ClickHouse, to that of the dray up
+// that works in the data folder, or starts the embedded one there. The function
+// ends what was started.
 func OpenClickHouse(ctx context.Context, cfg Config, log zerolog.Logger) (*clickhouse.Client, func(), error) {
 	var lock *flock.Flock
 	if cfg.ClickHouse.URL == "" {
+		if cfg.Up != nil {
+			return nil, nil, fmt.Errorf("%w: dray up in %s loads into a ClickHouse elsewhere; set DRAY_CLICKHOUSE_URL as it is there", ErrInUse, cfg.DataDir)
+		}
 		var err error
 		if lock, err = lockData(cfg.DataDir); err != nil {
 			return nil, nil, err
@@ -246,9 +288,9 @@ func OpenClickHouse(ctx context.Context, cfg Config, log zerolog.Logger) (*click
 	}, nil
 }
 
-// OpenQueue connects to the configured NATS or, where none is configured,
-// starts the embedded one on the data folder. The function ends
-// what was started.
+// OpenQueue connects to the configured NATS, to that of the dray up that works
+// in the data folder, or starts the embedded one there. The function ends what was
+// started.
 func OpenQueue(ctx context.Context, cfg Config, log zerolog.Logger) (*queue.Queue, func(), error) {
 	qc := cfg.Queue
 	qc.Log = log

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -218,6 +219,15 @@ func (e *Embedded) URL() string {
 		auth = e.cfg.Token + "@"
 	}
 	return "nats://" + auth + net.JoinHostPort(host, strconv.Itoa(e.port))
+}
+
+// Address is the host and port of URL, which may be printed.
+func (e *Embedded) Address() string {
+	u, err := url.Parse(e.URL())
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // Close stops the server, waits until it is gone and gives the store back.
