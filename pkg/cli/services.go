@@ -94,6 +94,20 @@ type member struct {
 	metrics    *metrics.Registry
 }
 
+// endpoints are what it answers to those who look after it.
+func (m *member) endpoints() telemetry.Endpoints {
+	return telemetry.Endpoints{
+		Checks:  map[string]telemetry.Check{"nats": m.queue.Check, "clickhouse": m.clickhouse.Ping},
+		Metrics: m.metrics.Handler(),
+	}
+}
+
+func newMetrics(q *queue.Queue, eng *engine.Process) *metrics.Registry {
+	m := metrics.New(metrics.Build{Version: version.Version, Revision: version.Commit()})
+	m.Watch(metrics.Process{NATSConnected: func() bool { return q.ServerVersion() != "" }, EngineRestarts: eng.Restarts})
+	return m
+}
+
 // serve connects a service, runs it with its health endpoints, and takes
 // everything down again.
 func (a *app) serve(ctx context.Context, run func(context.Context, *member) error) error {
@@ -119,19 +133,14 @@ func (a *app) serve(ctx context.Context, run func(context.Context, *member) erro
 	}
 	defer eng.Close()
 
-	m := &member{q, ch, eng, metrics.New(metrics.Build{Version: version.Version, Revision: version.Commit()})}
-	m.metrics.Watch(metrics.Process{NATSConnected: func() bool { return q.ServerVersion() != "" }, EngineRestarts: eng.Restarts})
+	m := &member{q, ch, eng, newMetrics(q, eng)}
 
 	group, serving := errgroup.WithContext(ctx)
 	serving, stop := context.WithCancel(serving)
 	defer stop()
 	if a.cfg.HTTPAddr != "" && a.cfg.HTTPAddr != "none" {
 		group.Go(func() error {
-			seen := telemetry.Endpoints{
-				Checks:  map[string]telemetry.Check{"nats": q.Check, "clickhouse": ch.Ping},
-				Metrics: m.metrics.Handler(),
-			}
-			return seen.Serve(serving, a.cfg.HTTPAddr, func(addr net.Addr) { a.log.Info().Stringer("addr", addr).Msg("health endpoints ready") })
+			return m.endpoints().Serve(serving, a.cfg.HTTPAddr, func(addr net.Addr) { a.log.Info().Stringer("addr", addr).Msg("health endpoints ready") })
 		})
 	}
 	group.Go(func() error {

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"drayage/pkg/local"
-	"drayage/pkg/telemetry"
 )
 
 func (a *app) up() *cobra.Command {
@@ -81,6 +80,8 @@ func (a *app) serveHere(ctx context.Context, listen string) error {
 	if err := stack.ClickHouse.EnsureLedger(ctx); err != nil {
 		return fmt.Errorf("setting up the ledger: %w", err)
 	}
+	stack.Metrics = newMetrics(stack.Queue, stack.Engine)
+	m := &member{stack.Queue, stack.ClickHouse, stack.Engine, stack.Metrics}
 	group, serving := errgroup.WithContext(ctx)
 	draining, drained := context.WithCancel(context.WithoutCancel(serving))
 	defer drained()
@@ -91,10 +92,7 @@ func (a *app) serveHere(ctx context.Context, listen string) error {
 	} else {
 		// The endpoints answer until the last chunk at work is finished.
 		group.Go(func() error {
-			return telemetry.ServeHealth(draining, a.cfg.HTTPAddr, map[string]telemetry.Check{
-				"nats":       stack.Queue.Check,
-				"clickhouse": stack.ClickHouse.Ping,
-			}, func(addr net.Addr) { address <- "http://" + addr.String() })
+			return m.endpoints().Serve(draining, a.cfg.HTTPAddr, func(addr net.Addr) { address <- "http://" + addr.String() })
 		})
 	}
 	group.Go(func() error {

@@ -110,7 +110,7 @@ func TestUp(t *testing.T) {
 		}
 	})
 	t.Run("health", func(t *testing.T) {
-		for _, path := range []string{"/healthz", "/readyz"} {
+		for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 			resp, err := http.Get(s.up.HTTP + path)
 			if err != nil {
 				t.Fatal(err)

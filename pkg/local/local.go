@@ -17,6 +17,7 @@ import (
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/metrics"
 	"drayage/worker"
 )
 
@@ -46,6 +47,8 @@ type Stack struct {
 	destination *engine.Process // nil when ClickHouse is elsewhere
 	ClickHouse  *clickhouse.Client
 	Engine      *engine.Process
+	// Metrics, when set before Run, count what the coordinator and the worker do.
+	Metrics *metrics.Registry
 }
 
 // Start starts everything that a job in one process needs, or returns why it
@@ -201,16 +204,21 @@ func StartEngine(ctx context.Context, cfg Config, log zerolog.Logger) (*engine.P
 func (s *Stack) Run(ctx context.Context, only string) error {
 	ccfg, wcfg := s.cfg.Coordinator, s.cfg.Worker
 	ccfg.Only, wcfg.Only = only, only
+	var counted *metrics.Coordinator
+	var carried *metrics.Worker
+	if s.Metrics != nil {
+		counted, carried = s.Metrics.Coordinator(), s.Metrics.Worker()
+	}
 	c, err := coordinator.New(ccfg, coordinator.Deps{
 		Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log, Faults: s.cfg.Faults,
-		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources,
+		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources, Metrics: counted,
 	})
 	if err != nil {
 		return err
 	}
 	w, err := worker.New(wcfg, worker.Deps{
 		Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log, Faults: s.cfg.Faults,
-		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources,
+		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources, Metrics: carried,
 	})
 	if err != nil {
 		return err
