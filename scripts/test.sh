@@ -9,5 +9,9 @@ if [ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC)" >/dev/null 2>&1;
 else
 	echo 'test: no C compiler, so the race detector is off' >&2
 fi
+# The race detector lets each process sleep for a second when it exits, to hear of
+# late races; the tests start thousands of processes.
+GORACE="${GORACE:-atexit_sleep_ms=20}"
+export GORACE
 # More at once than CPUs: most tests wait for processes.
-exec go test $race -parallel 4 -timeout 15m "$@" ./...
+exec go test $race -p 3 -parallel 4 -timeout 15m "$@" ./...
