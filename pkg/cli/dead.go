@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"drayage/coordinator"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
 )
@@ -49,11 +50,11 @@ With --json each is an object on a line of its own.`,
 	}
 	cmd.ValidArgsFunction = a.completeJobs(1, hasDead)
 	c := choiceFlags(cmd)
-	cmd.Flags().BoolVar(&c.all, "all", false, "also those that were taken over or loaded after all")
+	cmd.Flags().BoolVar(&c.All, "all", false, "also those that were taken over or loaded after all")
 	cmd.Flags().IntVarP(&limit, "limit", "n", listedDead, "at most so many in the table; 0: all. With --json all, unless it is given")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		if err := c.validate(); err != nil {
+		if err := checkChoice(c); err != nil {
 			return err
 		}
 		if limit < 0 {
@@ -77,7 +78,7 @@ With --json each is an object on a line of its own.`,
 			if cut {
 				break
 			}
-			err := a.eachLetter(ctx, q, j, c, func(l letter) error {
+			err := a.letters(q, j).Each(ctx, *c, func(l coordinator.Letter) error {
 				if limit > 0 && listed == limit {
 					cut = true
 					return queue.ErrStop
@@ -89,7 +90,7 @@ With --json each is an object on a line of its own.`,
 				if listed == 1 {
 					fmt.Fprintln(w, "JOB\tCHUNK\tATTEMPTS\tREASON\tERROR\tINPUT\tAT")
 				}
-				fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", j.ID, l.Chunk.Ordinal, l.Attempts, l.Reason+l.fate(),
+				fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", j.ID, l.Chunk.Ordinal, l.Attempts, l.Reason+fate(l),
 					oneLine(firstLine(l.Error), a.width()/2), oneLine(l.Place, a.width()/2), l.At.Format(time.RFC3339))
 				return nil
 			})
@@ -131,7 +132,7 @@ func withDead(ctx context.Context, q *queue.Queue, args []string) ([]job.Job, er
 }
 
 // fate says what has become of the chunk since, "" when nothing has.
-func (l letter) fate() string {
+func fate(l coordinator.Letter) string {
 	switch {
 	case l.TakenOverBy != "":
 		return ", taken over by " + l.TakenOverBy
@@ -179,9 +180,9 @@ far as they are still known, and which job took it over.`,
 		if err != nil {
 			return err
 		}
-		l, err := a.findLetter(ctx, q, j, chunk)
+		l, err := a.letters(q, j).Find(ctx, chunk)
 		if err != nil {
-			return err
+			return noLetter(err)
 		}
 		attempts, err := failedAttempts(ctx, q, j.ID, chunk)
 		if err != nil {
@@ -189,7 +190,7 @@ far as they are still known, and which job took it over.`,
 		}
 		if a.json {
 			return a.printJSON(struct {
-				letter
+				coordinator.Letter
 				Failed []job.Attempt `json:"failed_attempts"`
 			}{l, attempts})
 		}
@@ -241,27 +242,6 @@ func (a *app) completeChunks(cmd *cobra.Command, name string) (chunks []string) 
 		chunks = append(chunks, fmt.Sprintf("%d\t%s", d.Chunk.Ordinal, oneLine(firstLine(d.Error), shownError/4)))
 	}
 	return chunks
-}
-
-// findLetter reads the dead letter of a chunk, or says what became of the chunk
-// instead.
-func (a *app) findLetter(ctx context.Context, q *queue.Queue, j job.Job, chunk uint64) (letter, error) {
-	generation := j.Plan.Generation(chunk)
-	d, err := q.DeadLetter(ctx, j.ID, chunk, generation)
-	if err == nil {
-		return look(ctx, q, d, a.places(j), takers(j, job.ReplayDead))
-	}
-	if !errors.Is(err, queue.ErrNotFound) {
-		return letter{}, fmt.Errorf("reading the dead letter: %w", err)
-	}
-	what := "there is no dead letter of chunk %d of job %s: it is not done yet, never was planned, or the letter was dropped"
-	if r, err := q.Result(ctx, j.ID, chunk, generation); err == nil {
-		what = "chunk %d of job %s is no dead letter: it is loaded"
-		if !r.Loaded() {
-			what = "chunk %d of job %s is no dead letter: it was too big and others replace it"
-		}
-	}
-	return letter{}, hinted(fmt.Errorf(what, chunk, j.ID), "dray dead list %s", j.ID)
 }
 
 // failedAttempts reads what is still known of a chunk's failed attempts, the

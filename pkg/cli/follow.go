@@ -145,41 +145,20 @@ func planned(j job.Job) string {
 }
 
 // wholeBytes is what the whole input holds, as well as that is known.
-func wholeBytes(j job.Job) int64 {
-	if j.Plan.Complete {
-		return j.Plan.Bytes
-	}
-	return max(j.Plan.EstimatedBytes, j.Plan.Bytes)
-}
+func wholeBytes(j job.Job) int64 { return j.InputBytes() }
 
-func elapsed(j job.Job) time.Duration {
-	switch {
-	case j.StartedAt.IsZero():
-		return 0
-	case j.FinishedAt.IsZero():
-		return time.Since(j.StartedAt)
-	}
-	return j.FinishedAt.Sub(j.StartedAt)
-}
+func elapsed(j job.Job) time.Duration { return j.Elapsed(time.Now()) }
 
 // rate is in rows a second since the job started.
-func rate(j job.Job) float64 {
-	if s := elapsed(j).Seconds(); s > 0 {
-		return float64(j.Totals.RowsLoaded) / s
-	}
-	return 0
-}
+func rate(j job.Job) float64 { return j.RowsPerSecond(time.Now()) }
 
 // eta is the time the rest takes at the rate so far, "-" when that can not be told.
 func eta(j job.Job) string {
-	whole, done := wholeBytes(j), j.Totals.BytesRead
-	switch {
-	case j.State.Terminal() || done == 0 || whole == 0:
+	left, known := j.Remaining(time.Now())
+	if !known {
 		return "-"
-	case done >= whole:
-		return "0s"
 	}
-	return time.Duration(float64(elapsed(j)) * float64(whole-done) / float64(done)).Round(time.Second).String()
+	return left.Round(time.Second).String()
 }
 
 // report writes the summary of an ended job and returns its exit code as an

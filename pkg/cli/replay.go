@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"drayage/coordinator"
 	"drayage/pkg/job"
-	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
 )
 
@@ -35,38 +33,19 @@ func replayFlags(cmd *cobra.Command) *replayPlan {
 	return r
 }
 
-// mend puts the mended pipeline and parameters into a submission, and checks
-// them.
-func (r *replayPlan) mend(s *job.Submission) error {
+// mended reads what is different from the old job.
+func (r *replayPlan) mended() (coordinator.Mended, error) {
 	params, err := parseParams(*r.set)
+	m := coordinator.Mended{Dir: r.dir, Params: params}
+	if err != nil || r.file == "" {
+		return m, err
+	}
+	text, err := os.ReadFile(r.file)
 	if err != nil {
-		return err
+		return m, unreadable(fmt.Errorf("reading the pipeline: %w", err))
 	}
-	if r.dir != "" {
-		s.Dir = r.dir
-	}
-	if r.file == "" && len(params) == 0 {
-		return nil
-	}
-	merged := maps.Clone(s.Params)
-	if merged == nil {
-		merged = map[string]string{}
-	}
-	if r.file != "" {
-		// Parameters that the mended pipeline has no more are left behind.
-		declared := pipeline.ReadOutline(r.file).Params
-		maps.DeleteFunc(merged, func(name, _ string) bool { _, ok := declared[name]; return !ok })
-		maps.Copy(merged, params)
-		doc, err := pipeline.Read(r.file, merged)
-		if err != nil {
-			return unreadable(err)
-		}
-		s.Pipeline, s.File = doc.Text, filepath.Base(r.file)
-	}
-	maps.Copy(merged, params)
-	s.Params = merged
-	_, err = pipeline.Parse(s.Pipeline, s.File, s.Dir, s.Params)
-	return err
+	m.Pipeline, m.File = string(text), filepath.Base(r.file)
+	return m, nil
 }
 
 // submittedReplay is what --json says of a replay that was submitted.
@@ -115,44 +94,21 @@ func (a *app) replay(ctx context.Context, s *site, old job.Job, what string, chu
 // prepareReplay makes the submission, or says why the chunks can not be taken
 // over.
 func (a *app) prepareReplay(ctx context.Context, q *queue.Queue, old job.Job, what string, chunks []uint64, r *replayPlan) (job.Submission, error) {
-	sub, err := coordinator.Replay(old, what, chunks)
+	m, err := r.mended()
 	if err != nil {
-		return sub, err
+		return job.Submission{}, err
 	}
-	if err := r.mend(&sub); err != nil {
-		return sub, err
-	}
-	// The name follows from the old job, so that asking twice is asking once;
-	// asking for something else meanwhile must not pass for the same. One that
-	// ended and took nothing over, for a mistake in its pipeline, is not in the
-	// way.
-	for n, name := 2, sub.Job; ; n++ {
-		there, _, err := q.Job(ctx, sub.Job)
-		switch {
-		case errors.Is(err, queue.ErrNotFound):
-			return sub, nil
-		case err != nil:
-			return sub, fmt.Errorf("looking for job %s: %w", sub.Job, err)
-		case !there.State.Terminal() && sameReplay(there, sub):
-			return sub, nil
-		case !there.State.Terminal():
-			return sub, otherReplay(there, sub)
-		}
-		if sub.Job = fmt.Sprintf("%s-%d", name, n); len(sub.Job) > job.MaxID {
-			return sub, fmt.Errorf("the name of job %s is too long for one that continues it", old.ID)
-		}
-	}
+	sub, err := coordinator.PrepareReplay(ctx, q, old, what, chunks, m)
+	return sub, otherReplay(err)
 }
 
-func sameReplay(there job.Job, sub job.Submission) bool {
-	r := there.Submission.Replay
-	return r != nil && r.Job == sub.Replay.Job && r.What == sub.Replay.What && slices.Equal(r.Chunks, sub.Replay.Chunks) &&
-		there.Submission.Pipeline == sub.Pipeline && maps.Equal(there.Submission.Params, sub.Params)
-}
-
-func otherReplay(there job.Job, sub job.Submission) error {
-	return hinted(fmt.Errorf("job %s, which is %s, is about to take over something else, or in another way, from job %s", there.ID, there.State, sub.Replay.Job),
-		"dray show %s; once it runs, run this again", there.ID)
+// otherReplay adds to an error about another replay what to do.
+func otherReplay(err error) error {
+	var other *coordinator.ReplayError
+	if !errors.As(err, &other) {
+		return err
+	}
+	return hinted(err, "dray show %s; once it runs, run this again", other.Job)
 }
 
 func submitReplay(ctx context.Context, q *queue.Queue, sub job.Submission) error {
@@ -183,8 +139,8 @@ func (a *app) finishReplay(ctx context.Context, s *site, sub job.Submission, qui
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return j, errors.Join(fmt.Errorf("the job goes on: dray show %s", sub.Job), err)
-	case err == nil && !sameReplay(j, sub):
-		return j, otherReplay(j, sub) // somebody was quicker with another
+	case err == nil && !coordinator.SameReplay(j, sub):
+		return j, otherReplay(coordinator.OtherReplay(j, sub)) // somebody was quicker with another
 	}
 	return j, err
 }

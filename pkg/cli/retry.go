@@ -2,10 +2,10 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"drayage/coordinator"
 	"drayage/pkg/job"
 )
 
@@ -28,7 +28,7 @@ dray dead replay chooses among dead letters.`,
 	r := replayFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !rejects {
-			return a.replayDead(cmd.Context(), args[0], &choice{}, r)
+			return a.replayDead(cmd.Context(), args[0], &coordinator.Choice{}, r)
 		}
 		return a.retryRejects(cmd.Context(), args[0], r)
 	}
@@ -41,16 +41,9 @@ func (a *app) retryRejects(ctx context.Context, name string, r *replayPlan) erro
 		return err
 	}
 	defer s.close()
-	taken := takers(old, job.ReplayRejects)
-	var chunks []uint64
-	err = s.clickhouse.RejectedChunks(ctx, old.ID, func(chunk, rows, _ uint64) error {
-		if taken[chunk] == "" && rows > 0 { // none: quarantine has but the beginnings of them
-			chunks = append(chunks, chunk)
-		}
-		return nil
-	})
+	chunks, err := coordinator.RejectedChunks(ctx, s.clickhouse, old)
 	if err != nil {
-		return fmt.Errorf("looking for rejected rows: %w", err)
+		return err
 	}
 	return a.replay(ctx, s, old, job.ReplayRejects, chunks, r)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"drayage/coordinator"
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 )
@@ -57,7 +58,7 @@ func (a *app) printJob(j job.Job, dead []job.Dead) error {
 	w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	t := j.Totals
-	place := a.places(j)
+	place := coordinator.Places(j, a.with.Sources)
 	row("job", "%s", j.ID)
 	row("pipeline", "%s (%s)", j.Name, j.Submission.File)
 	row("state", "%s", j.State)

@@ -359,13 +359,22 @@ type Outline struct {
 // ReadOutline reads the outline of the pipeline file at path. Of a file with
 // mistakes it is empty: Read says which.
 func ReadOutline(path string) Outline {
-	var o Outline
 	info, err := os.Stat(path)
 	if err != nil || info.Size() > MaxBytes {
 		return Outline{}
 	}
 	text, err := os.ReadFile(path)
-	if err != nil || yaml.Unmarshal(text, &o) != nil {
+	if err != nil {
+		return Outline{}
+	}
+	return ParseOutline(string(text))
+}
+
+// ParseOutline reads the outline of a pipeline's text. Of a text with mistakes
+// it is empty: Parse says which.
+func ParseOutline(text string) Outline {
+	var o Outline
+	if len(text) > MaxBytes || yaml.Unmarshal([]byte(text), &o) != nil {
 		return Outline{}
 	}
 	return o

@@ -1,16 +1,26 @@
 package queue
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"drayage/pkg/job"
 )
 
 // MaxSeats bounds the seats of one name: who waits for one looks at each.
 const MaxSeats = 256
+
+// seatPrefix begins the keys of seats in the bucket of leases.
+const seatPrefix = "seat-"
 
 // seatTTL is how long the seat of a process that was killed stays taken.
 const seatTTL = 15 * time.Second
@@ -44,7 +54,7 @@ func (q *Queue) Seats(cfg SeatConfig) func(ctx context.Context) (held context.Co
 		}
 		names := make([]string, cfg.Seats)
 		for i, n := range rand.Perm(cfg.Seats) { // or all would race for the first
-			names[i] = fmt.Sprintf("seat-%s-%d", cfg.Name, n)
+			names[i] = fmt.Sprintf("%s%s-%d", seatPrefix, cfg.Name, n)
 		}
 		done, err := q.seats.wait(ctx, cfg.Name)
 		if err != nil {
@@ -57,4 +67,37 @@ func (q *Queue) Seats(cfg SeatConfig) func(ctx context.Context) (held context.Co
 		}
 		return l.Context(), l.Release, nil
 	}
+}
+
+// Seat is one that is taken.
+type Seat struct {
+	Name   string    // of what there are seats
+	Holder string    // who has it, for a person
+	Since  time.Time // when it was taken
+}
+
+// SeatsTaken returns the seats that are taken now, of all names. One whose
+// process was killed may be among them for some seconds.
+func (q *Queue) SeatsTaken(ctx context.Context) ([]Seat, error) {
+	found := map[string]Seat{}
+	subject := "$KV." + bucketLeases + "."
+	err := q.list(ctx, "list the seats that are taken", "KV_"+bucketLeases, subject+">", func(m *nats.Msg, _ *nats.MsgMetadata) error {
+		key, isSeat := strings.CutPrefix(strings.TrimPrefix(m.Subject, subject), seatPrefix)
+		end := strings.LastIndexByte(key, '-')
+		var l lead
+		if !isSeat || end < 0 || deleted(m.Header) || json.Unmarshal(m.Data, &l) != nil {
+			delete(found, m.Subject)
+			return nil
+		}
+		found[m.Subject] = Seat{Name: key[:end], Holder: l.Holder, Since: l.Since}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Collect(maps.Values(found))
+	slices.SortFunc(all, func(a, b Seat) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), a.Since.Compare(b.Since), strings.Compare(a.Holder, b.Holder))
+	})
+	return all, nil
 }

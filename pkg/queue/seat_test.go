@@ -55,6 +55,15 @@ func TestSeats(t *testing.T) {
 			}
 			defer release()
 		}
+		taken, err := b.q.SeatsTaken(ctx(t))
+		if err != nil || len(taken) != seats {
+			t.Fatalf("taken are %v (%v)", taken, err)
+		}
+		for _, s := range taken {
+			if s.Name != "orders-db" || s.Holder != "test" || s.Since.IsZero() {
+				t.Errorf("a seat is %+v", s)
+			}
+		}
 	})
 }
 

@@ -1,4 +1,4 @@
-package cli
+package coordinator
 
 import (
 	"encoding/json"
@@ -10,10 +10,10 @@ import (
 	"drayage/pkg/source/replay"
 )
 
-// places returns what says for a person where the input of a chunk of the job
+// Places returns what says for a person where the input of a chunk of the job
 // is. Where the job's source can not be made here, because a variable of the
 // workers is not set, it is the input's description as it stands.
-func (a *app) places(j job.Job) func(json.RawMessage) string {
+func Places(j job.Job, custom source.Registry) func(json.RawMessage) string {
 	plain := func(input json.RawMessage) string { return string(input) }
 	if j.Frozen == nil {
 		return plain
@@ -23,7 +23,7 @@ func (a *app) places(j job.Job) func(json.RawMessage) string {
 		return plain
 	}
 	var s source.Source
-	if s, err = kinds.New(p, kinds.Env{Dir: j.Submission.Dir, Custom: a.with.Sources}); err != nil {
+	if s, err = kinds.New(p, kinds.Env{Dir: j.Submission.Dir, Custom: custom}); err != nil {
 		return plain
 	}
 	if r := j.Submission.Replay; r != nil && r.What == job.ReplayRejects {
