@@ -61,6 +61,7 @@ var walls = map[string][]string{
 	"pkg/testkit/gcstest":              {},
 	"pkg/testkit/s3test":               {},
 	"coordinator":                      {"pkg"},
+	"coordinator/api":                  {"coordinator", "pkg"},
 	"worker":                           {"pkg"},
 	"pkg/local":                        {"coordinator", "worker", "pkg"},
 	"pkg/cli":                          {"coordinator", "worker", "pkg"},
@@ -132,8 +133,11 @@ func TestWalls(t *testing.T) {
 			t.Errorf("there is no package %q", room)
 		}
 	}
-	for _, room := range []string{"coordinator", "worker"} {
-		for _, sibling := range []string{"coordinator", "worker", "pkg/local", "pkg/cli"} {
+	for _, room := range []string{"coordinator", "coordinator/api", "worker"} {
+		for _, sibling := range []string{"coordinator", "coordinator/api", "worker", "pkg/local", "pkg/cli"} {
+			if room == "coordinator/api" && sibling == "coordinator" {
+				continue
+			}
 			if imports(t, room, "drayage/"+sibling) {
 				t.Errorf("%s imports %s", room, sibling)
 			}

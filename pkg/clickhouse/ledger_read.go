@@ -43,10 +43,10 @@ func (c *Client) ChunkCells(ctx context.Context, jobID string, planned, width ui
 	const order = "tuple(l.outcome != 'undone', l.outcome != 'retired', -toInt64(l.generation), l.outcome != 'loaded', l.outcome != 'dead')"
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	sql := fmt.Sprintf(`SELECT intDiv(if(chunk < %[1]d, chunk, %[2]d + chunk - %[1]d), %[3]d) AS cell,
+	sql := fmt.Sprintf(`SELECT intDiv(if(chunk < %[1]d, chunk, toUInt64(%[2]d + chunk - %[1]d)), %[3]d) AS cell,
     multiIf(outcome IN ('undone', 'retired', 'dead'), outcome, outcome != 'loaded', '`+ChunkRetrying+`', rejected > 0, '`+ChunkRejects+`', '`+ChunkLoaded+`') AS state,
     count() AS chunks
-FROM (SELECT l.chunk AS chunk, argMin(toString(l.outcome), `+order+`) AS outcome, maxIf(l.rows_rejected, l.outcome = 'loaded') AS rejected
+FROM (SELECT l.chunk AS chunk, argMin(CAST(l.outcome, 'String'), `+order+`) AS outcome, maxIf(l.rows_rejected, l.outcome = 'loaded') AS rejected
     FROM %[4]s AS l WHERE l.job = %[5]s GROUP BY l.chunk)
 GROUP BY cell, state ORDER BY cell, state`, uint64(job.FirstReplacement), planned, width, LedgerTable.SQL(), quoteString(jobID))
 	return c.each(ctx, "reading the chunks of job "+jobID, sql+proofSettings, cancel, func(scan scanner) error {
@@ -119,7 +119,7 @@ type LedgerEntry struct {
 func entries(jobID, where, tail string) string {
 	return `SELECT chunk, generation, attempt, outcome, any(worker), max(rows_read), sum(loaded), max(rejected), max(bytes), sum(sent),
     min(started) AS began, max(transform) AS transforming, max(load) AS loading, max(recovers), any(why)
-FROM (SELECT l.chunk AS chunk, l.generation AS generation, l.attempt AS attempt, toString(l.outcome) AS outcome, any(toString(l.worker)) AS worker,
+FROM (SELECT l.chunk AS chunk, l.generation AS generation, l.attempt AS attempt, CAST(l.outcome, 'String') AS outcome, any(CAST(l.worker, 'String')) AS worker,
         any(l.rows_read) AS rows_read, any(l.rows_loaded) AS loaded, any(l.rows_rejected) AS rejected, any(l.bytes_read) AS bytes, any(l.bytes_loaded) AS sent,
         min(l.started_at) AS started, any(l.transform_ms) AS transform, any(l.load_ms) AS load, max(l.recovered) AS recovers, any(l.error) AS why
     FROM ` + LedgerTable.SQL() + " AS l WHERE l.job = " + quoteString(jobID) + " AND " + where + `
@@ -182,7 +182,7 @@ func (c *Client) ErrorGroups(ctx context.Context, jobID string, limit int) ([]Er
 	all := []ErrorGroup{}
 	pattern := strings.Replace(reasonPattern, "(reason,", "(splitByChar('\\n', trimLeft(l.error))[1],", 1)
 	sql := fmt.Sprintf(`SELECT outcome, code, pattern, count() AS n, uniqExact(chunk), substringUTF8(argMax(why, at), 1, %d), argMax(chunk, at), argMax(worker, at), min(at), max(at)
-FROM (SELECT toString(l.outcome) AS outcome, l.chunk AS chunk, `+errorCode+` AS code, `+pattern+` AS pattern, any(l.error) AS why, any(toString(l.worker)) AS worker, max(l.recorded_at) AS at
+FROM (SELECT CAST(l.outcome, 'String') AS outcome, l.chunk AS chunk, `+errorCode+` AS code, `+pattern+` AS pattern, any(l.error) AS why, any(CAST(l.worker, 'String')) AS worker, max(l.recorded_at) AS at
     FROM %s AS l WHERE l.job = %s AND l.outcome NOT IN ('loaded', 'retired', 'undone') AND l.error != ''
     GROUP BY l.chunk, l.generation, l.attempt, outcome, code, pattern)
 GROUP BY outcome, code, pattern ORDER BY n DESC, outcome, code, pattern LIMIT %d`, maxExample, LedgerTable.SQL(), quoteString(jobID), limit)

@@ -318,9 +318,9 @@ func walkStrings(v reflect.Value, key string, fn func(key, s string) string) {
 // references that Resolve fills in taken from this process's environment and
 // files. Its errors are marked job.Permanent.
 func Thaw(frozen json.RawMessage, jobTime time.Time) (*Pipeline, error) {
-	p := &Pipeline{}
-	if err := json.Unmarshal(frozen, p); err != nil {
-		return nil, job.WithClass(fmt.Errorf("reading the frozen pipeline: %w", err), job.Permanent)
+	p, err := Frozen(frozen)
+	if err != nil {
+		return nil, err
 	}
 	if err := p.Resolve(Resolver{JobTime: jobTime, Env: os.LookupEnv, File: os.ReadFile}); err != nil {
 		return nil, job.WithClass(fmt.Errorf("resolving the pipeline: %w", err), job.Permanent)
