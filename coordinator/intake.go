@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -103,6 +105,24 @@ func Create(ctx context.Context, q *queue.Queue, s job.Submission) error {
 // a random tail, so that identifiers sort by time and do not meet.
 func NewID(name string, at time.Time) string {
 	return fmt.Sprintf("%s-%s-%s", name, at.UTC().Format(idTime), strings.ToLower(rand.Text()[:4]))
+}
+
+// KeyID makes the identifier of a job from the pipeline's name and a client's own
+// key for the submission, so that the same key again is the same job. It may be
+// longer than job.MaxID.
+func KeyID(name, key string) string {
+	return name + "-" + strings.ToLower(notID.ReplaceAllString(key, "-"))
+}
+
+// notID matches what may not stand in the name of a job.
+var notID = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
+
+// SameSubmission reports whether two submissions ask for the same, whatever the
+// job and the file are called. One that takes over from another job is the same
+// as none.
+func SameSubmission(a, b job.Submission) bool {
+	return a.Replay == nil && b.Replay == nil && a.Full == b.Full && a.Pipeline == b.Pipeline && a.Dir == b.Dir &&
+		a.JobTime.Equal(b.JobTime) && maps.Equal(a.Params, b.Params)
 }
 
 // document reads a job's pipeline again.
