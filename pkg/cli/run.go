@@ -102,7 +102,7 @@ func (a *app) findOrCreate(ctx context.Context, q *queue.Queue, name string, s j
 			return "", fmt.Errorf("looking for an interrupted job: %w", err)
 		}
 		for _, j := range jobs {
-			if !j.State.Terminal() && j.State != job.Cancelling && sameSubmission(j.Submission, s) {
+			if !j.State.Terminal() && j.State != job.Cancelling && coordinator.SameSubmission(j.Submission, s) {
 				if j.State == job.Paused {
 					if _, err := coordinator.Resume(ctx, q, j.ID); err != nil {
 						return "", err
@@ -120,16 +120,4 @@ func (a *app) findOrCreate(ctx context.Context, q *queue.Queue, name string, s j
 		return "", fmt.Errorf("creating the job: %w", err)
 	}
 	return s.Job, nil
-}
-
-func sameSubmission(a, b job.Submission) bool {
-	if a.Replay != nil || b.Replay != nil || a.Full != b.Full || a.Pipeline != b.Pipeline || a.Dir != b.Dir || len(a.Params) != len(b.Params) {
-		return false
-	}
-	for k, v := range a.Params {
-		if w, ok := b.Params[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
 }

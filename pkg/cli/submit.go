@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,7 +45,7 @@ the job of that key stays the only one.`,
 		}
 		id := coordinator.NewID(doc.Pipeline.Name, time.Now())
 		if key != "" {
-			id = doc.Pipeline.Name + "-" + strings.ToLower(notID.ReplaceAllString(key, "-"))
+			id = coordinator.KeyID(doc.Pipeline.Name, key)
 		}
 		if !job.ValidID(id) {
 			return usagef("--key makes the name %q, which is longer than %d characters", id, job.MaxID)
@@ -114,6 +112,3 @@ func (a *app) submitted(ctx context.Context, q *queue.Queue, id string, wait, qu
 	}
 	return a.report(j, elapsed(j), nil)
 }
-
-// notID matches what may not stand in the name of a job.
-var notID = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
