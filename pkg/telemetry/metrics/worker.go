@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -111,16 +112,45 @@ func (w *Worker) InsertFailed(code int32, name string) {
 }
 
 // steps are what worker and coordinator measure alike.
-type steps struct{ step, wait *prometheus.HistogramVec }
+type steps struct {
+	step, wait   *prometheus.HistogramVec
+	names, waits []string // the values of their labels
+}
 
 func newSteps(names []string, waits ...Wait) steps {
 	return steps{
+		names: names, waits: texts(waits...),
 		step: histograms("dray_step_duration_seconds", "Time of a step of a chunk or of a job.", "step", names),
 		wait: histograms("dray_lease_wait_seconds", "Time waited for a seat of limits.lease, or for the lead of the coordinators.", "lease", texts(waits...)),
 	}
 }
 
-func (s steps) register(r *Registry) { r.all.MustRegister(s.step, s.wait) }
+// register adds the steps to r. Where a coordinator and a worker share a process
+// they share these metrics too.
+func (s *steps) register(r *Registry) {
+	s.step, s.wait = share(r, s.step, s.names), share(r, s.wait, s.waits)
+}
+
+// share registers v, or returns what is registered under its name, with the
+// values of the label added.
+func share(r *Registry, v *prometheus.HistogramVec, values []string) *prometheus.HistogramVec {
+	var taken prometheus.AlreadyRegisteredError
+	err := r.all.Register(v)
+	if !errors.As(err, &taken) {
+		if err != nil {
+			panic(err) // as MustRegister: two metrics of one name are a mistake in the code
+		}
+		return v
+	}
+	there, ok := taken.ExistingCollector.(*prometheus.HistogramVec)
+	if !ok {
+		panic(err)
+	}
+	for _, value := range values {
+		there.WithLabelValues(value)
+	}
+	return there
+}
 
 // Step measures a step that took d.
 func (s steps) Step(name Step, d time.Duration) {
