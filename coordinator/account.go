@@ -13,6 +13,7 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/metrics"
 )
 
 // account adds up a running job: it folds the results into totals, writes the
@@ -31,9 +32,10 @@ type account struct {
 	retired map[uint64]bool
 	parts   []job.Chunk // replacements that are recorded and not published yet
 	ledger  []clickhouse.LedgerRow
-	changed bool     // since the record was written
-	revived uint64   // dead letters whose chunk has a result, when checked
-	checked outcomes // what revived was counted for
+	changed bool      // since the record was written
+	revived uint64    // dead letters whose chunk has a result, when checked
+	checked outcomes  // what revived was counted for
+	counted time.Time // when the backlog was counted last
 }
 
 // outcomes are the dead letters and results that there are.
@@ -74,7 +76,7 @@ func (d *driver) process(ctx context.Context, j job.Job, rev queue.Revision) err
 		d: d, job: j, rev: rev, present: present, retired: map[uint64]bool{},
 		window: newWindow(d.c.cfg.Window, j.Plan.Chunks),
 		slower: throttle{full: full, now: full},
-		hedges: hedger{q: d.c.Queue, job: j.ID, after: d.c.cfg.Hedge, given: map[uint64]bool{}},
+		hedges: hedger{q: d.c.Queue, job: j.ID, after: d.c.cfg.Hedge, given: map[uint64]bool{}, hedged: d.c.Metrics.Hedged},
 	}
 	for _, r := range j.Plan.Replaced {
 		a.retired[r.Chunk] = true
@@ -142,6 +144,7 @@ func (a *account) run(ctx context.Context, results <-chan job.Result, attempts <
 			if err := a.steer(ctx); err != nil {
 				return err
 			}
+			a.countBacklog(ctx, time.Now())
 			continue
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -178,6 +181,7 @@ func (a *account) fold(r job.Result) error {
 			Reason: job.ReplacedTooBig,
 		}
 		a.job.Plan.Replaced = append(a.job.Plan.Replaced, by)
+		a.d.c.Metrics.Replaced(job.ReplacedTooBig, 1)
 		a.retired[r.Chunk] = true
 		a.totals.Retired++
 		a.parts = append(a.parts, replacements(by, r)...)
@@ -207,9 +211,11 @@ func (a *account) flush(ctx context.Context) error {
 		return err
 	}
 	if len(a.ledger) > 0 {
+		begun := time.Now()
 		if err := AppendLedger(ctx, a.d.c.ClickHouse, a.job, a.ledger); err != nil {
 			return fmt.Errorf("writing the ledger: %w", err)
 		}
+		a.d.c.Metrics.Step(metrics.Ledger, time.Since(begun))
 		a.ledger = a.ledger[:0]
 	}
 	if err := a.d.c.Faults.At(fault.Ledger); err != nil {
@@ -244,6 +250,21 @@ func (a *account) flush(ctx context.Context) error {
 		return errComplete
 	}
 	return nil
+}
+
+// backlogEvery is the pause between two counts of a job's backlog.
+const backlogEvery = 5 * time.Second
+
+// countBacklog counts the job's chunks in the queue, for the metrics. Nothing
+// rests on it, so a count that fails is left out: the next one will do.
+func (a *account) countBacklog(ctx context.Context, now time.Time) {
+	if now.Sub(a.counted) < backlogEvery {
+		return
+	}
+	a.counted = now
+	if queued, inFlight, err := a.d.c.Queue.Backlog(ctx, a.job.ID); err == nil {
+		a.d.c.Metrics.Backlog(a.job.ID, queued, inFlight)
+	}
 }
 
 // steer adapts the job's bound to what ClickHouse bears, and hedges.

@@ -19,7 +19,9 @@ import (
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
 	"drayage/pkg/stage"
+	"drayage/pkg/telemetry"
 	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 )
 
 // Engine is the coordinator's engine, which infers schemas and checks SQL.
@@ -36,6 +38,7 @@ type Deps struct {
 	Stages  stage.Registry
 	Sources source.Registry
 	Metrics *metrics.Coordinator // nil: nobody looks at them
+	Traces  *trace.Tracer        // nil: nobody traces
 }
 
 // Coordinator leads jobs. Make it with New and start it with Run, once.
@@ -94,15 +97,18 @@ func (c *Coordinator) Run(ctx context.Context) error {
 // right.
 func (c *Coordinator) term(ctx context.Context) error {
 	if c.cfg.Only == "" && !c.Faults.Skips(fault.Lead) {
+		begun := time.Now()
 		lead, err := c.Queue.Lead(ctx, queue.LeadConfig{Name: leadName, Holder: c.holder, TTL: c.cfg.Lead})
 		if err != nil {
 			return fmt.Errorf("asking to lead: %w", err)
 		}
+		c.Metrics.Waited(metrics.Lead, time.Since(begun))
 		defer lead.Release()
 		ctx = lead.Context()
 		c.Log.Info().Str("coordinator", c.holder).Msg("coordinator leads")
 		defer func() { c.Log.Info().Str("coordinator", c.holder).Msg("coordinator leads no more") }()
 	}
+	defer c.Metrics.Leads()()
 	updates, err := c.Queue.WatchJobs(ctx)
 	if err != nil {
 		return fmt.Errorf("watching the jobs: %w", err)
@@ -113,12 +119,28 @@ func (c *Coordinator) term(ctx context.Context) error {
 		group.Go(func() error { c.keepSchedules(ctx); return nil })
 	}
 	for u := range updates {
+		c.tell(u)
 		if u.Deleted || u.Job.ID == "" || u.Job.State.Terminal() || c.cfg.Only != "" && u.Job.ID != c.cfg.Only {
 			continue
 		}
 		c.lead(ctx, &group, u.Job.ID)
 	}
 	return group.Wait()
+}
+
+// tell tells the metrics of the fleet what became of a job.
+func (c *Coordinator) tell(u queue.JobUpdate) {
+	switch {
+	case u.Deleted:
+		c.Metrics.Gone(u.Job.ID)
+	case u.Job.ID != "":
+		c.Metrics.Job(u.Job)
+	}
+}
+
+// measure begins a step of a job's way.
+func (c *Coordinator) measure(ctx context.Context, name metrics.Step, of trace.Of) (inner context.Context, end func(error)) {
+	return telemetry.Measure(ctx, c.Metrics, c.Traces, name, of)
 }
 
 // leadName is the name of what coordinators compete for.

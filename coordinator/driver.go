@@ -15,6 +15,8 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 )
 
 // driver leads one job from state to state until it has ended. All that it
@@ -25,7 +27,8 @@ type driver struct {
 	id  string
 	log zerolog.Logger
 
-	denied int // times in a row that there was no record of the job
+	denied int    // times in a row that there was no record of the job
+	traced string // the record's Trace, once it is in the log's fields
 }
 
 // maxDenied is how often a job that a watch told of must be said not to exist.
@@ -39,6 +42,7 @@ func (d *driver) run(ctx context.Context) {
 			return
 		}
 		if err != nil && ctx.Err() == nil && !errors.Is(err, queue.ErrConflict) {
+			d.c.Metrics.Retried()
 			d.log.Warn().Err(err).Msg("the job can not go on now; it is tried again")
 			pause(ctx, retryEvery)
 		}
@@ -60,6 +64,7 @@ func (d *driver) step(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("reading the job: %w", err)
 	}
 	d.denied = 0
+	ctx = d.follow(ctx, j)
 	switch j.State {
 	case job.Submitted:
 		j.StartedAt = time.Now().UTC()
@@ -109,9 +114,39 @@ func (d *driver) advance(ctx context.Context, j job.Job, rev queue.Revision, to 
 	}
 	d.log.Info().Str("from", string(from)).Str("state", string(to)).Msg("job moved")
 	if to.Terminal() {
+		d.ended(ctx, j)
 		d.dropLookups(ctx, j)
 	}
 	return nil
+}
+
+// follow is ctx within the trace of the job.
+func (d *driver) follow(ctx context.Context, j job.Job) context.Context {
+	ctx = trace.WithParent(ctx, j.Trace)
+	if j.Trace != d.traced {
+		d.traced = j.Trace
+		if trace.ID(ctx) == "" {
+			return ctx
+		}
+		d.log = d.log.With().Str("trace_id", trace.ID(ctx)).Logger()
+	}
+	return ctx
+}
+
+// ended counts the job, and traces its life as a whole.
+func (d *driver) ended(ctx context.Context, j job.Job) {
+	d.c.Metrics.Ended(j)
+	_, span := d.c.Traces.Begin(ctx, "job", trace.Internal, trace.Of{Job: j.ID, Pipeline: j.Name, Began: j.StartedAt})
+	span.Text("state", string(j.State))
+	span.Count("chunks", j.Totals.Chunks)
+	span.Count("rows_read", j.Totals.RowsRead)
+	span.Count("rows_loaded", j.Totals.RowsLoaded)
+	span.Count("rows_rejected", j.Totals.RowsRejected)
+	var err error
+	if j.State == job.Failed {
+		err = job.WithClass(errors.New(j.Error), job.Permanent)
+	}
+	span.End(err)
 }
 
 // fail ends the job with a reason. It reads the record anew, for the driver's
@@ -126,7 +161,9 @@ func (d *driver) fail(ctx context.Context, why error) error {
 }
 
 // freeze finds out what the job depends on and records it.
-func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) error {
+func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) (err error) {
+	ctx, end := d.c.measure(ctx, metrics.Freeze, trace.Of{Job: j.ID, Pipeline: j.Name})
+	defer func() { end(err) }()
 	doc, err := document(j)
 	if err != nil {
 		return err
@@ -188,7 +225,13 @@ func (d *driver) bound(p *pipeline.Pipeline) int {
 // seats are the connections that the source of a pipeline may open.
 func (c *Coordinator) seats(p *pipeline.Pipeline) source.Seats {
 	if l := p.Limits.Lease; l.Seats > 0 {
-		return c.Queue.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "coordinator " + c.holder})
+		seats := c.Queue.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "coordinator " + c.holder})
+		return func(ctx context.Context) (context.Context, func(), error) {
+			begun := time.Now()
+			held, release, err := seats(ctx)
+			c.Metrics.Waited(metrics.Seat, time.Since(begun))
+			return held, release, err
+		}
 	}
 	return nil
 }

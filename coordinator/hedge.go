@@ -17,13 +17,14 @@ import (
 // takes unusually long. Both load under one token, so the rows are there once;
 // whoever records first counts.
 type hedger struct {
-	q     *queue.Queue
-	job   string
-	after time.Duration // 0: never
-	took  []time.Duration
-	next  int                  // where the next duration goes
-	seen  map[uint64]time.Time // chunks at workers and since when, as the heartbeats tell
-	given map[uint64]bool      // chunks that were hedged
+	q      *queue.Queue
+	job    string
+	after  time.Duration // 0: never
+	took   []time.Duration
+	next   int                  // where the next duration goes
+	seen   map[uint64]time.Time // chunks at workers and since when, as the heartbeats tell
+	given  map[uint64]bool      // chunks that were hedged
+	hedged func()               // is told of each
 }
 
 const (
@@ -97,6 +98,7 @@ func (h *hedger) step(ctx context.Context, left uint64, now time.Time) error {
 			return fmt.Errorf("hedging chunk %d: %w", chunk, err)
 		}
 		h.given[chunk] = true
+		h.hedged()
 		free--
 	}
 	return nil

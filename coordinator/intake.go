@@ -14,6 +14,8 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 )
 
 // intakeWait bounds one wait for a submission.
@@ -52,10 +54,15 @@ func (c *Coordinator) intake(ctx context.Context) error {
 // job too, FAILED with the reason, so that whoever submitted it finds out.
 func (c *Coordinator) take(ctx context.Context, m *queue.Incoming) {
 	s, err := m.Submission, m.Err
+	ctx, span := c.Traces.Begin(m.Context(ctx), "process "+queue.SubmitDestination, trace.Consumer, trace.Of{
+		Job: s.Job, Attempt: m.Attempt, Queue: queue.SubmitDestination,
+	})
+	defer func() { span.End(err) }()
 	if err == nil && len(s.Pipeline) > pipeline.MaxBytes {
 		err = fmt.Errorf("the pipeline has %d bytes; it may have %d", len(s.Pipeline), pipeline.MaxBytes)
 	}
 	if err != nil {
+		c.Metrics.Submitted(metrics.Refused)
 		c.Log.Error().Err(err).Msg("refused a submission that has no job to report to")
 		if err := m.Term(ctx, err.Error()); err != nil {
 			c.Log.Warn().Err(err).Msg("could not take the submission out of the queue")
@@ -67,11 +74,12 @@ func (c *Coordinator) take(ctx context.Context, m *queue.Incoming) {
 		// again would become two jobs.
 		s.Job = fmt.Sprintf("job-%s-%d", m.At.Format(idTime), m.Sequence)
 	}
-	if err := Create(ctx, c.Queue, s); err != nil {
+	if err = Create(ctx, c.Queue, s); err != nil {
 		c.Log.Warn().Err(err).Str("job", s.Job).Msg("could not create the job")
 		_ = m.Nak(ctx, retryEvery) // it comes again after its lease at the latest
 		return
 	}
+	c.Metrics.Submitted(metrics.Accepted)
 	c.Log.Info().Str("job", s.Job).Msg("job submitted")
 	if err := m.Ack(ctx); err != nil {
 		c.Log.Warn().Err(err).Str("job", s.Job).Msg("could not acknowledge the submission; it will be found to be there already")
@@ -83,12 +91,12 @@ const idTime = "20060102-150405"
 
 // Create records a submission, which has an identifier, as a job. A job of
 // that identifier that is there already is left as it is: submitting twice is
-// submitting once.
+// submitting once. The span of ctx is the one that all spans of the job are below.
 func Create(ctx context.Context, q *queue.Queue, s job.Submission) error {
 	if s.File == "" {
 		s.File = "pipeline.yaml"
 	}
-	j := job.Job{ID: s.Job, Submission: s, State: job.Submitted, CreatedAt: time.Now().UTC()}
+	j := job.Job{ID: s.Job, Submission: s, State: job.Submitted, CreatedAt: time.Now().UTC(), Trace: trace.Parent(ctx)}
 	doc, err := pipeline.Parse(s.Pipeline, s.File, s.Dir, s.Params)
 	if err != nil {
 		j.State, j.Error, j.FinishedAt = job.Failed, err.Error(), j.CreatedAt

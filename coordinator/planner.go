@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 )
 
 // planner publishes a job's chunks, one by one, in the source's order.
@@ -29,7 +32,9 @@ type planner struct {
 // died before it recorded them, are refused by their subject or found done by
 // the worker.
 func (p *planner) run(ctx context.Context) error {
+	begun := time.Now()
 	for planned, err := range p.source.Plan(ctx, p.plan.Cursor, p.columns) {
+		p.d.c.Metrics.Step(metrics.Plan, time.Since(begun))
 		if err != nil {
 			return fmt.Errorf("planning chunk %d: %w", p.plan.Chunks, err)
 		}
@@ -43,9 +48,13 @@ func (p *planner) run(ctx context.Context) error {
 			return err
 		}
 		c := job.Chunk{Job: p.d.id, Ordinal: p.plan.Chunks, Bytes: planned.Bytes, Input: planned.Input}
-		if err := p.d.publish(ctx, c); err != nil {
+		planning, span := p.d.c.Traces.Begin(ctx, "plan", trace.Internal, trace.Of{Chunk: &c, Began: begun})
+		err := p.d.publish(planning, c)
+		span.End(err)
+		if err != nil {
 			return fmt.Errorf("publishing chunk %d: %w", c.Ordinal, err)
 		}
+		p.d.c.Metrics.Planned()
 		if err := p.d.c.Faults.At(fault.Planned); err != nil {
 			return err
 		}
@@ -54,6 +63,7 @@ func (p *planner) run(ctx context.Context) error {
 		p.plan.Cursor = planned.Cursor
 		p.plan.Inputs = planned.Inputs
 		p.moved(p.plan)
+		begun = time.Now()
 	}
 	p.plan.Complete = true
 	p.moved(p.plan)
@@ -61,7 +71,13 @@ func (p *planner) run(ctx context.Context) error {
 }
 
 // publish queues a chunk, and waits while the queue is full.
-func (d *driver) publish(ctx context.Context, c job.Chunk) error {
+func (d *driver) publish(ctx context.Context, c job.Chunk) (err error) {
+	begun := time.Now()
+	ctx, span := d.c.Traces.Begin(ctx, "publish "+queue.WorkDestination, trace.Producer, trace.Of{Chunk: &c, Queue: queue.WorkDestination})
+	defer func() {
+		d.c.Metrics.Step(metrics.Enqueue, time.Since(begun))
+		span.End(err)
+	}()
 	if encoded, err := json.Marshal(c); err != nil {
 		return err
 	} else if len(encoded) > job.MaxDescriptor {

@@ -9,6 +9,8 @@ import (
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/fault"
 	"drayage/pkg/job"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 )
 
 // stagingName is the table in which the rows of a job wait to be published. It is
@@ -19,10 +21,12 @@ func stagingName(t clickhouse.Table, jobID string) clickhouse.Table {
 
 // publishRows puts the verified rows of staging tables in their place. What was
 // done before, by this coordinator or another, is found by the tables' uuids.
-func (d *driver) publishRows(ctx context.Context, j *job.Job) error {
+func (d *driver) publishRows(ctx context.Context, j *job.Job) (err error) {
 	if !j.Frozen.Publishes() {
 		return nil
 	}
+	ctx, end := d.c.measure(ctx, metrics.Publish, trace.Of{Job: j.ID, Pipeline: j.Name})
+	defer func() { end(err) }()
 	if err := d.c.Faults.At(fault.Publish); err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 )
 
 const (
@@ -139,7 +141,12 @@ func (c *Coordinator) scheduleOnce(ctx context.Context, now time.Time, name stri
 	}
 	if err == nil && s.Last != nil && s.Last.Pending {
 		c.Log.Info().Str("schedule", name).Str("job", s.Last.Job).Time("planned", s.Last.Planned).Msg("run of a schedule begins")
-		s, rev, err = beginRun(ctx, c.Queue, s, rev)
+		beginning, span := c.Traces.Begin(ctx, "schedule", trace.Internal, trace.Of{Job: s.Last.Job, Pipeline: name})
+		s, rev, err = beginRun(beginning, c.Queue, s, rev)
+		span.End(err)
+		if err == nil {
+			c.Metrics.Runs(metrics.Begun, 1)
+		}
 	}
 	if errors.Is(err, queue.ErrConflict) { // read it again, as others have left it
 		return runs{now.Add(waitLook), rev}, nil
@@ -172,15 +179,17 @@ func (c *Coordinator) decideRun(ctx context.Context, now time.Time, s job.Schedu
 	if !changed {
 		return s, rev, nil
 	}
+	next, err := c.Queue.PutSchedule(ctx, decided, rev)
+	if err != nil {
+		return s, rev, err
+	}
+	c.Metrics.Runs(metrics.Skipped, decided.Skipped-s.Skipped)
+	c.Metrics.Runs(metrics.Missed, decided.Missed-s.Missed)
 	if n := decided.Skipped - s.Skipped; n > 0 {
 		c.Log.Warn().Str("schedule", s.Name).Str("job", s.Last.Job).Uint64("runs", n).Msg("a run was skipped, because the one before has not ended")
 	}
 	if n := decided.Missed - s.Missed; n > 0 {
 		c.Log.Warn().Str("schedule", s.Name).Uint64("runs", n).Msg("runs were missed and are left out")
-	}
-	next, err := c.Queue.PutSchedule(ctx, decided, rev)
-	if err != nil {
-		return s, rev, err
 	}
 	return decided, next, nil
 }

@@ -10,6 +10,8 @@ import (
 	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 )
 
 // maxRepairs bounds how often a job is repaired before it is given up.
@@ -30,10 +32,13 @@ func (d *driver) verify(ctx context.Context, j job.Job, rev queue.Revision) erro
 			return err
 		}
 	}
-	proof, err := Prove(ctx, d.c.ClickHouse, j)
+	asking, end := d.c.measure(ctx, metrics.Verify, trace.Of{Job: j.ID, Pipeline: j.Name})
+	proof, err := Prove(asking, d.c.ClickHouse, j)
+	end(err)
 	if err != nil {
 		return fmt.Errorf("verifying the job: %w", err)
 	}
+	d.c.Metrics.Verified(len(proof.Differ))
 	all := Tables(j)
 	if err := d.c.Faults.At(fault.Verified); err != nil {
 		return err
@@ -130,7 +135,10 @@ func (d *driver) conclude(ctx context.Context, j job.Job, rev queue.Revision) er
 // repair mends what verification found, at most 100 chunks at a time, and lets
 // the job be verified again. Rows that should not be there at all are taken
 // out; a chunk whose rows are not those recorded is replaced.
-func (d *driver) repair(ctx context.Context, j job.Job, rev queue.Revision) error {
+func (d *driver) repair(ctx context.Context, j job.Job, rev queue.Revision) (err error) {
+	ctx, end := d.c.measure(ctx, metrics.Repair, trace.Of{Job: j.ID, Pipeline: j.Name})
+	defer func() { end(err) }()
+	d.c.Metrics.Repaired()
 	found, err := d.diagnose(ctx, j)
 	if err != nil {
 		return fmt.Errorf("looking at the chunks that differ: %w", err)
@@ -162,6 +170,7 @@ func (d *driver) repair(ctx context.Context, j job.Job, rev queue.Revision) erro
 		j.Error = fmt.Sprintf("more than %d chunks had to be replaced", job.MaxReplaced)
 		return d.advance(ctx, j, rev, job.Failed)
 	}
+	d.c.Metrics.Replaced(job.ReplacedRepair, len(found.replace))
 	for _, chunk := range found.replace {
 		j.Plan.Replaced = append(j.Plan.Replaced, job.Replaced{
 			Chunk: chunk, First: job.FirstReplacement + j.Plan.Replacements(), Count: 1, Reason: job.ReplacedRepair,

@@ -12,6 +12,8 @@ import (
 	"drayage/pkg/quarantine"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 )
 
 var (
@@ -27,6 +29,10 @@ var (
 // before the chunk is acknowledged.
 func (s *slot) carry(ctx context.Context, j *liveJob, d *queue.Delivery) {
 	started := time.Now()
+	c := d.Chunk()
+	ctx, over := s.follow(ctx, d)
+	var verdict job.Verdict
+	defer func() { over(verdict) }()
 	// The end of the job ends the chunk; a pause does not.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -41,19 +47,18 @@ func (s *slot) carry(ctx context.Context, j *liveJob, d *queue.Delivery) {
 	moving()
 	stop()
 	if err != nil {
-		s.refuse(held, d, j, err)
+		verdict = s.refuse(held, d, j, err)
 		return
 	}
 	defer s.w.loaded.Add(1)
 
-	c := d.Chunk()
-	log := s.w.log.With().Str("job", c.Job).Uint64("chunk", c.Ordinal).Int("attempt", d.Attempt()).Logger()
+	log := s.w.logger(ctx, c, d.Attempt())
 	res := job.Result{
 		Job: c.Job, Chunk: c.Ordinal, Generation: c.Generation, Input: c.Input, Bytes: c.Bytes,
 		Attempt: d.Attempt(), Worker: s.w.cfg.ID, StartedAt: started.UTC(),
 	}
 	err = t.pipeline.Redact(s.attempt(held, lease, t, d, &res))
-	verdict := job.Judge(held, err, t.pipeline.Retry.Backoff.Delay(d.Attempt()))
+	verdict = job.Judge(held, err, t.pipeline.Retry.Backoff.Delay(d.Attempt()))
 	switch {
 	case d.Hedge() && (verdict.Kind == job.VerdictRetry || verdict.Kind == job.VerdictSlowDown || verdict.Kind == job.VerdictDead):
 		// The chunk itself is in other hands, whose failure it would be.
@@ -85,7 +90,7 @@ func (s *slot) carry(ctx context.Context, j *liveJob, d *queue.Delivery) {
 		log.Debug().Uint64("rows_read", res.RowsRead).Uint64("rows_loaded", res.RowsLoaded).Uint64("rows_rejected", res.RowsRejected).
 			Int64("transform_ms", res.TransformMS).Int64("load_ms", res.LoadMS).Msg("chunk loaded")
 	}
-	if err := d.Settle(saying, verdict); err != nil {
+	if err := s.settle(saying, d, verdict); err != nil {
 		// The message will come again and its result will be found.
 		log.Warn().Err(err).Stringer("verdict", verdict.Kind).Msg("could not settle the delivery")
 	}
@@ -128,8 +133,7 @@ func (s *slot) attempt(ctx context.Context, lease *queue.Lease, t *task, d *queu
 	if err != nil {
 		return err
 	}
-	err = s.w.q.RecordResult(ctx, *res)
-	if err != nil && !errors.Is(err, queue.ErrExists) {
+	if err = s.record(ctx, *res); err != nil {
 		return fmt.Errorf("recording the result: %w", err)
 	}
 	return s.w.faults.At(fault.Recorded)
@@ -154,9 +158,13 @@ func (s *slot) starved(ctx context.Context, d *queue.Delivery, err error) bool {
 // compute makes the chunk's block and loads it.
 func (s *slot) compute(ctx context.Context, lease *queue.Lease, t *task, d *queue.Delivery, res *job.Result) error {
 	begin := time.Now()
-	err := s.transform(ctx, lease, t, d, res, func(in *source.Input, judged bool) error {
-		return s.statements(ctx, lease, t, d, in, judged, res)
+	s.extracting.Store(0)
+	inner, end := s.w.measure(ctx, metrics.Transform, trace.Of{})
+	err := s.transform(inner, lease, t, d, res, func(in *source.Input, judged bool) error {
+		return s.statements(inner, lease, t, d, in, judged, res)
 	})
+	end(err)
+	s.w.metrics.Step(metrics.Extract, time.Duration(s.extracting.Load()))
 	res.TransformMS = time.Since(begin).Milliseconds()
 	if err != nil {
 		return fmt.Errorf("transforming the chunk: %w", err)
@@ -205,6 +213,9 @@ func (s *slot) bury(ctx context.Context, d *queue.Delivery, why error) error {
 	})
 	if errors.Is(err, queue.ErrExists) {
 		return nil
+	}
+	if err == nil {
+		s.w.metrics.Dead(reason)
 	}
 	return err
 }

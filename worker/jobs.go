@@ -7,6 +7,8 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 )
 
 // jobs are the jobs that have chunks to be carried, as the jobs bucket tells,
@@ -155,7 +157,9 @@ func (j *liveJob) task(ctx context.Context, w *Worker) (*task, error) {
 	if j.prepared != nil && j.prepared.restarts == w.eng.Restarts() {
 		return j.prepared, nil
 	}
-	t, err := w.prepare(ctx, j.record)
+	inner, end := w.measure(ctx, metrics.Prepare, trace.Of{Job: j.record.ID})
+	t, err := w.prepare(inner, j.record)
+	end(err)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"drayage/pkg/fault"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 )
 
 // load puts the rejects into quarantine and the blocks into their targets, unless
@@ -79,18 +81,23 @@ func (t *task) share(o output, share job.Share, res *job.Result) {
 
 // keepRejects puts the chunk's rejects into quarantine, once: they have a token
 // like the rows.
-func (s *slot) keepRejects(ctx context.Context, t *task, d *queue.Delivery) error {
+func (s *slot) keepRejects(ctx context.Context, t *task, d *queue.Delivery) (err error) {
 	c := d.Chunk()
+	if len(s.rejects) > 0 {
+		var end func(error)
+		ctx, end = s.w.measure(ctx, metrics.Reject, trace.Of{Table: clickhouse.RejectsTable.String()})
+		defer func() { end(err) }()
+	}
 	batch := clickhouse.RejectBatch{
 		Chunk: c, Table: t.outputs[0].table, Pipeline: t.pipeline.Name, Input: t.place(c), Worker: s.w.cfg.ID, Rows: s.rejects,
 	}
-	if err := s.w.ch.AppendRejects(ctx, batch); err != nil {
+	if err := s.inserted(ctx, s.w.ch.AppendRejects(ctx, batch)); err != nil {
 		return err
 	}
 	if len(t.outputs[0].Shards) > 0 { // which has the records of its rows
 		shard, err := s.server(ctx, t.outputs[0], c)
 		if err == nil {
-			err = shard.AppendRejects(ctx, batch)
+			err = s.inserted(ctx, shard.AppendRejects(ctx, batch))
 		}
 		if err != nil {
 			return err
@@ -140,10 +147,13 @@ func (s *slot) insert(ctx context.Context, lease *queue.Lease, o output, d *queu
 	if err != nil {
 		return err
 	}
-	return server.Load(ctx, clickhouse.Load{
+	ctx, end := s.w.measure(ctx, metrics.Load, trace.Of{Table: o.table.String()})
+	err = server.Load(ctx, clickhouse.Load{
 		Table: o.table, Columns: o.of(c).Names(),
 		Body: b.reader(lease), Length: b.size, Rows: rows,
 		Token: token, QueryID: token,
 		Comment: fmt.Sprintf("drayage job=%s chunk=%d attempt=%d worker=%s", c.Job, c.Ordinal, d.Attempt(), s.w.cfg.ID),
 	})
+	end(err)
+	return s.inserted(ctx, err)
 }

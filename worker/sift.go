@@ -11,6 +11,8 @@ import (
 	"drayage/pkg/quarantine"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 	"drayage/pkg/transform"
 )
 
@@ -169,5 +171,8 @@ func (c *computing) blame(ctx context.Context, made *staged, cause error, refuse
 func (c *computing) separate(ctx context.Context, req quarantine.Request) (*quarantine.Separated, error) {
 	req.Engine, req.Database = c.w.eng.Client(), c.task.workspace.Database
 	req.Dir, req.Progress = c.w.fifos.dir, c.lease.Progress
-	return quarantine.Separate(ctx, req)
+	ctx, end := c.w.measure(ctx, metrics.Quarantine, trace.Of{})
+	separated, err := quarantine.Separate(ctx, req)
+	end(err)
+	return separated, err
 }

@@ -15,6 +15,8 @@ import (
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
 	"drayage/pkg/stage"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 	"drayage/pkg/transform"
 )
 
@@ -65,6 +67,8 @@ func (m *staged) input(columns []job.Column) *source.Input {
 // closes the rows that it returns.
 func (st *staging) run(ctx context.Context) (_ *staged, err error) {
 	s := st.slot
+	ctx, end := s.w.measure(ctx, metrics.Stages, trace.Of{})
+	defer func() { end(err) }()
 	m := &staged{unordered: st.in.Unordered}
 	if m.rows, err = s.nameless("*.staged"); err != nil {
 		return nil, err
@@ -89,10 +93,10 @@ func (st *staging) run(ctx context.Context) (_ *staged, err error) {
 			return st.apply(ctx, rows, m)
 		}()
 	}()
-	end := func() error { pipe.release(); return <-applied }
+	staged := func() error { pipe.release(); return <-applied }
 	path, fed, err := s.inlet(st.in, st.lease.Progress)
 	if err != nil {
-		return nil, errors.Join(err, end())
+		return nil, errors.Join(err, staged())
 	}
 	rel := s.w.input(st.task, st.task.job.Frozen.Columns, path, st.in, st.judged)
 	all := settings(st.in, rel)
@@ -102,7 +106,7 @@ func (st *staging) run(ctx context.Context) (_ *staged, err error) {
 		SQL:      transform.IntoFormat(pipe.path, stage.Format, transform.Everything(rel)),
 		Database: st.task.workspace.Database, QueryID: s.queryID(st.delivery), Settings: all,
 	})
-	if err := stagingEnded(err, fed(), end()); err != nil {
+	if err := stagingEnded(err, fed(), staged()); err != nil {
 		return nil, err
 	}
 	info, err := m.rows.Stat()

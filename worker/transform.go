@@ -16,6 +16,8 @@ import (
 	"drayage/pkg/quarantine"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
+	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 	"drayage/pkg/transform"
 )
 
@@ -43,6 +45,8 @@ func (s *slot) transform(ctx context.Context, lease *queue.Lease, t *task, d *qu
 	cause := err
 	var separated *quarantine.Separated
 	err = s.reading(ctx, lease, t, c, func(in *source.Input) error {
+		ctx, end := s.w.measure(ctx, metrics.Quarantine, trace.Of{})
+		defer func() { end(err) }()
 		separated, err = quarantine.Separate(ctx, quarantine.Request{
 			Engine: s.w.eng.Client(), Database: t.workspace.Database, Input: in, Columns: t.job.Frozen.Columns,
 			Selects: t.selects(c), Limit: t.pipeline.Reject.Limit(), Offset: t.offset(c),
@@ -86,8 +90,11 @@ func (s *slot) reading(ctx context.Context, lease *queue.Lease, t *task, c job.C
 // open opens the chunk's input, and keeps it on disk when it is read more than
 // once.
 func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chunk) (*source.Input, error) {
-	moving := keepMoving(lease.Progress)
-	in, err := t.source.Open(ctx, c.Input, t.job.Frozen.Columns)
+	moving, begun := keepMoving(lease.Progress), time.Now()
+	opening, span := s.w.traces.Begin(ctx, string(metrics.Extract), trace.Client, trace.Of{})
+	in, err := t.source.Open(opening, c.Input, t.job.Frozen.Columns)
+	span.End(err)
+	s.extracting.Add(int64(time.Since(begun)))
 	moving()
 	if err != nil {
 		return nil, fmt.Errorf("opening the input: %w", err)
@@ -438,10 +445,13 @@ func (s *slot) feed(pipe *fifo, r io.Reader, progress func()) error {
 	return s.copy(w, r, progress)
 }
 
-// copy copies r to w and reports each piece as progress.
+// copy copies r to w and reports each piece as progress. The time of the reads
+// is that of the source.
 func (s *slot) copy(w io.Writer, r io.Reader, progress func()) error {
 	for {
+		begun := time.Now()
 		n, err := r.Read(s.copyBuf)
+		s.extracting.Add(int64(time.Since(begun)))
 		if n > 0 {
 			if _, err := w.Write(s.copyBuf[:n]); err != nil {
 				return err

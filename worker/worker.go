@@ -19,6 +19,7 @@ import (
 	"drayage/pkg/source"
 	"drayage/pkg/stage"
 	"drayage/pkg/telemetry/metrics"
+	"drayage/pkg/telemetry/trace"
 	"drayage/pkg/version"
 )
 
@@ -33,6 +34,7 @@ type Deps struct {
 	Stages  stage.Registry
 	Sources source.Registry
 	Metrics *metrics.Worker // nil: nobody looks at them
+	Traces  *trace.Tracer   // nil: nobody traces
 }
 
 // Worker carries chunks. Make it with New and start it with Run, once.
@@ -51,6 +53,7 @@ type Worker struct {
 	stages  stage.Registry
 	sources source.Registry
 	metrics *metrics.Worker
+	traces  *trace.Tracer
 	// statements counts those given to the engine, so that each has a
 	// query_id of its own.
 	statements atomic.Uint64
@@ -63,6 +66,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{cfg: cfg, q: deps.Queue, ch: deps.ClickHouse, eng: deps.Engine, faults: deps.Faults, stages: deps.Stages, sources: deps.Sources, started: time.Now()}
+	w.traces = deps.Traces
 	if w.metrics = deps.Metrics; w.metrics == nil {
 		w.metrics = metrics.NewWorker()
 	}
@@ -104,6 +108,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		for u := range updates {
 			if w.cfg.Only == "" || u.Job.ID == w.cfg.Only {
 				w.jobs.update(u)
+				w.metrics.Jobs(w.jobs.len())
 			}
 		}
 		return nil
@@ -168,6 +173,9 @@ type slot struct {
 	copyBuf []byte
 	blocks  blocks
 	rejects []job.Reject // of the chunk at work, beside its blocks
+	// extracting is how long the chunk at work has waited for its source, in
+	// nanoseconds: whoever feeds the engine adds to it.
+	extracting atomic.Int64
 }
 
 // Waits of a slot that found no chunk.
@@ -244,7 +252,7 @@ func (s *slot) step(ctx, working context.Context, j *liveJob, changed <-chan str
 }
 
 // refuse settles a chunk whose job could not be prepared here.
-func (s *slot) refuse(ctx context.Context, d *queue.Delivery, j *liveJob, why error) {
+func (s *slot) refuse(ctx context.Context, d *queue.Delivery, j *liveJob, why error) job.Verdict {
 	s.w.log.Error().Err(why).Str("job", j.record.ID).Msg("could not prepare the job")
 	v := job.Judge(ctx, why, errorWait)
 	if lack := new(lackError); errors.As(why, &lack) && v.Kind == job.VerdictRetry {
@@ -258,7 +266,8 @@ func (s *slot) refuse(ctx context.Context, d *queue.Delivery, j *liveJob, why er
 			v = job.Verdict{Kind: job.VerdictRetry, After: errorWait, Err: err}
 		}
 	}
-	if err := d.Settle(saying, v); err != nil {
+	if err := s.settle(saying, d, v); err != nil {
 		s.w.log.Warn().Err(err).Msg("could not settle the delivery")
 	}
+	return v
 }

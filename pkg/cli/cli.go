@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/fatih/color"
@@ -22,6 +23,7 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
 	"drayage/pkg/telemetry"
+	"drayage/pkg/telemetry/trace"
 	"drayage/pkg/version"
 )
 
@@ -79,6 +81,7 @@ func Main(ctx context.Context, args []string, io IO, with Extensions) int {
 	root.SetOut(io.Out)
 	root.SetErr(io.Err)
 	err := root.ExecuteContext(ctx)
+	a.cfg.Traces.Close()
 	if err == nil {
 		return ExitDone
 	}
@@ -237,6 +240,12 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		fallback = zerolog.InfoLevel
 	}
 	if a.log, err = telemetry.NewLogger(a.cfg.Log, fallback, a.Err); err != nil {
+		return &usageError{err}
+	}
+	host, _ := os.Hostname() // the process alone is a name too
+	if a.cfg.Traces, err = trace.FromEnv(cmd.Context(), trace.Service{
+		Name: "dray-" + cmd.Name(), Version: version.Version, Instance: fmt.Sprintf("%s-%d", host, os.Getpid()),
+	}, a.log); err != nil {
 		return &usageError{err}
 	}
 	if cmd.Annotations["service"] != "" {

@@ -13,6 +13,7 @@ import (
 	"drayage/pkg/local"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/trace"
 )
 
 func (a *app) run() *cobra.Command {
@@ -116,7 +117,10 @@ func (a *app) findOrCreate(ctx context.Context, q *queue.Queue, name string, s j
 		}
 	}
 	s.Job = coordinator.NewID(name, time.Now())
-	if err := coordinator.Create(ctx, q, s); err != nil {
+	ctx, span := a.cfg.Traces.Begin(ctx, "submit", trace.Internal, trace.Of{Job: s.Job, Pipeline: name})
+	err := coordinator.Create(ctx, q, s)
+	span.End(err)
+	if err != nil {
 		return "", fmt.Errorf("creating the job: %w", err)
 	}
 	return s.Job, nil

@@ -41,7 +41,7 @@ SIGTERM ends it; another coordinator, or the next start, goes on.`,
 			return a.serve(cmd.Context(), func(ctx context.Context, m *member) error {
 				c, err := coordinator.New(a.cfg.Coordinator, coordinator.Deps{
 					Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults,
-					Stages: a.with.Stages, Sources: a.with.Sources, Metrics: m.metrics.Coordinator(),
+					Stages: a.with.Stages, Sources: a.with.Sources, Metrics: m.metrics.Coordinator(), Traces: a.cfg.Traces,
 				})
 				if err != nil {
 					return &usageError{err}
@@ -72,7 +72,7 @@ DRAY_GRACE to finish those at work; a second one ends it at once.`,
 		return a.serve(cmd.Context(), func(ctx context.Context, m *member) error {
 			w, err := worker.New(a.cfg.Worker, worker.Deps{
 				Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults,
-				Stages: a.with.Stages, Sources: a.with.Sources, Metrics: m.metrics.Worker(),
+				Stages: a.with.Stages, Sources: a.with.Sources, Metrics: m.metrics.Worker(), Traces: a.cfg.Traces,
 			})
 			if err != nil {
 				return &usageError{err}

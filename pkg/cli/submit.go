@@ -14,6 +14,7 @@ import (
 	"drayage/pkg/local"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/trace"
 )
 
 func (a *app) submit() *cobra.Command {
@@ -62,7 +63,10 @@ the job of that key stays the only one.`,
 			return err
 		}
 		sub.Job, sub.Full = id, full
-		if err := q.Submit(ctx, sub); err != nil {
+		publishing, span := a.cfg.Traces.Begin(ctx, "publish "+queue.SubmitDestination, trace.Producer, trace.Of{Job: id, Queue: queue.SubmitDestination})
+		err = q.Submit(publishing, sub)
+		span.End(err)
+		if err != nil {
 			return fmt.Errorf("submitting the job: %w", err)
 		}
 		if schedule := doc.Pipeline.Schedule; schedule != nil && !a.json {

@@ -16,6 +16,7 @@ var walls = map[string][]string{
 	"pkg/job":                          {},
 	"pkg/version":                      {},
 	"pkg/telemetry":                    {},
+	"pkg/telemetry/trace":              {"pkg/job"},
 	"pkg/telemetry/metrics":            {"pkg/job"},
 	"pkg/pipeline":                     {"pkg/job"},
 	"pkg/engine":                       {"pkg/job"},
@@ -88,6 +89,9 @@ var owners = map[string][]string{
 	"github.com/johannesboyne/gofakes3":   {"pkg/testkit/s3test"},
 	"github.com/twmb/franz-go":            {"pkg/source/kafka"},
 	"github.com/prometheus/client_golang": {"pkg/telemetry/metrics"},
+	"go.opentelemetry.io/otel/sdk":        {"pkg/telemetry/trace"},
+	"go.opentelemetry.io/otel/exporters":  {"pkg/telemetry/trace"},
+	"go.opentelemetry.io/proto":           {"pkg/telemetry/trace"},
 }
 
 func TestWalls(t *testing.T) {

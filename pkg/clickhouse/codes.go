@@ -1,6 +1,10 @@
 package clickhouse
 
-import "drayage/pkg/job"
+import (
+	"errors"
+
+	"drayage/pkg/job"
+)
 
 const (
 	codeTableAlreadyExists   = 57
@@ -218,4 +222,18 @@ var verdicts = map[int32]struct {
 	764: {"DEDUPLICATION_IS_NOT_POSSIBLE", job.Permanent},
 	767: {"REQUIRED_SECOND_FACTOR", job.Permanent},
 	774: {"TABLE_IS_PERMANENTLY_READ_ONLY", job.Permanent},
+}
+
+// ErrorLabel says in few words what an error came from, for a counter: one of
+// ClickHouse's codes that this package knows, with its name; -1 and OTHER for its
+// other codes; 0 and NO_ANSWER where ClickHouse has not answered.
+func ErrorLabel(err error) (code int32, name string) {
+	var x *Exception
+	if !errors.As(err, &x) {
+		return 0, "NO_ANSWER"
+	}
+	if v, ok := verdicts[x.Code]; ok {
+		return x.Code, v.name
+	}
+	return -1, "OTHER"
 }

@@ -75,7 +75,8 @@ COMMENT 'One row for every attempt of every chunk that Drayage made'`}
 }
 
 // EnsureLedger makes the database drayage with the ledger, the quarantine and
-// the summary where they are not there, and brings older ones up to date. Any
+// the views where they are not there, and brings older ones up to date. Without
+// the right to make views it goes on without them: see MissingViews. Any
 // number of callers may do it at once.
 func (c *Client) EnsureLedger(ctx context.Context) error {
 	const what = "preparing the ledger"
@@ -88,7 +89,7 @@ func (c *Client) EnsureLedger(ctx context.Context) error {
 	if err := quarantine().ensure(ctx, c, what); err != nil {
 		return err
 	}
-	return c.ensureSummary(ctx, what)
+	return c.ensureViews(ctx, what)
 }
 
 // effective is the query for the outcome that counts of every chunk that has

@@ -138,7 +138,7 @@ func (w *nativeWire) ping(ctx context.Context) error {
 func (w *nativeWire) run(ctx context.Context, s statement, each func(scanner) error) error {
 	return w.with(ctx, s.database, func(n *nativeConn) error {
 		n.repeat = each != nil // a query of ours, which changes nothing
-		if err := n.query(query{sql: s.sql, settings: s.settings}); err != nil {
+		if err := n.query(query{span: spanOf(ctx), sql: s.sql, settings: s.settings}); err != nil {
 			return err
 		}
 		return n.receive(func() error {
@@ -186,7 +186,7 @@ func (w *nativeWire) stream(ctx context.Context, s statement, format string, to 
 	}
 	out := bufio.NewWriterSize(to, 64<<10)
 	return w.with(ctx, s.database, func(n *nativeConn) error {
-		if err := n.query(query{sql: s.sql, settings: s.settings, compress: w.end.compression != CompressionNone}); err != nil {
+		if err := n.query(query{span: spanOf(ctx), sql: s.sql, settings: s.settings, compress: w.end.compression != CompressionNone}); err != nil {
 			return err
 		}
 		return n.receive(func() error { return errors.Join(n.block(out), out.Flush(), n.noRows()) })

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ClickHouse/ch-go/proto"
 	chproto "github.com/ClickHouse/clickhouse-go/v2/lib/proto"
+	"go.opentelemetry.io/otel/trace"
 
 	"drayage/pkg/native"
 )
@@ -235,6 +236,7 @@ type query struct {
 	// block sends a block as externalTable, after what begins the packet. It
 	// may be nil.
 	block func(*packet) error
+	span  trace.SpanContext // the zero value: of no trace
 }
 
 // query sends a statement.
@@ -248,6 +250,7 @@ func (n *nativeConn) query(q query) error {
 		Info: proto.ClientInfo{
 			ProtocolVersion: revision, Major: 1, Interface: proto.InterfaceTCP, Query: proto.ClientQueryInitial,
 			InitialQueryID: q.id, InitialAddress: n.conn.LocalAddr().String(), ClientName: clientName,
+			Span: q.span,
 		},
 	}
 	method := CompressionNone

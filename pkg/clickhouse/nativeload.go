@@ -31,7 +31,7 @@ var errEndedEarly = errors.New("the server ended the insert before it had the ro
 func (w *nativeWire) insert(ctx context.Context, s *insert) error {
 	return w.with(ctx, "", func(n *nativeConn) error {
 		n.wrote, n.repeat = 0, true // until the server wants the rows
-		if err := n.query(query{sql: s.statement, id: s.queryID, settings: s.settings, compress: s.compression != CompressionNone}); err != nil {
+		if err := n.query(query{span: spanOf(ctx), sql: s.statement, id: s.queryID, settings: s.settings, compress: s.compression != CompressionNone}); err != nil {
 			return err
 		}
 		n.dirty = true // one that is refused may leave a server that waits for rows

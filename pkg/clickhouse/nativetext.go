@@ -59,7 +59,7 @@ func (w *nativeWire) text(ctx context.Context, s statement, format string, to io
 	}
 	out := &textWriter{wire: w, format: f, settings: formatSettings(s.sql), to: bufio.NewWriterSize(to, 64<<10)}
 	err := w.with(ctx, s.database, func(n *nativeConn) error {
-		if err := n.query(query{sql: s.sql, settings: s.settings}); err != nil {
+		if err := n.query(query{span: spanOf(ctx), sql: s.sql, settings: s.settings}); err != nil {
 			return err
 		}
 		return n.receive(func() error { return errors.Join(out.block(ctx, n), n.noRows()) })
@@ -128,7 +128,7 @@ func (t *textWriter) render(ctx context.Context, sql string, block func(*packet)
 		// One thread and one block: the rows keep their order.
 		settings := maps.Clone(t.settings)
 		maps.Copy(settings, map[string]string{"max_threads": "1", "max_block_size": "1000000000", "max_result_rows": "0", "max_result_bytes": "0"})
-		if err := n.query(query{sql: sql, settings: settings, block: block}); err != nil {
+		if err := n.query(query{span: spanOf(ctx), sql: sql, settings: settings, block: block}); err != nil {
 			return err
 		}
 		return n.receive(func() error { return t.values(n) })

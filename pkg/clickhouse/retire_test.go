@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -226,6 +227,19 @@ func TestEnsureLedgerReplacesAnOldSummary(t *testing.T) {
 	ensure()
 	if after := version(); after != before {
 		t.Errorf("a newer one was replaced: %s, %s", before, after)
+	}
+	// Who may not make views has a ledger all the same, and is told what is missing.
+	exec1(t, c, "DROP VIEW drayage.errors")
+	poor, err := clickhouse.Open(t.Context(), clickhouse.Config{URL: denyingAt(t, p.URL(), "CREATE OR REPLACE VIEW")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer poor.Close()
+	if err := poor.EnsureLedger(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if missing, err := poor.MissingViews(t.Context()); err != nil || !slices.Equal(missing, []clickhouse.Table{clickhouse.ErrorsView}) {
+		t.Errorf("missing are %v, %v", missing, err)
 	}
 }
 

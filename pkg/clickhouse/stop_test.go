@@ -124,7 +124,12 @@ func wantKilled(t *testing.T, err error) {
 // they are answered as a server does whose user lacks a right.
 func denying(t *testing.T, text string) string {
 	t.Helper()
-	to, err := url.Parse(shared.URL())
+	return denyingAt(t, shared.URL(), text)
+}
+
+func denyingAt(t *testing.T, engine, text string) string {
+	t.Helper()
+	to, err := url.Parse(engine)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = traced(req)
 	if s, ok := req.Body.(posted); ok {
 		return s.send(t.base, req)
 	}

@@ -76,6 +76,9 @@ type Job struct {
 	// Publishing is true once a job with a Publish is verified: from then on its
 	// rows are put in their place, and it can not be cancelled any more.
 	Publishing bool `json:"publishing,omitempty"`
+	// Trace is the W3C traceparent of the span that made the job: what is done for
+	// it anywhere is below that. Empty: there is none.
+	Trace string `json:"trace,omitempty"`
 	// PublishedAt is when what a job with a Publish had loaded was put in its
 	// place.
 	PublishedAt time.Time `json:"published_at,omitzero"`

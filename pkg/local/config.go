@@ -18,6 +18,7 @@ import (
 	"drayage/pkg/source"
 	"drayage/pkg/stage"
 	"drayage/pkg/telemetry"
+	"drayage/pkg/telemetry/trace"
 	"drayage/worker"
 )
 
@@ -31,8 +32,9 @@ type Config struct {
 	ClickHouse  clickhouse.Config
 	Coordinator coordinator.Config
 	Worker      worker.Config
-	Faults      *fault.Set // of DRAY_FAULT, for tests; nil: none
-	Extensions  Extensions // of the program, not of the environment
+	Faults      *fault.Set    // of DRAY_FAULT, for tests; nil: none
+	Extensions  Extensions    // of the program, not of the environment
+	Traces      *trace.Tracer // likewise; nil: nobody traces
 	// Up is the dray up that works in the data folder, when the environment names
 	// no NATS; nil: there is none. Queue and ClickHouse are then where it says.
 	Up *Endpoint

@@ -211,14 +211,14 @@ func (s *Stack) Run(ctx context.Context, only string) error {
 	}
 	c, err := coordinator.New(ccfg, coordinator.Deps{
 		Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log, Faults: s.cfg.Faults,
-		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources, Metrics: counted,
+		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources, Metrics: counted, Traces: s.cfg.Traces,
 	})
 	if err != nil {
 		return err
 	}
 	w, err := worker.New(wcfg, worker.Deps{
 		Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log, Faults: s.cfg.Faults,
-		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources, Metrics: carried,
+		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources, Metrics: carried, Traces: s.cfg.Traces,
 	})
 	if err != nil {
 		return err

@@ -55,6 +55,7 @@ type Delivery struct {
 	hedge    bool
 	attempt  int
 	reply    string // where acknowledgements go
+	header   nats.Header
 	deadline time.Time
 
 	mu      sync.Mutex
@@ -68,7 +69,7 @@ func newDelivery(p *Puller, msg *nats.Msg, after time.Time) (*Delivery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reply subject: %w", err)
 	}
-	d := &Delivery{p: p, hedge: strings.HasSuffix(msg.Subject, hedgeSuffix), attempt: int(meta.NumDelivered), reply: msg.Reply}
+	d := &Delivery{p: p, hedge: strings.HasSuffix(msg.Subject, hedgeSuffix), attempt: int(meta.NumDelivered), reply: msg.Reply, header: msg.Header}
 	if d.chunk, err = readChunk(msg.Data, msg.Subject, p.id); err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (q *Queue) publishChunk(ctx context.Context, verb, subject string, c job.Ch
 		return job.WithClass(fmt.Errorf("%s: %w: descriptor of %d bytes, at most %d", what, ErrTooLarge, len(data), job.MaxDescriptor), job.Permanent)
 	}
 	_, err = q.write(ctx, what, write{
-		stream: streamWork, subject: subject, data: data, register: true,
+		stream: streamWork, subject: subject, data: data, header: inject(ctx, nil), register: true,
 		// A twin planner writes the same bytes, so only after a try of our
 		// own with an unknown outcome does it count as ours.
 		mine: func(m *jetstream.RawStreamMsg, unsure bool) bool { return unsure && bytes.Equal(m.Data, data) },

@@ -35,7 +35,7 @@ func (q *Queue) Submit(ctx context.Context, s job.Submission) error {
 	// of this call one message, and need not outlive it by more than seconds.
 	h := nats.Header{}
 	h.Set(jetstream.MsgIDHeader, nuid.Next())
-	_, err = q.write(ctx, what, write{stream: streamJobs, subject: subjectSubmit, data: data, header: h})
+	_, err = q.write(ctx, what, write{stream: streamJobs, subject: subjectSubmit, data: data, header: inject(ctx, h)})
 	return err
 }
 
@@ -64,6 +64,7 @@ type Incoming struct {
 
 	q       *Queue
 	reply   string
+	header  nats.Header
 	settled atomic.Bool
 }
 
@@ -81,7 +82,7 @@ func (in *Intake) Next(ctx context.Context, wait time.Duration) (*Incoming, erro
 		_ = in.q.said(ctx, "give submission back", msg.Reply, ackNak(0)) // lost: its lease's end does it
 		return nil, ended(ctx, "take a submission", nil)
 	}
-	s := &Incoming{Raw: msg.Data, Attempt: 1, q: in.q, reply: msg.Reply}
+	s := &Incoming{Raw: msg.Data, Attempt: 1, q: in.q, reply: msg.Reply, header: msg.Header}
 	if meta, err := msg.Metadata(); err == nil {
 		s.Attempt, s.At, s.Sequence = int(meta.NumDelivered), meta.Timestamp.UTC(), meta.Sequence.Stream
 	}

@@ -54,7 +54,7 @@ func NewCoordinator() *Coordinator {
 // Coordinator makes the metrics of the coordinator of this process, once.
 func (r *Registry) Coordinator() *Coordinator {
 	c := NewCoordinator()
-	c.register(r)
+	c.steps = r.join(c.steps)
 	r.all.MustRegister(c.fleet, c.leaderships, c.submissions, c.ended, c.duration, c.retries, c.planned, c.hedged,
 		c.replaced, c.verifications, c.differences, c.repairs, c.runs)
 	return c

@@ -13,6 +13,7 @@ package metrics
 import (
 	"net/http"
 	"runtime"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -23,7 +24,12 @@ import (
 type Build struct{ Version, Revision string }
 
 // Registry holds the metrics of one process. It is safe for concurrent use.
-type Registry struct{ all *prometheus.Registry }
+type Registry struct {
+	all *prometheus.Registry
+
+	mu     sync.Mutex
+	shared *steps // what a coordinator and a worker of one process have in common
+}
 
 // New makes a Registry with what every process exposes: its build, the Go
 // runtime, the process as the operating system sees it.

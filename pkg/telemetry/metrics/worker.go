@@ -57,7 +57,7 @@ func NewWorker() *Worker {
 // Worker makes the metrics of the worker of this process, once.
 func (r *Registry) Worker() *Worker {
 	w := NewWorker()
-	w.register(r)
+	w.steps = r.join(w.steps)
 	r.all.MustRegister(w.slots, w.busy, w.jobs, w.attempts, w.duration, w.redeliveries, w.results,
 		w.rowsRead, w.rowsLoaded, w.rowsRejected, w.bytesRead, w.bytesLoaded, w.dead, w.insertErrors)
 	return w
@@ -113,43 +113,36 @@ func (w *Worker) InsertFailed(code int32, name string) {
 
 // steps are what worker and coordinator measure alike.
 type steps struct {
-	step, wait   *prometheus.HistogramVec
-	names, waits []string // the values of their labels
+	step, wait *prometheus.HistogramVec
+	names      []string
+	waits      []Wait
 }
 
 func newSteps(names []string, waits ...Wait) steps {
 	return steps{
-		names: names, waits: texts(waits...),
-		step: histograms("dray_step_duration_seconds", "Time of a step of a chunk or of a job.", "step", names),
-		wait: histograms("dray_lease_wait_seconds", "Time waited for a seat of limits.lease, or for the lead of the coordinators.", "lease", texts(waits...)),
+		step:  histograms("dray_step_duration_seconds", "Time of a step of a chunk or of a job.", "step", names),
+		wait:  histograms("dray_lease_wait_seconds", "Time waited for a seat of limits.lease, or for the lead of the coordinators.", "lease", texts(waits...)),
+		names: names, waits: waits,
 	}
 }
 
-// register adds the steps to r. Where a coordinator and a worker share a process
-// they share these metrics too.
-func (s *steps) register(r *Registry) {
-	s.step, s.wait = share(r, s.step, s.names), share(r, s.wait, s.waits)
-}
-
-// share registers v, or returns what is registered under its name, with the
-// values of the label added.
-func share(r *Registry, v *prometheus.HistogramVec, values []string) *prometheus.HistogramVec {
-	var taken prometheus.AlreadyRegisteredError
-	err := r.all.Register(v)
-	if !errors.As(err, &taken) {
-		if err != nil {
-			panic(err) // as MustRegister: two metrics of one name are a mistake in the code
-		}
-		return v
+// join is s among what the registry has: a coordinator and a worker that are one
+// process measure into the same histograms.
+func (r *Registry) join(s steps) steps {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.shared == nil {
+		r.shared = &s
+		r.all.MustRegister(s.step, s.wait)
+		return s
 	}
-	there, ok := taken.ExistingCollector.(*prometheus.HistogramVec)
-	if !ok {
-		panic(err)
+	for _, name := range s.names {
+		r.shared.step.WithLabelValues(name)
 	}
-	for _, value := range values {
-		there.WithLabelValues(value)
+	for _, what := range s.waits {
+		r.shared.wait.WithLabelValues(string(what))
 	}
-	return there
+	return *r.shared
 }
 
 // Step measures a step that took d.
