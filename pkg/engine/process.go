@@ -272,7 +272,7 @@ func (p *Process) supervise(ctx context.Context, ready chan<- error) {
 		if time.Since(started) > steadyAfter {
 			backoff = firstBackoff
 		}
-		p.cfg.Log.Warn().Err(err).Int("restarts", n).Dur("after", backoff).Msg("the engine ended, it is started again")
+		p.cfg.Log.Warn().Err(err).Int("restarts", n).Int64("retry_ms", backoff.Milliseconds()).Msg("the engine ended, it is started again")
 		timer := time.NewTimer(backoff)
 		select {
 		case <-timer.C:

@@ -179,7 +179,7 @@ func serve(ctx context.Context, cfg ServerConfig, log zerolog.Logger, tell func(
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(listener) }()
 	log.Info().Str("address", listener.Addr().String()).Str("path", cfg.Path).Str("version", s.version).
-		Dur("took", time.Since(started)).Msg("engine is ready")
+		Int64("took_ms", time.Since(started).Milliseconds()).Msg("engine is ready")
 	tell(report{Version: s.version})
 
 	select {

@@ -71,7 +71,7 @@ func (w *following) run(ctx context.Context) error {
 		case attempt == 1 && errors.Is(err, ErrNotFound):
 			return err
 		}
-		w.q.cfg.Log.Debug().Err(err).Str("subject", w.subject).Uint64("after", w.cursor).Msg("following again")
+		w.q.cfg.Log.Debug().Err(err).Str("subject", w.subject).Uint64("sequence", w.cursor).Msg("following again")
 		if w.cursor != before {
 			attempt = 1
 		}

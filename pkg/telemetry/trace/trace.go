@@ -167,6 +167,9 @@ func (t *Tracer) Begin(ctx context.Context, name string, kind Kind, of Of) (cont
 	if t == nil {
 		return ctx, Span{}
 	}
+	if of.Table != "" { // the conventions' name for what a database is asked
+		name = "INSERT " + of.Table
+	}
 	options := []oteltrace.SpanStartOption{oteltrace.WithSpanKind(kind.otel()), oteltrace.WithAttributes(of.attributes(kind)...)}
 	if !of.Began.IsZero() {
 		options = append(options, oteltrace.WithTimestamp(of.Began))
