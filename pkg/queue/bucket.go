@@ -34,7 +34,7 @@ type bucket struct {
 
 func (q *Queue) bucket(name string) bucket { return bucket{q, name} }
 
-func (b bucket) stream() string            { return "KV_" + b.name }
+func (b bucket) stream() string            { return bucketPrefix + b.name }
 func (b bucket) subject(key string) string { return "$KV." + b.name + "." + key }
 
 // get returns the value, or ErrNotFound, for which rev is that of the marker
@@ -93,7 +93,7 @@ func (b bucket) purge(ctx context.Context, what, key string, rev Revision) error
 // most some 100,000: they come in one answer.
 func (b bucket) keys(ctx context.Context, what, filter string) ([]string, error) {
 	var keys []string
-	err := b.q.repeat(ctx, what, func(ctx context.Context) error {
+	err := b.q.repeat(ctx, what, apiStreamInfo+b.stream(), func(ctx context.Context) error {
 		s, err := b.q.stream(ctx, b.stream())
 		if err != nil {
 			return err

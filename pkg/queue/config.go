@@ -18,19 +18,25 @@ type Config struct {
 	// URL of one or several servers, separated by commas. DRAY_NATS_URL, else
 	// NATS_URL. Credentials in it are never printed.
 	URL string `envconfig:"NATS_URL" default:"nats://127.0.0.1:4222"`
-	// Creds is a .creds file (JWT and seed); NKey a file with an NKey seed.
-	// At most one of the two.
-	Creds string `envconfig:"NATS_CREDS"`
-	NKey  string `envconfig:"NATS_NKEY"`
+	// Creds is a .creds file (JWT and seed); NKey a file with an NKey seed; User
+	// a name, with the password in the file PasswordFile. At most one of the
+	// three. The files of Creds and PasswordFile are read again at each
+	// connection.
+	Creds        string `envconfig:"NATS_CREDS"`
+	NKey         string `envconfig:"NATS_NKEY"`
+	User         string `envconfig:"NATS_USER"`
+	PasswordFile string `envconfig:"NATS_PASSWORD_FILE"`
 	// CA is a PEM file to verify the server with, Cert and Key the client's
-	// own; Cert and Key come together.
+	// own; Cert and Key come together. With any of them a server without TLS is
+	// refused.
 	CA   string `envconfig:"NATS_CA"`
 	Cert string `envconfig:"NATS_CERT"`
 	Key  string `envconfig:"NATS_KEY"`
 	// Name is shown by NATS for this connection.
 	Name string `envconfig:"NATS_NAME" default:"dray"`
-	// InboxPrefix of the reply subjects, for accounts where a worker may only
-	// subscribe to its own. Without wildcards, default _INBOX.
+	// InboxPrefix of the reply subjects, without wildcards. The default is that
+	// of the function InboxPrefix for the user of Creds, NKey or User, so that a
+	// server can keep users out of each other's inboxes, and else _INBOX.
 	InboxPrefix string `envconfig:"NATS_INBOX_PREFIX"`
 	// Replicas of every stream and bucket, 1 to 5, odd. 3 survives a server.
 	Replicas int `envconfig:"NATS_REPLICAS" default:"1"`
@@ -109,8 +115,17 @@ func (c Config) Validate() error {
 	if c.Replicas < 1 || c.Replicas > 5 || c.Replicas%2 == 0 {
 		bad("DRAY_NATS_REPLICAS", "is %d, must be 1, 3 or 5", c.Replicas)
 	}
-	if c.Creds != "" && c.NKey != "" {
-		bad("DRAY_NATS_CREDS", "and DRAY_NATS_NKEY exclude each other")
+	logins := 0
+	for _, login := range []string{c.Creds, c.NKey, c.User} {
+		if login != "" {
+			logins++
+		}
+	}
+	if logins > 1 {
+		bad("DRAY_NATS_CREDS", "DRAY_NATS_NKEY and DRAY_NATS_USER exclude each other")
+	}
+	if (c.User == "") != (c.PasswordFile == "") {
+		bad("DRAY_NATS_USER", "and DRAY_NATS_PASSWORD_FILE are needed together")
 	}
 	if (c.Cert == "") != (c.Key == "") {
 		bad("DRAY_NATS_CERT", "and DRAY_NATS_KEY are needed together")

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"drayage/pkg/job"
@@ -47,7 +46,7 @@ func (q *Queue) DeadLetters(ctx context.Context, jobID string, max int) ([]job.D
 		max = 1000
 	}
 	var out []job.Dead
-	err := q.list(ctx, "dead letters of job "+jobID, streamDead, jobSubjects("dead", jobID), func(m *nats.Msg, _ *nats.MsgMetadata) error {
+	err := q.list(ctx, "dead letters of job "+jobID, streamDead, jobSubjects("dead", jobID), func(m *jetstream.RawStreamMsg) error {
 		var d job.Dead
 		if err := json.Unmarshal(m.Data, &d); err != nil {
 			return fmt.Errorf("read %s: %w", m.Subject, invalid("%v", err))

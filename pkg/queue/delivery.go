@@ -204,9 +204,9 @@ func (q *Queue) answered(ctx context.Context, what, reply string, word []byte, s
 	var last error // of the last try
 	for attempt := 1; ; attempt++ {
 		if ctx.Err() != nil {
-			return ended(ctx, what, last)
+			return q.ended(ctx, what, last)
 		}
-		err := q.try(ctx, func(ctx context.Context) error {
+		err := q.try(ctx, reply, func(ctx context.Context) error {
 			_, err := q.nc.RequestWithContext(ctx, reply, word)
 			return err
 		})
@@ -214,7 +214,7 @@ func (q *Queue) answered(ctx context.Context, what, reply string, word []byte, s
 			return nil
 		}
 		if ctx.Err() != nil {
-			return ended(ctx, what, explain("NATS", err))
+			return q.ended(ctx, what, explain("NATS", err))
 		}
 		if !meaningOf(err).again {
 			return explain(what, err)
@@ -228,7 +228,7 @@ func (q *Queue) answered(ctx context.Context, what, reply string, word []byte, s
 		}
 		last = explain("NATS", err)
 		if !q.pause(ctx, attempt) {
-			return ended(ctx, what, last)
+			return q.ended(ctx, what, last)
 		}
 	}
 }
@@ -243,5 +243,8 @@ func (q *Queue) said(ctx context.Context, what, reply string, word []byte) error
 	// now has said it, and learns whether it was heard if it is quick.
 	fctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryTimeout/4)
 	defer cancel()
-	return explain(what, q.nc.FlushWithContext(fctx))
+	if err := q.nc.FlushWithContext(fctx); err != nil {
+		return explain(what, err)
+	}
+	return explain(what, q.violated(reply))
 }

@@ -182,7 +182,7 @@ func (e *Embedded) Start(ctx context.Context) error {
 // Connect connects within the process, past any network. URL, files and TLS
 // of cfg are not used.
 func (e *Embedded) Connect(ctx context.Context, cfg Config) (*Queue, error) {
-	cfg.URL, cfg.Creds, cfg.NKey, cfg.CA, cfg.Cert, cfg.Key = "", "", "", "", "", ""
+	cfg.URL, cfg.Creds, cfg.NKey, cfg.User, cfg.PasswordFile, cfg.CA, cfg.Cert, cfg.Key = "", "", "", "", "", "", "", ""
 	opts := []nats.Option{nats.InProcessServer(e)}
 	if e.cfg.Token != "" {
 		opts = append(opts, nats.Token(e.cfg.Token))

@@ -68,7 +68,7 @@ func (q *Queue) ensureStream(ctx context.Context, want jetstream.StreamConfig) e
 		overlay(&update, want)
 		want = update
 	}
-	err = q.repeat(ctx, what, func(ctx context.Context) error {
+	err = q.repeat(ctx, what, apiStream+want.Name, func(ctx context.Context) error {
 		s, err := q.js.CreateOrUpdateStream(ctx, want)
 		if err == nil {
 			q.mu.Lock()
@@ -110,7 +110,7 @@ func overlay(dst *jetstream.StreamConfig, want jetstream.StreamConfig) {
 // streamConfig is what the server says now, never what we remember.
 func (q *Queue) streamConfig(ctx context.Context, name string) (jetstream.StreamConfig, error) {
 	var cfg jetstream.StreamConfig
-	err := q.repeat(ctx, "stream "+name, func(ctx context.Context) error {
+	err := q.repeat(ctx, "stream "+name, apiStreamInfo+name, func(ctx context.Context) error {
 		s, err := q.js.Stream(ctx, name)
 		if err != nil {
 			return err

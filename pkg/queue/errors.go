@@ -2,8 +2,11 @@ package queue
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,8 +41,12 @@ var (
 	// ErrTopology: a stream or bucket is not as Drayage needs it. Permanent
 	// until a person changes something.
 	ErrTopology = errors.New("streams are not as needed")
-	// ErrDenied: NATS refuses the credentials or the permission. Permanent.
+	// ErrDenied: NATS refuses the credentials, or these may not do this; the
+	// error then names the subject. Permanent.
 	ErrDenied = errors.New("refused by NATS")
+	// ErrUntrusted: the connection can not be made safe with the certificates of
+	// both sides, or one side wants TLS and the other has none. Permanent.
+	ErrUntrusted = errors.New("no safe connection to NATS")
 	// ErrSettled: the delivery had its acknowledgement already.
 	ErrSettled = errors.New("delivery is settled already")
 	// ErrLeadLost: another leads, or NATS could not be told in time that we do.
@@ -137,6 +144,42 @@ var bySentinel = []struct {
 	{nats.ErrAuthExpired, meaning{ErrDenied, job.Permanent, false}},
 	{nats.ErrAuthRevoked, meaning{ErrDenied, job.Permanent, false}},
 	{nats.ErrPermissionViolation, meaning{ErrDenied, job.Permanent, false}},
+	{nats.ErrSecureConnRequired, meaning{ErrUntrusted, job.Permanent, false}},
+	{nats.ErrSecureConnWanted, meaning{ErrUntrusted, job.Permanent, false}},
+}
+
+// remoteError is the operation of a net.OpError that crypto/tls gives when the
+// other side ends the handshake: it did not like our certificate, or our having
+// none.
+const remoteError = "remote error"
+
+// advice is what to do about a connection that NATS or TLS refused.
+func advice(err error) string {
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		op        *net.OpError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return "; DRAY_NATS_CA must name the certificate of the authority that signed the server's"
+	case errors.As(err, &host):
+		return "; connect by a name that the server's certificate has, or make one that has this name too"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "; give the server a new certificate (and look at the clocks of both machines)"
+	case errors.As(err, &op) && op.Op == remoteError:
+		return "; the server asks for a certificate of this client: DRAY_NATS_CERT and DRAY_NATS_KEY"
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return "; the server has no TLS, and DRAY_NATS_CA or a tls:// address asks for it"
+	case errors.Is(err, nats.ErrAuthExpired):
+		return "; these credentials have expired: put new ones into the file that DRAY_NATS_CREDS names"
+	case errors.Is(err, nats.ErrAuthRevoked):
+		return "; these credentials were withdrawn: others were made, or the account was removed"
+	case errors.Is(err, nats.ErrAuthorization):
+		return "; check DRAY_NATS_NKEY, DRAY_NATS_CREDS, or DRAY_NATS_USER and DRAY_NATS_PASSWORD_FILE: a key that was replaced is refused like an unknown one"
+	}
+	return ""
 }
 
 // errReconnected: the connection that was to bring the answer is gone.
@@ -171,6 +214,15 @@ func meaningOf(err error) meaning {
 			return row.meaning
 		}
 	}
+	var (
+		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+		op          *net.OpError
+	)
+	switch {
+	case errors.As(err, &certificate), errors.As(err, &record), errors.As(err, &op) && op.Op == remoteError:
+		return meaning{ErrUntrusted, job.Permanent, false}
+	}
 	// A deadline of one try, not of the caller: nobody answered.
 	if errors.Is(err, context.DeadlineExceeded) {
 		return meaning{ErrUnavailable, job.Retry, true}
@@ -197,7 +249,7 @@ func explain(what string, err error) error {
 func ours(err error) bool {
 	for _, e := range []error{
 		ErrUnavailable, ErrNotFound, ErrExists, ErrConflict, ErrFull, ErrEmpty, ErrTooLarge,
-		ErrInvalid, ErrTopology, ErrDenied, ErrSettled, ErrStop, ErrLeadLost,
+		ErrInvalid, ErrTopology, ErrDenied, ErrUntrusted, ErrSettled, ErrStop, ErrLeadLost,
 	} {
 		if errors.Is(err, e) {
 			return true
@@ -217,10 +269,10 @@ func wasNotSent(err error) bool {
 
 // ended says that ctx (or else the connection) ended while what was being done,
 // and what the last try said about it.
-func ended(ctx context.Context, what string, last error) error {
+func (q *Queue) ended(ctx context.Context, what string, last error) error {
 	cause := context.Cause(ctx)
 	if cause == nil { // not ctx: the connection was closed for good
-		return explain(what, nats.ErrConnectionClosed)
+		return explain(what, q.closed())
 	}
 	if last == nil || errors.Is(last, context.Canceled) {
 		return fmt.Errorf("%s: %w", what, cause)

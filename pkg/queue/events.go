@@ -22,7 +22,7 @@ func (q *Queue) PublishAttempt(ctx context.Context, a job.Attempt) error {
 	}
 	what := fmt.Sprintf("publish attempt of chunk %s/%d", a.Job, a.Chunk)
 	if ctx.Err() != nil {
-		return ended(ctx, what, nil)
+		return q.ended(ctx, what, nil)
 	}
 	a.Error = clip(a.Error, maxErrorText)
 	data, err := json.Marshal(a)

@@ -11,8 +11,8 @@ import (
 
 // NATS counts deliveries and nothing else, so a chunk that met an overloaded
 // ClickHouse five times, or five draining workers, would look like one that
-// failed five times. Deliveries that ended so are therefore counted in the
-// state bucket, one small key a chunk, written before the Nak while the chunk
+// failed five times. Deliveries that ended so are therefore counted in a
+// bucket, one small key a chunk, written before the Nak while the chunk
 // is still ours. Losing a count is safe: the chunk is given up a bit early, as
 // a dead letter that can be replayed.
 
@@ -25,7 +25,7 @@ const (
 
 func (d *Delivery) excusedKey() string {
 	c := d.chunk
-	key := "excused." + c.Job + "." + strconv.FormatUint(c.Ordinal, 10) + "." + strconv.FormatUint(uint64(c.Generation), 10)
+	key := c.Job + "." + strconv.FormatUint(c.Ordinal, 10) + "." + strconv.FormatUint(uint64(c.Generation), 10)
 	if d.hedge { // another message, with deliveries of its own
 		key += hedgeSuffix
 	}
@@ -48,7 +48,7 @@ func (d *Delivery) Excused(ctx context.Context) (int, error) {
 }
 
 func (d *Delivery) excused(ctx context.Context) (int, Revision, error) {
-	data, rev, err := d.p.q.bucket(bucketState).get(ctx, d.excusedKey())
+	data, rev, err := d.p.q.bucket(bucketExcused).get(ctx, d.excusedKey())
 	if errors.Is(err, ErrNotFound) {
 		return 0, 0, nil
 	}
@@ -74,7 +74,7 @@ func (d *Delivery) excuse(ctx context.Context) {
 		if n, rev, err = d.excused(ctx); err != nil {
 			break
 		}
-		_, err = q.bucket(bucketState).put(ctx, "excuse an attempt", d.excusedKey(), []byte(strconv.Itoa(n+1)), rev, excusedTTL)
+		_, err = q.bucket(bucketExcused).put(ctx, "excuse an attempt", d.excusedKey(), []byte(strconv.Itoa(n+1)), rev, excusedTTL)
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrExists) {
 			break
 		}

@@ -4,23 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 )
 
 const (
-	// Messages a follower asks for at once: what it buffers at most.
+	// What a follower reads at once, and so buffers at most: this many messages,
+	// or the one that passes this many bytes.
 	followBatch = 256
-	// The server forgets a follower's consumer after this long without a pull.
-	followIdle = time.Minute
-	// One pull of a follower waits at the server for this long.
-	followSlice = 5 * time.Second
+	followBytes = 4 << 20
+	// A follower that has read everything looks again when a message is
+	// published, and all the same after this long.
+	followPoll = 2 * time.Second
 )
+
+// What was published is there to be read a moment later: so long a follower that
+// was woken and found nothing waits until it looks again, each time.
+//
+//nolint:gochecknoglobals // a constant table
+var followLooks = [...]time.Duration{4 * time.Millisecond, 16 * time.Millisecond, 64 * time.Millisecond, 256 * time.Millisecond}
 
 // FollowOption changes how Results, Attempts and FollowDead read.
 type FollowOption func(*following)
@@ -33,17 +37,16 @@ func WhenCaughtUp(f func()) FollowOption { return func(w *following) { w.caughtU
 // following reads a subject of a stream from its first message on, each message
 // once and in order, for as long as its context lasts.
 //
-// It uses an ephemeral pull consumer without acknowledgements. Whenever
-// anything is odd (a gap in the consumer's sequence, a pull without an end, a
-// reconnection, a consumer that is gone) the consumer is thrown away and a new
-// one starts after the last message read: what nats.go's ordered consumer does,
-// but with our context and bounds.
+// It reads what is there after the last message that it has seen, and listens to
+// the subject to learn that there may be more. What it hears is no message of the
+// stream yet and may never be one: it only ends a wait.
 type following struct {
 	q                     *Queue
 	what, stream, subject string
-	fn                    func(*nats.Msg, *nats.MsgMetadata) error
+	fn                    func(*jetstream.RawStreamMsg) error
 	caughtUp              func()
 
+	bound  bool   // the stream is there
 	cursor uint64 // stream sequence of the last message read
 	caught bool
 }
@@ -53,12 +56,27 @@ type callerError struct{ err error }
 
 func (e *callerError) Error() string { return e.err.Error() }
 
-// run returns nil after ErrStop, fn's error, ErrNotFound when the stream is
-// not there at first, or ctx's error.
+// run returns nil after ErrStop, fn's error, ErrNotFound when the stream is not
+// there at first, ErrDenied when it may not be read, or ctx's error.
 func (w *following) run(ctx context.Context) error {
-	for attempt := 1; ; attempt++ {
-		before := w.cursor
-		err := w.once(ctx, attempt == 1)
+	heard := make(chan struct{}, 1)
+	refused, forget := w.q.denials.watch(w.subject)
+	defer forget()
+	sub, err := w.q.nc.Subscribe(w.subject, func(*nats.Msg) {
+		select {
+		case heard <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return explain(w.what, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+
+	looks := len(followLooks) // that were made since it was woken
+	for attempt := 1; ; {
+		before, epoch := w.cursor, w.q.epoch()
+		err := w.read(ctx)
 		var stop *callerError
 		switch {
 		case errors.As(err, &stop):
@@ -68,22 +86,107 @@ func (w *following) run(ctx context.Context) error {
 			return stop.err
 		case ctx.Err() != nil:
 			return fmt.Errorf("%s: %w", w.what, context.Cause(ctx))
-		case attempt == 1 && errors.Is(err, ErrNotFound):
+		case denied(err), !w.bound && meaningOf(err).is == ErrNotFound:
+			return explain(w.what, err)
+		}
+		if w.cursor != before {
+			attempt, looks = 1, len(followLooks)
+		}
+		if err != nil {
+			w.q.cfg.Log.Debug().Err(err).Str("subject", w.subject).Uint64("sequence", w.cursor).Msg("following again")
+			if !w.q.pause(ctx, attempt) {
+				return w.q.ended(ctx, w.what, err)
+			}
+			attempt++
+			continue
+		}
+		wait := followPoll
+		if looks < len(followLooks) {
+			wait = followLooks[looks]
+		}
+		patience := time.NewTimer(wait)
+		select {
+		case <-heard:
+			looks = 0
+		case <-patience.C:
+			looks++
+		case <-epoch:
+		case err := <-refused:
+			patience.Stop()
+			return explain(w.what, err)
+		case <-ctx.Done():
+		case <-w.q.gone:
+			patience.Stop()
+			return explain(w.what, w.q.closed())
+		}
+		patience.Stop()
+	}
+}
+
+// read reads what there is after the cursor.
+func (w *following) read(ctx context.Context) error {
+	if !w.bound {
+		if err := w.q.try(ctx, apiStreamInfo+w.stream, func(ctx context.Context) error {
+			_, err := w.q.stream(ctx, w.stream)
+			return err
+		}); err != nil {
 			return err
 		}
-		w.q.cfg.Log.Debug().Err(err).Str("subject", w.subject).Uint64("sequence", w.cursor).Msg("following again")
-		if w.cursor != before {
-			attempt = 1
+		w.bound = true
+	}
+	for {
+		pending, err := w.q.readBatch(ctx, w.stream, getRequest{
+			Sequence: w.cursor + 1, Next: w.subject, Batch: followBatch, MaxBytes: followBytes,
+		}, w.take)
+		if errors.Is(err, nats.ErrNoResponders) {
+			// The coordinators are of a version that reads otherwise; or the
+			// stream has no leader, and the next request says so too.
+			break
 		}
-		if !w.q.pause(ctx, attempt) {
-			return ended(ctx, w.what, err)
+		if err != nil {
+			return err
 		}
-		select {
-		case <-w.q.gone:
-			return explain(w.what, nats.ErrConnectionClosed)
-		default:
+		if pending > 0 {
+			continue
+		}
+		if w.caught {
+			return nil
+		}
+		// A replica may not have heard of the last messages.
+		if more, err := w.readOne(ctx); err != nil || !more {
+			return err
 		}
 	}
+	for {
+		if more, err := w.readOne(ctx); err != nil || !more {
+			return err
+		}
+	}
+}
+
+// readOne has the leader say what is next; when nothing is, w is caught up.
+func (w *following) readOne(ctx context.Context) (more bool, err error) {
+	var m *jetstream.RawStreamMsg
+	err = w.q.try(ctx, apiMsgGet+w.stream, func(ctx context.Context) (err error) {
+		m, err = w.q.readLeader(ctx, w.stream, getRequest{Sequence: w.cursor + 1, Next: w.subject})
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		w.noteCaughtUp()
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, w.take(m)
+}
+
+func (w *following) take(m *jetstream.RawStreamMsg) error {
+	w.cursor = m.Sequence
+	if err := w.fn(m); err != nil {
+		return &callerError{err}
+	}
+	return nil
 }
 
 func (w *following) noteCaughtUp() {
@@ -95,172 +198,20 @@ func (w *following) noteCaughtUp() {
 	}
 }
 
-// once creates a consumer and reads until something is odd.
-func (w *following) once(ctx context.Context, first bool) error {
-	q := w.q
-	epoch := q.epoch()
-	name, pending, err := q.ephemeral(ctx, w.stream, w.subject, w.cursor)
-	if err != nil {
-		if first {
-			return explain(w.what, err)
-		}
-		return err
-	}
-	defer q.forget(w.stream, name)
-	if pending == 0 {
-		w.noteCaughtUp()
-	}
-
-	ch := make(chan *nats.Msg, followBatch+16)
-	inbox := q.nc.NewInbox()
-	sub, err := q.nc.ChanSubscribe(inbox+".*", ch)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-
-	var last uint64 // the consumer's sequence
-	for n := 1; ; n++ {
-		r := pullRequest{Batch: followBatch, Expires: followSlice}
-		if !w.caught {
-			r = pullRequest{Batch: followBatch, NoWait: true} // its end says that nothing is left
-		}
-		reply := inbox + "." + strconv.Itoa(n)
-		if err := q.requestPull(w.stream, name, reply, r); err != nil {
-			return err
-		}
-		lost := time.NewTimer(r.Expires + pullGrace)
-		got, err := w.batch(ctx, ch, reply, epoch, lost, &last)
-		lost.Stop()
-		if err != nil {
-			return err
-		}
-		if got == 0 && r.NoWait {
-			w.noteCaughtUp()
-		}
-	}
-}
-
-var (
-	errGap  = errors.New("a message is missing")
-	errLost = errors.New("a pull has no end")
-)
-
-// batch reads the answers to one pull.
-func (w *following) batch(ctx context.Context, ch chan *nats.Msg, reply string, epoch <-chan struct{}, lost *time.Timer, last *uint64) (got int, err error) {
-	for got < followBatch {
-		var m *nats.Msg
-		select {
-		case m = <-ch:
-		default:
-			select {
-			case m = <-ch:
-			case <-ctx.Done():
-				return got, context.Cause(ctx)
-			case <-w.q.gone:
-				return got, nats.ErrConnectionClosed
-			case <-epoch:
-				return got, errReconnected
-			case <-lost.C:
-				return got, errLost
-			}
-		}
-		if m == nil {
-			return got, nats.ErrConnectionClosed
-		}
-		if ctx.Err() != nil {
-			return got, context.Cause(ctx)
-		}
-		if status := m.Header.Get(statusHeader); status != "" && !strings.HasPrefix(m.Reply, "$JS.ACK.") {
-			switch {
-			case m.Subject != reply: // the end of an earlier pull
-				continue
-			case status == statusNotFound || status == statusTimeout:
-				return got, nil
-			default:
-				return got, errRefused
-			}
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return got, err
-		}
-		if meta.Sequence.Consumer != *last+1 {
-			return got, errGap
-		}
-		*last = meta.Sequence.Consumer
-		w.cursor = meta.Sequence.Stream
-		got++
-		if err := w.fn(m, meta); err != nil {
-			return got, &callerError{err}
-		}
-		if meta.NumPending == 0 {
-			w.noteCaughtUp()
-		}
-	}
-	return got, nil
-}
-
-// ephemeral makes a consumer for a short while, on the messages of subject
-// after sequence after, and says how many there are.
-func (q *Queue) ephemeral(ctx context.Context, stream, subject string, after uint64) (name string, pending uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
-	cfg := jetstream.ConsumerConfig{
-		Name: "follow-" + nuid.Next(), FilterSubject: subject,
-		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy,
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: followIdle,
-	}
-	if after > 0 {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
-	}
-	c, err := q.js.CreateConsumer(ctx, stream, cfg)
-	if err != nil {
-		return "", 0, err
-	}
-	return cfg.Name, c.CachedInfo().NumPending, nil
-}
-
-// forget deletes an ephemeral consumer; if that fails the server does it after
-// followIdle.
-func (q *Queue) forget(stream, name string) {
-	if !q.nc.IsConnected() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = q.js.DeleteConsumer(ctx, stream, name)
-}
-
-// count is how many messages a subject has, without reading or listing them.
-func (q *Queue) count(ctx context.Context, what, stream, subject string) (uint64, error) {
-	var n uint64
-	err := q.repeat(ctx, what, func(ctx context.Context) error {
-		name, pending, err := q.ephemeral(ctx, stream, subject, 0)
-		if err != nil {
-			return err
-		}
-		n = pending
-		q.forget(stream, name)
-		return nil
-	})
-	return n, err
-}
-
 // list reads what a subject has now.
-func (q *Queue) list(ctx context.Context, what, stream, subject string, fn func(*nats.Msg, *nats.MsgMetadata) error) error {
+func (q *Queue) list(ctx context.Context, what, stream, subject string, fn func(*jetstream.RawStreamMsg) error) error {
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
-	done, finish := context.WithCancelCause(ctx)
-	defer finish(nil)
 	w := following{q: q, what: what, stream: stream, subject: subject, fn: fn}
-	w.caughtUp = func() { finish(ErrStop) }
-	err := w.run(done)
-	if errors.Is(err, ErrStop) {
-		return nil
-	}
-	if err != nil && !ours(err) && ctx.Err() != nil {
-		return ended(ctx, what, ErrUnavailable)
-	}
-	return err
+	return q.repeat(ctx, what, apiDirectGet+stream, func(ctx context.Context) error {
+		err := w.read(ctx)
+		var stop *callerError
+		if errors.As(err, &stop) {
+			if errors.Is(stop.err, ErrStop) {
+				return nil
+			}
+			return stop.err
+		}
+		return err
+	})
 }

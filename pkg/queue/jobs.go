@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"drayage/pkg/job"
 )
@@ -73,7 +73,7 @@ func (q *Queue) EditJob(ctx context.Context, id string, edit func(*job.Job) erro
 			return job.Job{}, err
 		}
 		if !q.pause(ctx, min(attempt, 3)) { // a replica may need a moment
-			return job.Job{}, ended(ctx, "edit job "+id, err)
+			return job.Job{}, q.ended(ctx, "edit job "+id, err)
 		}
 	}
 }
@@ -118,8 +118,8 @@ func (q *Queue) Job(ctx context.Context, id string) (job.Job, Revision, error) {
 // read is logged and left out.
 func (q *Queue) Jobs(ctx context.Context) ([]job.Job, error) {
 	found := map[string]job.Job{}
-	err := q.list(ctx, "list jobs", "KV_"+bucketJobs, "$KV."+bucketJobs+".>", func(m *nats.Msg, meta *nats.MsgMetadata) error {
-		if u, ok := q.jobUpdate(m, meta); ok && !u.Deleted {
+	err := q.list(ctx, "list jobs", bucketPrefix+bucketJobs, "$KV."+bucketJobs+".>", func(m *jetstream.RawStreamMsg) error {
+		if u, ok := q.jobUpdate(m); ok && !u.Deleted {
 			found[u.Job.ID] = u.Job
 		} else {
 			delete(found, u.Job.ID)
@@ -158,8 +158,8 @@ type JobUpdate struct {
 // left out.
 func (q *Queue) WatchJobs(ctx context.Context) (<-chan JobUpdate, error) {
 	// Fail here, and not in the background, when there is no bucket.
-	err := q.repeat(ctx, "watch jobs", func(ctx context.Context) error {
-		_, err := q.stream(ctx, "KV_"+bucketJobs)
+	err := q.repeat(ctx, "watch jobs", apiStreamInfo+bucketPrefix+bucketJobs, func(ctx context.Context) error {
+		_, err := q.stream(ctx, bucketPrefix+bucketJobs)
 		return err
 	})
 	if err != nil {
@@ -176,8 +176,8 @@ func (q *Queue) WatchJobs(ctx context.Context) (<-chan JobUpdate, error) {
 	}
 	w := following{
 		q: q, what: "watch jobs", stream: "KV_" + bucketJobs, subject: "$KV." + bucketJobs + ".>",
-		fn: func(m *nats.Msg, meta *nats.MsgMetadata) error {
-			if u, ok := q.jobUpdate(m, meta); ok {
+		fn: func(m *jetstream.RawStreamMsg) error {
+			if u, ok := q.jobUpdate(m); ok {
 				return tell(u)
 			}
 			return nil
@@ -193,8 +193,8 @@ func (q *Queue) WatchJobs(ctx context.Context) (<-chan JobUpdate, error) {
 	return ch, nil
 }
 
-func (q *Queue) jobUpdate(m *nats.Msg, meta *nats.MsgMetadata) (JobUpdate, bool) {
-	u := JobUpdate{Revision: Revision(meta.Sequence.Stream)}
+func (q *Queue) jobUpdate(m *jetstream.RawStreamMsg) (JobUpdate, bool) {
+	u := JobUpdate{Revision: Revision(m.Sequence)}
 	id := strings.TrimPrefix(m.Subject, "$KV."+bucketJobs+".")
 	if deleted(m.Header) {
 		u.Job.ID, u.Deleted = id, true

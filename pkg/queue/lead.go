@@ -49,6 +49,7 @@ type LeadConfig struct {
 // it was stopped just then, or the clocks of the two run at different speeds.
 type Leadership struct {
 	q     *Queue
+	in    bucket
 	cfg   LeadConfig
 	claim string // tells this leadership from any other
 
@@ -83,23 +84,23 @@ func (q *Queue) Lead(ctx context.Context, cfg LeadConfig) (*Leadership, error) {
 		return nil, invalid("%s: TTL of %v, must be between 1s and 1h", what, cfg.TTL)
 	}
 	steadily := func(time.Duration) time.Duration { return min(leadPoll, cfg.TTL/4) }
-	return q.leadOne(ctx, cfg, []string{cfg.Name}, steadily)
+	return q.leadOne(ctx, q.bucket(bucketLeases), cfg, []string{cfg.Name}, steadily)
 }
 
 // leadOne waits until this holder leads one of the names; pause is how long until
 // it looks again when it has waited for that long.
-func (q *Queue) leadOne(ctx context.Context, cfg LeadConfig, names []string, pause func(waited time.Duration) time.Duration) (*Leadership, error) {
+func (q *Queue) leadOne(ctx context.Context, in bucket, cfg LeadConfig, names []string, pause func(waited time.Duration) time.Duration) (*Leadership, error) {
 	claim := nuid.Next()
 	begun := time.Now()
 	looks := make([]look, len(names))
 	for {
 		for i, name := range names {
 			cfg.Name = name
-			rev, free := looks[i].free(ctx, q, cfg, claim)
+			rev, free := looks[i].free(ctx, in, cfg, claim)
 			if !free || ctx.Err() != nil {
 				continue
 			}
-			l, err := q.takeLead(ctx, cfg, claim, rev)
+			l, err := q.takeLead(ctx, in, cfg, claim, rev)
 			if err == nil {
 				return l, nil
 			}
@@ -114,9 +115,9 @@ func (q *Queue) leadOne(ctx context.Context, cfg LeadConfig, names []string, pau
 		select {
 		case <-time.After(every + rand.N(every/4)):
 		case <-ctx.Done():
-			return nil, ended(ctx, "lead "+cfg.Name, nil)
+			return nil, q.ended(ctx, "lead "+cfg.Name, nil)
 		case <-q.gone:
-			return nil, ended(ctx, "lead "+cfg.Name, nil)
+			return nil, q.ended(ctx, "lead "+cfg.Name, nil)
 		}
 	}
 }
@@ -128,14 +129,14 @@ type look struct {
 }
 
 // free reports whether the key can be taken, and its revision.
-func (k *look) free(ctx context.Context, q *Queue, cfg LeadConfig, claim string) (Revision, bool) {
-	value, rev, err := q.bucket(bucketLeases).get(ctx, cfg.Name)
+func (k *look) free(ctx context.Context, in bucket, cfg LeadConfig, claim string) (Revision, bool) {
+	value, rev, err := in.get(ctx, cfg.Name)
 	now := time.Now()
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return 0, true
 	case err != nil:
-		q.cfg.Log.Debug().Err(err).Str("lead", cfg.Name).Msg("can not see who leads")
+		in.q.cfg.Log.Debug().Err(err).Str("lead", cfg.Name).Msg("can not see who leads")
 		return 0, false
 	}
 	if rev != k.seen {
@@ -152,9 +153,9 @@ func (k *look) free(ctx context.Context, q *Queue, cfg LeadConfig, claim string)
 }
 
 // takeLead writes the key, which has revision rev or is not there.
-func (q *Queue) takeLead(ctx context.Context, cfg LeadConfig, claim string, rev Revision) (*Leadership, error) {
+func (q *Queue) takeLead(ctx context.Context, in bucket, cfg LeadConfig, claim string, rev Revision) (*Leadership, error) {
 	l := &Leadership{
-		q: q, cfg: cfg, claim: claim, rev: rev, start: time.Now(),
+		q: q, in: in, cfg: cfg, claim: claim, rev: rev, start: time.Now(),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
@@ -177,7 +178,7 @@ func (l *Leadership) write(ctx context.Context) error {
 		return invalid("%v", err)
 	}
 	ttl := (l.cfg.TTL + time.Second - 1).Truncate(time.Second) // NATS counts whole seconds
-	rev, err := l.q.bucket(bucketLeases).put(ctx, "lead "+l.cfg.Name, l.cfg.Name, value, l.rev, ttl)
+	rev, err := l.in.put(ctx, "lead "+l.cfg.Name, l.cfg.Name, value, l.rev, ttl)
 	if err == nil {
 		l.rev = rev
 		l.deadline.Store(int64(asked + leaseTime(l.cfg.TTL)))
@@ -264,7 +265,7 @@ func (l *Leadership) Release() {
 
 // remove deletes the key if it is ours.
 func (l *Leadership) remove(ctx context.Context) error {
-	b := l.q.bucket(bucketLeases)
+	b := l.in
 	for range 3 {
 		if l.rev == 0 {
 			return nil

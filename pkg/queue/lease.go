@@ -154,9 +154,13 @@ func (l *Lease) renew(ctx context.Context, wait time.Duration) error {
 		case <-ctx.Done():
 		}
 	}()
-	_, err := l.d.p.q.nc.RequestWithContext(ctx, l.d.reply, wordProgress)
+	q := l.d.p.q
+	err := q.asking(ctx, l.d.reply, func(ctx context.Context) error {
+		_, err := q.nc.RequestWithContext(ctx, l.d.reply, wordProgress)
+		return err
+	})
 	if err != nil && !errors.Is(err, context.Canceled) {
-		l.d.p.q.cfg.Log.Warn().Err(err).Str("job", l.d.chunk.Job).Uint64("chunk", l.d.chunk.Ordinal).Msg("lease not renewed, trying again")
+		q.cfg.Log.Warn().Err(err).Str("job", l.d.chunk.Job).Uint64("chunk", l.d.chunk.Ordinal).Msg("lease not renewed, trying again")
 	}
 	return err
 }

@@ -53,7 +53,7 @@ func (q *Queue) Puller(ctx context.Context, id string) (*Puller, error) {
 		return nil, err
 	}
 	p := &Puller{q: q, id: id}
-	err := q.repeat(ctx, "pull from job "+id, func(ctx context.Context) error {
+	err := q.repeat(ctx, "pull from job "+id, apiConsumerInfo+streamWork+"."+consumerJob+id, func(ctx context.Context) error {
 		c, err := q.js.Consumer(ctx, streamWork, consumerJob+id)
 		if err == nil {
 			p.lease = c.CachedInfo().Config.AckWait
@@ -139,7 +139,7 @@ func (q *Queue) requestPull(stream, consumer, inbox string, r pullRequest) error
 	if err != nil {
 		return err
 	}
-	return q.nc.PublishRequest(subjectPull+stream+"."+consumer, inbox, body)
+	return q.nc.PublishRequest(apiPull+stream+"."+consumer, inbox, body)
 }
 
 // pulled is a message and a moment before the server delivered it.
@@ -159,7 +159,7 @@ func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait
 	var late time.Time // when that was first seen
 	for attempt := 1; ; attempt++ {
 		if ctx.Err() != nil {
-			return pulled{}, ended(ctx, what, nil)
+			return pulled{}, q.ended(ctx, what, nil)
 		}
 		r := pullRequest{Batch: 1, Expires: min(time.Until(deadline), pullSlice)}
 		if r.Expires < 10*time.Millisecond { // the server refuses very short ones
@@ -180,10 +180,10 @@ func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait
 			last = nil
 			continue
 		case ctx.Err() != nil:
-			return pulled{}, ended(ctx, what, nil)
+			return pulled{}, q.ended(ctx, what, nil)
 		}
 		last = explain(what, err)
-		if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrConnectionDraining) {
+		if denied(err) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrConnectionDraining) {
 			return pulled{}, last
 		}
 		// Refused, lost, or nobody there: is the consumer gone, or is it a
@@ -193,7 +193,7 @@ func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait
 		// away from everybody for the length of a lease.
 		for try := attempt; ; try++ {
 			gerr := q.consumerThere(ctx, stream, consumer)
-			if errors.Is(gerr, ErrNotFound) {
+			if errors.Is(gerr, ErrNotFound) || denied(gerr) {
 				return pulled{}, explain(what, gerr)
 			}
 			if now := time.Now(); !now.Before(deadline) {
@@ -208,7 +208,7 @@ func (q *Queue) pullOne(ctx context.Context, what, stream, consumer string, wait
 				again = true
 			}
 			if !q.pause(ctx, try) {
-				return pulled{}, ended(ctx, what, last)
+				return pulled{}, q.ended(ctx, what, last)
 			}
 			if gerr == nil {
 				break
@@ -241,6 +241,8 @@ func (q *Queue) pullOnce(ctx context.Context, stream, consumer string, r pullReq
 	if err != nil {
 		return pulled{}, err
 	}
+	refused, forget := q.denials.watch(apiPull + stream + "." + consumer)
+	defer forget()
 	start := time.Now()
 	after, last := start, start // last is when the clock was looked at
 	if err := q.requestPull(stream, consumer, inbox, r); err != nil {
@@ -275,8 +277,11 @@ func (q *Queue) pullOnce(ctx context.Context, stream, consumer string, r pullReq
 				after = last
 			}
 			last = now
+		case err := <-refused:
+			_ = sub.Unsubscribe()
+			return pulled{}, err
 		case <-q.gone:
-			return pulled{}, nats.ErrConnectionClosed
+			return pulled{}, q.closed()
 		case <-gone:
 			gone = nil
 			waiting = q.nc.IsConnected()
@@ -332,7 +337,10 @@ func (q *Queue) consumerThere(ctx context.Context, stream, consumer string) erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout/4)
 	defer cancel()
-	_, err := q.js.Consumer(ctx, stream, consumer)
+	err := q.asking(ctx, apiConsumerInfo+stream+"."+consumer, func(ctx context.Context) error {
+		_, err := q.js.Consumer(ctx, stream, consumer)
+		return err
+	})
 	if err != nil && (codeOf(err) == jetstream.JSErrCodeConsumerNotFound || codeOf(err) == jetstream.JSErrCodeStreamNotFound) {
 		return ErrNotFound
 	}

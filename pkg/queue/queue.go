@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,13 +33,16 @@ type Queue struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	address string // for messages, without credentials
+	inboxes string // what ours begin with
 	seats   lines  // of those who wait for a seat, by its name
+	denials denials
 
 	mu          sync.Mutex
 	streams     map[string]jetstream.Stream // bound so far
 	beats       map[string]uint64           // revision of each heartbeat key we wrote
 	reconnected chan struct{}               // closed and replaced at each reconnection
 	gone        chan struct{}               // closed when the connection is closed for good
+	why         atomic.Pointer[error]       // that NATS let us in no more, if it did
 }
 
 // Connect connects to the NATS servers of cfg.URL. It tries once: a server
@@ -45,23 +50,11 @@ type Queue struct {
 // Servers older than 2.14 and servers without JetStream are refused.
 // Afterwards the connection is kept up for ever.
 func Connect(ctx context.Context, cfg Config) (*Queue, error) {
-	var opts []nats.Option
-	if cfg.Creds != "" {
-		opts = append(opts, nats.UserCredentials(cfg.Creds))
+	opts, inboxes, err := cfg.login()
+	if err != nil {
+		return nil, err
 	}
-	if cfg.NKey != "" {
-		o, err := nats.NkeyOptionFromSeed(cfg.NKey)
-		if err != nil {
-			return nil, job.WithClass(fmt.Errorf("NKey seed file %s: %w", cfg.NKey, err), job.Permanent)
-		}
-		opts = append(opts, o)
-	}
-	if cfg.CA != "" {
-		opts = append(opts, nats.RootCAs(cfg.CA))
-	}
-	if cfg.Cert != "" {
-		opts = append(opts, nats.ClientCert(cfg.Cert, cfg.Key))
-	}
+	cfg.InboxPrefix = inboxes
 	return connect(ctx, cfg, redact(cfg.URL), opts)
 }
 
@@ -70,7 +63,7 @@ func connect(ctx context.Context, cfg Config, address string, opts []nats.Option
 		return nil, job.WithClass(err, job.Permanent)
 	}
 	q := &Queue{
-		cfg: cfg, address: address,
+		cfg: cfg, address: address, inboxes: cmp.Or(cfg.InboxPrefix, defaultInboxes),
 		streams: map[string]jetstream.Stream{}, beats: map[string]uint64{},
 		reconnected: make(chan struct{}), gone: make(chan struct{}),
 	}
@@ -98,8 +91,17 @@ func connect(ctx context.Context, cfg Config, address string, opts []nats.Option
 			q.reconnected = make(chan struct{})
 			q.mu.Unlock()
 		}),
-		nats.ClosedHandler(func(*nats.Conn) { close(q.gone) }),
+		nats.CustomInboxPrefix(q.inboxes),
+		nats.ClosedHandler(func(nc *nats.Conn) {
+			if err := nc.LastError(); err != nil && meaningOf(err).is == ErrDenied {
+				q.why.Store(&err)
+			}
+			close(q.gone)
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				q.denials.tell(err, q.inboxes)
+			}
 			e := log.Error().Err(err).Str("nats", address)
 			if sub != nil {
 				e = e.Str("subject", sub.Subject)
@@ -107,9 +109,6 @@ func connect(ctx context.Context, cfg Config, address string, opts []nats.Option
 			e.Msg("NATS")
 		}),
 	)
-	if cfg.InboxPrefix != "" {
-		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
-	}
 	what := "connect to NATS " + address
 	nc, err := dial(ctx, cfg.URL, opts)
 	if err != nil {
@@ -117,7 +116,7 @@ func connect(ctx context.Context, cfg Config, address string, opts []nats.Option
 		if m.is == nil {
 			m = meaning{ErrUnavailable, job.Retry, true}
 		}
-		return nil, job.WithClass(fmt.Errorf("%s: %w: %w", what, m.is, err), m.class)
+		return nil, job.WithClass(fmt.Errorf("%s: %w: %w%s", what, m.is, err, advice(err)), m.class)
 	}
 	q.nc = nc
 	if err := q.greet(ctx); err != nil {
@@ -164,7 +163,7 @@ func (q *Queue) greet(ctx context.Context) error {
 		return fmt.Errorf("JetStream: %w", err)
 	}
 	q.js = js
-	return q.repeat(ctx, "JetStream", func(ctx context.Context) error {
+	return q.repeat(ctx, "JetStream", apiInfo, func(ctx context.Context) error {
 		_, err := js.AccountInfo(ctx)
 		return err
 	})
@@ -236,9 +235,46 @@ func (q *Queue) epoch() <-chan struct{} {
 	return q.reconnected
 }
 
-// try runs one try of a call: for at most tryTimeout, and not past a
-// reconnection, because the answer went to the connection that is no more.
-func (q *Queue) try(ctx context.Context, call func(context.Context) error) error {
+// closed says why the connection is closed for good.
+func (q *Queue) closed() error {
+	if why := q.why.Load(); why != nil {
+		return job.WithClass(fmt.Errorf("%w: the connection was closed: %w%s", ErrDenied, *why, advice(*why)), job.Permanent)
+	}
+	return nats.ErrConnectionClosed
+}
+
+// asking runs a call that asks on a subject, or on those of a pattern, until it
+// is answered or NATS refuses the subject.
+func (q *Queue) asking(ctx context.Context, subject string, call func(context.Context) error) error {
+	refused, forget := q.denials.watch(subject)
+	defer forget()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case err := <-refused:
+			cancel(err)
+		case <-over:
+		}
+	}()
+	err := call(ctx)
+	switch cause := context.Cause(ctx); {
+	case err == nil:
+		return nil
+	case denied(cause):
+		return cause
+	case errors.Is(err, nats.ErrConnectionClosed):
+		return q.closed()
+	}
+	return err
+}
+
+// try runs one try of a call that asks on a subject: for at most tryTimeout, and
+// not past a reconnection, because the answer went to the connection that is no
+// more.
+func (q *Queue) try(ctx context.Context, subject string, call func(context.Context) error) error {
 	tctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	tctx, lose := context.WithCancelCause(tctx)
@@ -251,30 +287,31 @@ func (q *Queue) try(ctx context.Context, call func(context.Context) error) error
 		case <-tctx.Done():
 		}
 	}()
-	err := call(tctx)
+	err := q.asking(tctx, subject, call)
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(tctx), errReconnected) && errors.Is(err, context.Canceled) {
 		return errReconnected
 	}
 	return err
 }
 
-// repeat runs an idempotent call until it is answered, at most Config.Timeout.
-func (q *Queue) repeat(ctx context.Context, what string, try func(context.Context) error) error {
+// repeat runs an idempotent call, which asks on a subject, until it is answered,
+// at most Config.Timeout.
+func (q *Queue) repeat(ctx context.Context, what, subject string, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
-		err := q.try(ctx, try)
+		err := q.try(ctx, subject, try)
 		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return ended(ctx, what, err)
+			return q.ended(ctx, what, err)
 		}
 		if ours(err) || !meaningOf(err).again {
 			return explain(what, err)
 		}
 		if !q.pause(ctx, attempt) {
-			return ended(ctx, what, explain(what, err))
+			return q.ended(ctx, what, explain(what, err))
 		}
 	}
 }
@@ -287,7 +324,10 @@ func (q *Queue) stream(ctx context.Context, name string) (jetstream.Stream, erro
 	if s != nil {
 		return s, nil
 	}
-	s, err := q.js.Stream(ctx, name)
+	err := q.asking(ctx, apiStreamInfo+name, func(ctx context.Context) (err error) {
+		s, err = q.js.Stream(ctx, name)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"drayage/pkg/job"
@@ -72,7 +71,7 @@ func followJSON[T any](ctx context.Context, q *Queue, noun, stream, jobID, subje
 	}
 	w := following{
 		q: q, what: "follow " + noun + " of job " + jobID, stream: stream, subject: subject,
-		fn: func(m *nats.Msg, _ *nats.MsgMetadata) error {
+		fn: func(m *jetstream.RawStreamMsg) error {
 			var v T
 			if err := json.Unmarshal(m.Data, &v); err != nil {
 				return fmt.Errorf("read %s: %w", m.Subject, invalid("%v", err))

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"drayage/pkg/job"
 )
@@ -56,7 +56,7 @@ func (q *Queue) EditSchedule(ctx context.Context, name string, edit func(*job.Sc
 			return job.Schedule{}, err
 		}
 		if !q.pause(ctx, min(attempt, 3)) {
-			return job.Schedule{}, ended(ctx, "edit schedule "+name, err)
+			return job.Schedule{}, q.ended(ctx, "edit schedule "+name, err)
 		}
 	}
 }
@@ -85,8 +85,8 @@ func (q *Queue) Schedule(ctx context.Context, name string) (job.Schedule, Revisi
 // the size of the bucket. A record that can not be read is logged and left out.
 func (q *Queue) Schedules(ctx context.Context) ([]job.Schedule, error) {
 	found := map[string]job.Schedule{}
-	err := q.list(ctx, "list schedules", "KV_"+bucketState, scheduleSubjects, func(m *nats.Msg, meta *nats.MsgMetadata) error {
-		if u, ok := q.scheduleUpdate(m, meta); ok && !u.Deleted {
+	err := q.list(ctx, "list schedules", bucketPrefix+bucketState, scheduleSubjects, func(m *jetstream.RawStreamMsg) error {
+		if u, ok := q.scheduleUpdate(m); ok && !u.Deleted {
 			found[u.Schedule.Name] = u.Schedule
 		} else {
 			delete(found, u.Schedule.Name)
@@ -126,8 +126,8 @@ type ScheduleUpdate struct {
 func (q *Queue) WatchSchedules(ctx context.Context) (<-chan ScheduleUpdate, error) {
 	const what = "watch schedules"
 	// Fail here, and not in the background, when there is no bucket.
-	err := q.repeat(ctx, what, func(ctx context.Context) error {
-		_, err := q.stream(ctx, "KV_"+bucketState)
+	err := q.repeat(ctx, what, apiStreamInfo+bucketPrefix+bucketState, func(ctx context.Context) error {
+		_, err := q.stream(ctx, bucketPrefix+bucketState)
 		return err
 	})
 	if err != nil {
@@ -136,8 +136,8 @@ func (q *Queue) WatchSchedules(ctx context.Context) (<-chan ScheduleUpdate, erro
 	ch := make(chan ScheduleUpdate, 16)
 	w := following{
 		q: q, what: what, stream: "KV_" + bucketState, subject: scheduleSubjects,
-		fn: func(m *nats.Msg, meta *nats.MsgMetadata) error {
-			u, ok := q.scheduleUpdate(m, meta)
+		fn: func(m *jetstream.RawStreamMsg) error {
+			u, ok := q.scheduleUpdate(m)
 			if !ok {
 				return nil
 			}
@@ -160,8 +160,8 @@ func (q *Queue) WatchSchedules(ctx context.Context) (<-chan ScheduleUpdate, erro
 
 const scheduleSubjects = "$KV." + bucketState + "." + keySchedule + ">"
 
-func (q *Queue) scheduleUpdate(m *nats.Msg, meta *nats.MsgMetadata) (ScheduleUpdate, bool) {
-	u := ScheduleUpdate{Revision: Revision(meta.Sequence.Stream)}
+func (q *Queue) scheduleUpdate(m *jetstream.RawStreamMsg) (ScheduleUpdate, bool) {
+	u := ScheduleUpdate{Revision: Revision(m.Sequence)}
 	name := strings.TrimPrefix(m.Subject, "$KV."+bucketState+"."+keySchedule)
 	if deleted(m.Header) {
 		u.Schedule.Name, u.Deleted = name, true

@@ -11,16 +11,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"drayage/pkg/job"
 )
 
 // MaxSeats bounds the seats of one name: who waits for one looks at each.
 const MaxSeats = 256
-
-// seatPrefix begins the keys of seats in the bucket of leases.
-const seatPrefix = "seat-"
 
 // seatTTL is how long the seat of a process that was killed stays taken.
 const seatTTL = 15 * time.Second
@@ -54,13 +51,13 @@ func (q *Queue) Seats(cfg SeatConfig) func(ctx context.Context) (held context.Co
 		}
 		names := make([]string, cfg.Seats)
 		for i, n := range rand.Perm(cfg.Seats) { // or all would race for the first
-			names[i] = fmt.Sprintf("%s%s-%d", seatPrefix, cfg.Name, n)
+			names[i] = fmt.Sprintf("%s.%d", cfg.Name, n)
 		}
 		done, err := q.seats.wait(ctx, cfg.Name)
 		if err != nil {
-			return nil, nil, ended(ctx, "wait for a seat of "+cfg.Name, nil)
+			return nil, nil, q.ended(ctx, "wait for a seat of "+cfg.Name, nil)
 		}
-		l, err := q.leadOne(ctx, LeadConfig{Holder: cfg.Holder, TTL: seatTTL}, names, seatPause)
+		l, err := q.leadOne(ctx, q.bucket(bucketSeats), LeadConfig{Holder: cfg.Holder, TTL: seatTTL}, names, seatPause)
 		done()
 		if err != nil {
 			return nil, nil, fmt.Errorf("waiting for one of the %d seats of %s: %w", cfg.Seats, cfg.Name, err)
@@ -80,12 +77,11 @@ type Seat struct {
 // process was killed may be among them for some seconds.
 func (q *Queue) SeatsTaken(ctx context.Context) ([]Seat, error) {
 	found := map[string]Seat{}
-	subject := "$KV." + bucketLeases + "."
-	err := q.list(ctx, "list the seats that are taken", "KV_"+bucketLeases, subject+">", func(m *nats.Msg, _ *nats.MsgMetadata) error {
-		key, isSeat := strings.CutPrefix(strings.TrimPrefix(m.Subject, subject), seatPrefix)
-		end := strings.LastIndexByte(key, '-')
+	err := q.list(ctx, "list the seats that are taken", bucketPrefix+bucketSeats, keySubjects(bucketSeats), func(m *jetstream.RawStreamMsg) error {
+		key := strings.TrimPrefix(m.Subject, q.bucket(bucketSeats).subject(""))
+		end := strings.LastIndexByte(key, '.')
 		var l lead
-		if !isSeat || end < 0 || deleted(m.Header) || json.Unmarshal(m.Data, &l) != nil {
+		if end < 0 || deleted(m.Header) || json.Unmarshal(m.Data, &l) != nil {
 			delete(found, m.Subject)
 			return nil
 		}

@@ -2,33 +2,18 @@ package queue
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
-	// JetStream's API of direct reads, + stream (NATS ADR-31).
-	subjectDirectGet = "$JS.API.DIRECT.GET."
 	// Messages read at once by a scan, which bounds its memory: 4 MiB when all
 	// descriptors are as long as they may be.
 	scanBatch = 1000
 	// Stranded jobs found by one call.
 	maxStranded = 1000
-)
-
-// Headers of direct reads, NATS ADR-31.
-const (
-	headerSubject  = "Nats-Subject"
-	headerSequence = "Nats-Sequence"
-	statusEnd      = "204" // the batch is complete
-	statusNobody   = "503" // nobody listens there
 )
 
 // StrandedJobs looks for chunks that nobody will ever take: those of jobs that
@@ -50,10 +35,10 @@ func (q *Queue) StrandedJobs(ctx context.Context, after uint64, live func(id str
 	upTo = after
 	for len(ids) < maxStranded {
 		before := upTo
-		err := q.repeat(ctx, "look for stranded chunks", func(ctx context.Context) error {
-			return q.scan(ctx, streamWork, upTo+1, func(subject string, sequence uint64) {
-				upTo = sequence
-				id := strings.TrimPrefix(subject, "dray.work.")
+		err := q.repeat(ctx, "look for stranded chunks", apiDirectGet+streamWork, func(ctx context.Context) error {
+			_, err := q.readBatch(ctx, streamWork, getRequest{Sequence: upTo + 1, Batch: scanBatch}, func(m *jetstream.RawStreamMsg) error {
+				upTo = m.Sequence
+				id := strings.TrimPrefix(m.Subject, "dray.work.")
 				id, _, _ = strings.Cut(id, ".")
 				known, ok := judged[id]
 				if !ok {
@@ -66,7 +51,9 @@ func (q *Queue) StrandedJobs(ctx context.Context, after uint64, live func(id str
 				if !known && checkJobID(id) == nil && !slices.Contains(ids, id) {
 					ids = append(ids, id)
 				}
+				return nil
 			})
+			return err
 		})
 		if err != nil {
 			return ids, upTo, err
@@ -76,55 +63,4 @@ func (q *Queue) StrandedJobs(ctx context.Context, after uint64, live func(id str
 		}
 	}
 	return ids, upTo, nil
-}
-
-// errBatch: a batch of direct reads broke off.
-var errBatch = fmt.Errorf("%w: a read was not answered to its end", ErrUnavailable)
-
-// scan reads at most scanBatch messages of a stream from a sequence on, as
-// subjects and sequences.
-func (q *Queue) scan(ctx context.Context, stream string, from uint64, fn func(subject string, sequence uint64)) error {
-	body, err := json.Marshal(struct {
-		Seq   uint64 `json:"seq"`
-		Batch int    `json:"batch"`
-	}{from, scanBatch})
-	if err != nil {
-		return err
-	}
-	ch := make(chan *nats.Msg, scanBatch+16)
-	inbox := q.nc.NewInbox()
-	sub, err := q.nc.ChanSubscribe(inbox, ch)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := q.nc.PublishRequest(subjectDirectGet+stream, inbox, body); err != nil {
-		return err
-	}
-	patience := time.NewTimer(tryTimeout)
-	defer patience.Stop()
-	for {
-		var m *nats.Msg
-		select {
-		case m = <-ch:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-patience.C:
-			return nats.ErrTimeout
-		}
-		switch status := m.Header.Get(statusHeader); status {
-		case "":
-		case statusEnd, statusNotFound:
-			return nil
-		case statusNobody:
-			return nats.ErrNoResponders
-		default:
-			return fmt.Errorf("%w: status %s", errBatch, status)
-		}
-		sequence, err := strconv.ParseUint(m.Header.Get(headerSequence), 10, 64)
-		if err != nil {
-			return errors.Join(errBatch, err)
-		}
-		fn(m.Header.Get(headerSubject), sequence)
-	}
 }

@@ -80,7 +80,7 @@ func (in *Intake) Next(ctx context.Context, wait time.Duration) (*Incoming, erro
 	if ctx.Err() != nil {
 		// Nobody counts the deliveries of a submission.
 		_ = in.q.said(ctx, "give submission back", msg.Reply, ackNak(0)) // lost: its lease's end does it
-		return nil, ended(ctx, "take a submission", nil)
+		return nil, in.q.ended(ctx, "take a submission", nil)
 	}
 	s := &Incoming{Raw: msg.Data, Attempt: 1, q: in.q, reply: msg.Reply, header: msg.Header}
 	if meta, err := msg.Metadata(); err == nil {

@@ -21,11 +21,18 @@ const (
 	streamDead    = "DRAY_DEAD"    // likewise
 	streamEvents  = "DRAY_EVENTS"  // lossy
 
+	bucketPrefix = "KV_"
+
 	bucketJobs    = "dray_jobs"    // job records
-	bucketWorkers = "dray_workers" // heartbeats
 	bucketLeases  = "dray_leases"  // who leads what, see Lead
-	bucketState   = "dray_state"   // watermarks, schedules, attempts that do not count
+	bucketState   = "dray_state"   // watermarks, schedules
+	bucketWorkers = "dray_workers" // heartbeats
+	bucketSeats   = "dray_seats"   // who has which seat, see Seats
+	bucketExcused = "dray_excused" // attempts that do not count
 )
+
+// What a worker writes is in buckets of its own: whoever may write a key of a
+// bucket may, by a header, remove all the others (NATS ADR-8, rollup).
 
 // The durable consumers.
 const (
@@ -41,8 +48,23 @@ const (
 	subjectDead   = "dray.dead.>"
 	subjectEvents = "dray.events.>"
 
-	// JetStream's API of one pull, + stream.consumer (NATS ADR-13).
-	subjectPull = "$JS.API.CONSUMER.MSG.NEXT."
+	// JetStream's API, + stream, + consumer where there is one ("JetStream wire
+	// API", NATS ADR-13 and ADR-31).
+	apiInfo           = "$JS.API.INFO"
+	apiStream         = "$JS.API.STREAM.*." // all that is done to one
+	apiStreamInfo     = "$JS.API.STREAM.INFO."
+	apiStreamCreate   = "$JS.API.STREAM.CREATE."
+	apiStreamUpdate   = "$JS.API.STREAM.UPDATE."
+	apiStreamPurge    = "$JS.API.STREAM.PURGE."
+	apiMsgGet         = "$JS.API.STREAM.MSG.GET."
+	apiDirectGet      = "$JS.API.DIRECT.GET."
+	apiConsumer       = "$JS.API.CONSUMER.*." // all that is done to one
+	apiConsumerInfo   = "$JS.API.CONSUMER.INFO."
+	apiConsumerCreate = "$JS.API.CONSUMER.CREATE."
+	apiConsumerDelete = "$JS.API.CONSUMER.DELETE."
+	apiConsumerPause  = "$JS.API.CONSUMER.PAUSE."
+	apiPull           = "$JS.API.CONSUMER.MSG.NEXT."
+	subjectAck        = "$JS.ACK." // what a delivery is answered on
 )
 
 // Bounds that are nobody's configuration.
@@ -157,7 +179,7 @@ func (c Config) topology() []jetstream.StreamConfig {
 	// NATS ADR-8: a bucket is a stream with one message a subject, rollup for
 	// purges, no deletes of single messages, and (ADR-48) markers for limits.
 	bucket := func(name, why string, maxBytes int64) jetstream.StreamConfig {
-		s := base("KV_"+name, "$KV."+name+".>", why)
+		s := base(bucketPrefix+name, "$KV."+name+".>", why)
 		s.Retention = jetstream.LimitsPolicy
 		s.Discard = jetstream.DiscardNew
 		s.MaxMsgsPerSubject = 1
@@ -168,15 +190,14 @@ func (c Config) topology() []jetstream.StreamConfig {
 		s.SubjectDeleteMarkerTTL = markerTTL
 		return s
 	}
-	// The leader answers for job records: a replica that has not heard of a
-	// job yet would deny that it is there.
-	records := bucket(bucketJobs, "Drayage: job records", c.JobsMaxBytes)
-	records.AllowDirect = false
 	return []jetstream.StreamConfig{
-		jobs, work, results, dead, events, records,
-		bucket(bucketWorkers, "Drayage: workers, by heartbeat", 16<<20),
+		jobs, work, results, dead, events,
+		bucket(bucketJobs, "Drayage: job records", c.JobsMaxBytes),
 		bucket(bucketLeases, "Drayage: who leads", 16<<20),
-		bucket(bucketState, "Drayage: watermarks, schedules, excused attempts", 64<<20),
+		bucket(bucketState, "Drayage: watermarks, schedules", 64<<20),
+		bucket(bucketWorkers, "Drayage: workers, by heartbeat", 16<<20),
+		bucket(bucketSeats, "Drayage: who has a seat", 16<<20),
+		bucket(bucketExcused, "Drayage: attempts that do not count", 16<<20),
 	}
 }
 

@@ -56,7 +56,7 @@ func (q *Queue) OpenJob(ctx context.Context, id string, jq JobQueue) error {
 // ensureConsumer creates or updates a durable consumer and compares what the
 // server then has.
 func (q *Queue) ensureConsumer(ctx context.Context, what, stream string, want jetstream.ConsumerConfig) error {
-	return q.repeat(ctx, what, func(ctx context.Context) error {
+	return q.repeat(ctx, what, apiConsumer+stream+".>", func(ctx context.Context) error {
 		cfg := want
 		switch found, err := q.js.Consumer(ctx, stream, want.Durable); {
 		case err == nil:
@@ -101,7 +101,7 @@ func (q *Queue) PauseJob(ctx context.Context, id string) error {
 	if err := checkJobID(id); err != nil {
 		return err
 	}
-	return q.repeat(ctx, "pause job "+id, func(ctx context.Context) error {
+	return q.repeat(ctx, "pause job "+id, apiConsumerPause+streamWork+"."+consumerJob+id, func(ctx context.Context) error {
 		_, err := q.js.PauseConsumer(ctx, streamWork, consumerJob+id, time.Now().Add(pauseFor))
 		return err
 	})
@@ -112,7 +112,7 @@ func (q *Queue) ResumeJob(ctx context.Context, id string) error {
 	if err := checkJobID(id); err != nil {
 		return err
 	}
-	return q.repeat(ctx, "resume job "+id, func(ctx context.Context) error {
+	return q.repeat(ctx, "resume job "+id, apiConsumerPause+streamWork+"."+consumerJob+id, func(ctx context.Context) error {
 		_, err := q.js.ResumeConsumer(ctx, streamWork, consumerJob+id)
 		return err
 	})
@@ -127,7 +127,7 @@ func (q *Queue) CloseJob(ctx context.Context, id string) error {
 		return err
 	}
 	what := "close job " + id
-	err := q.repeat(ctx, what, func(ctx context.Context) error {
+	err := q.repeat(ctx, what, apiConsumerDelete+streamWork+"."+consumerJob+id, func(ctx context.Context) error {
 		return q.js.DeleteConsumer(ctx, streamWork, consumerJob+id)
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -136,11 +136,11 @@ func (q *Queue) CloseJob(ctx context.Context, id string) error {
 	if err := q.purge(ctx, what, streamWork, jobSubjects("work", id)); err != nil {
 		return err
 	}
-	return q.purge(ctx, what, "KV_"+bucketState, "$KV."+bucketState+".excused."+id+".>")
+	return q.purge(ctx, what, bucketPrefix+bucketExcused, "$KV."+bucketExcused+"."+id+".>")
 }
 
 func (q *Queue) purge(ctx context.Context, what, stream, subject string) error {
-	return q.repeat(ctx, what, func(ctx context.Context) error {
+	return q.repeat(ctx, what, apiStreamPurge+stream, func(ctx context.Context) error {
 		s, err := q.stream(ctx, stream)
 		if err != nil {
 			return err
@@ -156,7 +156,7 @@ func (q *Queue) Backlog(ctx context.Context, id string) (queued, inFlight uint64
 	if err := checkJobID(id); err != nil {
 		return 0, 0, err
 	}
-	err = q.repeat(ctx, "backlog of job "+id, func(ctx context.Context) error {
+	err = q.repeat(ctx, "backlog of job "+id, apiConsumerInfo+streamWork+"."+consumerJob+id, func(ctx context.Context) error {
 		c, err := q.js.Consumer(ctx, streamWork, consumerJob+id)
 		if err != nil {
 			return err

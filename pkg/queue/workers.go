@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"drayage/pkg/job"
 )
@@ -80,7 +80,7 @@ func (q *Queue) Farewell(ctx context.Context, workerID string) error {
 // Workers returns the workers that beat within the last Config.WorkerTTL, by id.
 func (q *Queue) Workers(ctx context.Context) ([]job.Worker, error) {
 	found := map[string]job.Worker{}
-	err := q.list(ctx, "list workers", "KV_"+bucketWorkers, "$KV."+bucketWorkers+".>", func(m *nats.Msg, _ *nats.MsgMetadata) error {
+	err := q.list(ctx, "list workers", bucketPrefix+bucketWorkers, "$KV."+bucketWorkers+".>", func(m *jetstream.RawStreamMsg) error {
 		var w job.Worker
 		switch {
 		case deleted(m.Header):

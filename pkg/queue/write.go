@@ -65,10 +65,10 @@ func (q *Queue) write(ctx context.Context, what string, w write) (uint64, error)
 	var refusedAt time.Time // first
 	for attempt := 1; ; attempt++ {
 		if ctx.Err() != nil {
-			return 0, ended(ctx, what, last)
+			return 0, q.ended(ctx, what, last)
 		}
 		var ack *jetstream.PubAck
-		err := q.try(ctx, func(ctx context.Context) (err error) {
+		err := q.try(ctx, w.subject, func(ctx context.Context) (err error) {
 			ack, err = q.js.PublishMsg(ctx, &nats.Msg{Subject: w.subject, Data: w.data, Header: w.header}, opts...)
 			return err
 		})
@@ -77,7 +77,7 @@ func (q *Queue) write(ctx context.Context, what string, w write) (uint64, error)
 		}
 		code := codeOf(err)
 		if ctx.Err() != nil {
-			return 0, ended(ctx, what, explain("NATS", err))
+			return 0, q.ended(ctx, what, explain("NATS", err))
 		}
 		refused := code == codeStoreFailed || code == codeWrongLastSeq || code == codeWrongLastSeqAtomic
 		if refused {
@@ -100,7 +100,7 @@ func (q *Queue) write(ctx context.Context, what string, w write) (uint64, error)
 		}
 		last = explain("NATS", err)
 		if !q.pause(ctx, attempt) {
-			return 0, ended(ctx, what, last)
+			return 0, q.ended(ctx, what, last)
 		}
 	}
 }
@@ -149,7 +149,7 @@ func (q *Queue) refused(ctx context.Context, w write, cause error, id string, un
 // full reports whether the stream is at a limit that w would pass.
 func (q *Queue) full(ctx context.Context, w write) (bool, error) {
 	var info *jetstream.StreamInfo
-	err := q.repeat(ctx, "stream "+w.stream, func(ctx context.Context) error {
+	err := q.repeat(ctx, "stream "+w.stream, apiStreamInfo+w.stream, func(ctx context.Context) error {
 		s, err := q.stream(ctx, w.stream)
 		if err != nil {
 			return err
@@ -163,19 +163,4 @@ func (q *Queue) full(ctx context.Context, w write) (bool, error) {
 	c, st := info.Config, info.State
 	size := uint64(len(w.data) + len(w.subject) + headerRoom)
 	return c.MaxMsgs > 0 && st.Msgs >= uint64(c.MaxMsgs) || c.MaxBytes > 0 && st.Bytes+size > uint64(c.MaxBytes), nil
-}
-
-// last reads the last message of a subject, markers of deletion included.
-// ErrNotFound when there is none. On a replicated stream it may be stale.
-func (q *Queue) last(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
-	var msg *jetstream.RawStreamMsg
-	err := q.repeat(ctx, "read "+subject, func(ctx context.Context) error {
-		s, err := q.stream(ctx, stream)
-		if err != nil {
-			return err
-		}
-		msg, err = s.GetLastMsgForSubject(ctx, subject)
-		return err
-	})
-	return msg, err
 }
