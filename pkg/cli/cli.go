@@ -105,7 +105,7 @@ func exitCode(ctx context.Context, err error) int {
 		return ExitUsage
 	case errors.Is(err, engine.ErrNoLibrary), errors.Is(err, engine.ErrLocked), errors.Is(err, local.ErrInUse),
 		errors.Is(err, clickhouse.ErrUnavailable), errors.Is(err, clickhouse.ErrVersion), errors.Is(err, clickhouse.ErrAuth),
-		errors.Is(err, queue.ErrUnavailable), errors.Is(err, queue.ErrDenied), errors.Is(err, queue.ErrTopology):
+		errors.Is(err, queue.ErrUnavailable), errors.Is(err, queue.ErrDenied), errors.Is(err, queue.ErrUntrusted), errors.Is(err, queue.ErrTopology):
 		return ExitEnvironment
 	case ctx.Err() != nil:
 		return ExitInterrupted
@@ -178,7 +178,7 @@ engine is missing, 4 done with rejects or dead letters, 130 interrupted.`,
 		{"run", "Run and fleet:", []*cobra.Command{a.run(), a.up(), a.submit(), a.schedules(), a.coordinator(), a.worker(), a.workers(), a.engine()}},
 		{"jobs", "Jobs:", []*cobra.Command{a.jobs(), a.show(), a.pause(), a.resume(), a.cancel(), a.retry()}},
 		{"data", "What became of the data:", []*cobra.Command{a.verify(), a.rejects(), a.dead(), a.undo(), a.watermarks(), a.sql()}},
-		{"setup", "Setup:", []*cobra.Command{a.validate(), a.plan(), a.preview(), a.test(), a.doctor(), a.health(), a.version()}},
+		{"setup", "Setup:", []*cobra.Command{a.validate(), a.plan(), a.preview(), a.test(), a.doctor(), a.natsAuth(), a.health(), a.version()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
 		for _, verb := range g.verbs {

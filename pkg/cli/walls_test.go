@@ -23,6 +23,7 @@ var walls = map[string][]string{
 	"pkg/clickhouse":                   {"pkg/job", "pkg/native"},
 	"pkg/native":                       {},
 	"pkg/queue":                        {"pkg/job"},
+	"pkg/natsauth":                     {"pkg/queue"},
 	"pkg/source":                       {"pkg/job"},
 	"pkg/source/files":                 {"pkg/job", "pkg/source"},
 	"pkg/source/files/borders":         {"pkg/job", "pkg/source"},
@@ -79,6 +80,7 @@ var walls = map[string][]string{
 var owners = map[string][]string{
 	"github.com/nats-io/nats.go":          {"pkg/queue", "pkg/source/jetstream"},
 	"github.com/nats-io/nats-server":      {"pkg/queue", "pkg/chaos"},
+	"github.com/nats-io/jwt":              {"pkg/natsauth"},
 	"github.com/ClickHouse/clickhouse-go": {"pkg/clickhouse"},
 	"github.com/ebitengine/purego":        {"pkg/engine"},
 	"github.com/go-sql-driver/mysql":      {"pkg/source/mysql", "pkg/testkit/mysqltest"},

@@ -26,6 +26,9 @@ type state struct {
 	Hosts     []string              `json:"hosts"`
 	ServerDir string                `json:"server_dir"`
 	Users     map[queue.Role][]user `json:"users"`
+	// Trusted is the operator's token, with JWT. It stays the same: a server that
+	// runs takes no other.
+	Trusted string `json:"trusted,omitempty"`
 	// Revoked are the public keys of users that were let in once, by role, with
 	// JWT.
 	Revoked map[queue.Role][]string `json:"revoked,omitempty"`

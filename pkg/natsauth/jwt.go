@@ -45,6 +45,20 @@ func (f *Files) makeAccounts() error {
 	if err := make(seedSystem, nkeys.PrefixByteAccount); err != nil {
 		return err
 	}
+	signer, operator, err := f.pair(seedOperator)
+	if err != nil {
+		return err
+	}
+	defer signer.Wipe()
+	_, system, err := f.pair(seedSystem)
+	if err != nil {
+		return err
+	}
+	top := jwt.NewOperatorClaims(operator)
+	top.Name, top.SystemAccount = "dray", system
+	if f.State.Trusted, err = encode(top, signer); err != nil {
+		return err
+	}
 	for _, role := range queue.Roles() {
 		for _, name := range []string{seedAccount(role), seedSigner(role)} {
 			if err := make(name, nkeys.PrefixByteAccount); err != nil {
@@ -99,7 +113,7 @@ func (f *Files) newCredentials(role queue.Role) (user, []byte, error) {
 
 // trust writes the operator and the accounts.
 func (f *Files) trust(b *strings.Builder) error {
-	signer, operator, err := f.pair(seedOperator)
+	signer, _, err := f.pair(seedOperator)
 	if err != nil {
 		return err
 	}
@@ -117,15 +131,10 @@ func (f *Files) trust(b *strings.Builder) error {
 			return err
 		}
 	}
-	top := jwt.NewOperatorClaims(operator)
-	top.Name, top.SystemAccount = "dray", system
-	token, err := encode(top, signer)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(b, "operator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload: {\n", token, system)
+	fmt.Fprintf(b, "operator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload: {\n", f.State.Trusted, system)
 	for id, claims := range f.accounts(system, ids, signers) {
-		if token, err = encode(claims, signer); err != nil {
+		token, err := encode(claims, signer)
+		if err != nil {
 			return err
 		}
 		fmt.Fprintf(b, "  %s: %s # %s\n", id, token, claims.Name)

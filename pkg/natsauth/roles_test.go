@@ -1,7 +1,6 @@
 package natsauth_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -168,5 +167,4 @@ func goTheWay(t *testing.T, c, w, o, r *queue.Queue) {
 	if _, err := w.Puller(cx, "j"); !errors.Is(err, queue.ErrNotFound) {
 		t.Errorf("the queue of a job that is over: %v", err)
 	}
-	_ = context.Canceled
 }

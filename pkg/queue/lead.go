@@ -96,7 +96,10 @@ func (q *Queue) leadOne(ctx context.Context, in bucket, cfg LeadConfig, names []
 	for {
 		for i, name := range names {
 			cfg.Name = name
-			rev, free := looks[i].free(ctx, in, cfg, claim)
+			rev, free, err := looks[i].free(ctx, in, cfg, claim)
+			if err != nil {
+				return nil, err
+			}
 			if !free || ctx.Err() != nil {
 				continue
 			}
@@ -128,16 +131,19 @@ type look struct {
 	since time.Time // when it was first seen
 }
 
-// free reports whether the key can be taken, and its revision.
-func (k *look) free(ctx context.Context, in bucket, cfg LeadConfig, claim string) (Revision, bool) {
+// free reports whether the key can be taken, and its revision. Its error is that
+// NATS lets nobody like us look.
+func (k *look) free(ctx context.Context, in bucket, cfg LeadConfig, claim string) (Revision, bool, error) {
 	value, rev, err := in.get(ctx, cfg.Name)
 	now := time.Now()
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return 0, true
+		return 0, true, nil
+	case denied(err):
+		return 0, false, err
 	case err != nil:
 		in.q.cfg.Log.Debug().Err(err).Str("lead", cfg.Name).Msg("can not see who leads")
-		return 0, false
+		return 0, false, nil
 	}
 	if rev != k.seen {
 		k.seen, k.since = rev, now
@@ -149,7 +155,7 @@ func (k *look) free(ctx context.Context, in bucket, cfg LeadConfig, claim string
 	// Nobody has renewed it for its TTL, which we count ourselves: NATS
 	// expires keys too, but by the second and when it has the time. Or
 	// it is ours, from a try whose answer was lost.
-	return rev, now.Sub(k.since) >= time.Duration(there.TTLMS)*time.Millisecond || there.Claim == claim
+	return rev, now.Sub(k.since) >= time.Duration(there.TTLMS)*time.Millisecond || there.Claim == claim, nil
 }
 
 // takeLead writes the key, which has revision rev or is not there.
