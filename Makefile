@@ -13,7 +13,7 @@ JOBS    ?= 20
 export DRAY_DATA_DIR ?= $(CURDIR)/.dray
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine emulators demo test lint bench chaos compose-smoke clean
+.PHONY: help build engine emulators axe demo test lint bench chaos compose-smoke screenshots clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,13 @@ engine: ## install the ClickHouse engine library into the cache (once, 180 MB)
 emulators: ## install the object stores that the tests start into the cache (once, 240 MB)
 	@sh scripts/emulators.sh
 
+axe: ## install what the tests look for barriers on the page with into the cache (once, 650 KB)
+	@sh coordinator/web/axe/install.sh
+
 demo: build engine ## load real flights into ClickHouse and look at them
 	@sh scripts/demo.sh
 
-test: engine emulators ## run all tests, with the race detector where it works
+test: engine emulators axe ## run all tests, with the race detector where it works
 	@sh scripts/test.sh
 
 lint: ## gofmt, go vet and golangci-lint
@@ -44,6 +47,10 @@ chaos: build engine ## break a fleet of real processes while jobs run, and check
 
 compose-smoke: ## prove docker-compose.yml on a local Docker engine (root, Debian)
 	@sh scripts/compose-smoke.sh
+
+screenshots: engine ## make the pictures of the page in docs/images (needs Chromium)
+	@mkdir -p docs/images
+	@$(GO) test ./coordinator/web -run TestScreenshots -count=1 -screenshots $(CURDIR)/docs/images
 
 clean: ## remove what the demo, the benchmark and the build made
 	rm -rf bin .dray

@@ -21,6 +21,9 @@ const MaxCells = 10_000
 type ChunkMap struct {
 	Job    string `json:"job"`
 	Chunks uint64 `json:"chunks"` // planned so far, replacements among them
+	// Planned are those of the plan alone, the first places. Those that follow replace
+	// others: their ordinals count from job.FirstReplacement.
+	Planned uint64 `json:"planned"`
 	// Complete is true when no more will be planned.
 	Complete bool `json:"complete"`
 	// Width is how many chunks, one after another, share a cell; 1 up to
@@ -84,7 +87,7 @@ func (s *Service) Chunks(ctx context.Context, id string) (ChunkMap, error) {
 		return ChunkMap{}, err
 	}
 	total := j.Plan.Total()
-	m := ChunkMap{Job: id, Chunks: total, Complete: j.Plan.Complete || j.State.Terminal(), Width: max(1, (total+MaxCells-1)/MaxCells)}
+	m := ChunkMap{Job: id, Chunks: total, Planned: j.Plan.Chunks, Complete: j.Plan.Complete || j.State.Terminal(), Width: max(1, (total+MaxCells-1)/MaxCells)}
 	states := newCells(m, j.State.Terminal())
 	err = s.ClickHouse.ChunkCells(ctx, id, j.Plan.Chunks, m.Width, func(c clickhouse.ChunkCell) error {
 		states.add(c.Cell, c.State, c.Chunks)
