@@ -13,80 +13,97 @@ import (
 	"drayage/coordinator/api"
 )
 
-// settling is what is to be done to dead letters, as a form says it.
+// settling is which dead letters a form means.
 type settling struct {
-	drop      bool
 	all       bool     // that match the filter, rather than letters
 	letters   []string // as job/chunk
 	filter    deadFilter
-	confirmed bool // for drop, which is asked about
+	confirmed bool // to drop them, which is asked about
 }
 
-// readSettling reads the form of the page. Its buttons have the names do, for
-// the letters that are checked or all that match, and one, for that of a row.
+// readSettling reads the form of the page. Its buttons are called which, for the
+// letters that are checked or all that match, and one, for that of a row.
 func readSettling(r *http.Request) (settling, error) {
 	if err := r.ParseForm(); err != nil {
 		return settling{}, fmt.Errorf("reading the form: %w", err)
 	}
 	f := r.PostForm
 	st := settling{letters: f["letter"], filter: deadFilter{f.Get("job"), f.Get("reason"), f.Get("error")}, confirmed: f.Get("confirmed") == "yes"}
-	do := f.Get("do")
-	if verb, letter, ok := strings.Cut(f.Get("one"), " "); ok {
-		do, st.letters = verb, []string{letter}
-	}
-	switch do {
-	case "replay", "drop":
-	case "replay-all", "drop-all":
+	switch one := f.Get("one"); {
+	case one != "":
+		st.letters = []string{one}
+	case f.Get("which") == "all":
 		st.all, st.letters = true, nil
-	default:
-		return st, &api.Problem{Status: http.StatusBadRequest, Title: "the form says nothing to do", Detail: "It has neither replay nor drop."}
 	}
-	st.drop = strings.HasPrefix(do, "drop")
 	return st, nil
 }
 
-// settle replays or drops dead letters.
-func (s *Site) settle(w http.ResponseWriter, r *http.Request) error {
-	st, err := readSettling(r)
+// replay has new jobs load dead letters again, one for each job that they are of.
+func (s *Site) replay(w http.ResponseWriter, r *http.Request) error {
+	_, choices, err := s.chosen(r)
 	if err != nil {
 		return err
-	}
-	choices, err := s.choices(r.Context(), st)
-	if err != nil {
-		return err
-	}
-	if len(choices) == 0 {
-		return seeOther(w, r, "/dead", "nothing")
-	}
-	if st.drop && !st.confirmed {
-		s.write(w, r, http.StatusOK, "question", st.question(s.frame(r, "Drop dead letters?", "")))
-		return nil
 	}
 	var last string
-	var failed []error
-	for id, choice := range sorted(choices) {
-		if st.drop {
-			_, err = s.service.DropDead(r.Context(), id, api.DropRequest{Choice: choice, AllChunks: !choice.Narrow()})
-		} else {
-			var done api.Replayed
-			done, err = s.service.Retry(r.Context(), id, api.RetryRequest{Choice: choice})
-			last = done.Job
-		}
-		if err != nil {
-			failed = append(failed, err)
-		}
-	}
+	err = each(choices, func(id string, c coordinator.Choice) error {
+		done, err := s.service.Retry(r.Context(), id, api.RetryRequest{Choice: c})
+		last = done.Job
+		return err
+	})
 	switch {
-	case len(failed) > 0 && len(choices) > 1:
-		return fmt.Errorf("%d of %d jobs were seen to; of the others: %w", len(choices)-len(failed), len(choices), errors.Join(failed...))
-	case len(failed) > 0:
-		return failed[0]
-	case st.drop:
-		return seeOther(w, r, "/dead", "drop")
+	case err != nil:
+		return err
+	case len(choices) == 0:
+		return seeOther(w, r, "/dead", "nothing")
 	case len(choices) == 1 && last != "":
 		return seeOther(w, r, "/jobs/"+last, "retry")
 	}
 	return seeOther(w, r, "/dead", "replay")
+}
+
+// drop forgets dead letters, when it was asked about.
+func (s *Site) drop(w http.ResponseWriter, r *http.Request) error {
+	st, choices, err := s.chosen(r)
+	switch {
+	case err != nil:
+		return err
+	case len(choices) == 0:
+		return seeOther(w, r, "/dead", "nothing")
+	case !st.confirmed:
+		s.write(w, r, http.StatusOK, "question", st.question(s.frame(r, "Drop dead letters?", "")))
+		return nil
+	}
+	err = each(choices, func(id string, c coordinator.Choice) error {
+		_, err := s.service.DropDead(r.Context(), id, api.DropRequest{Choice: c, AllChunks: !c.Narrow()})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return seeOther(w, r, "/dead", "drop")
+}
+
+func (s *Site) chosen(r *http.Request) (settling, map[string]coordinator.Choice, error) {
+	st, err := readSettling(r)
+	if err != nil {
+		return st, nil, err
+	}
+	choices, err := s.choices(r.Context(), st)
+	return st, choices, err
+}
+
+// each does something to the letters of each job, also when it fails for some.
+func each(choices map[string]coordinator.Choice, do func(string, coordinator.Choice) error) error {
+	var failed []error
+	for id, c := range sorted(choices) {
+		if err := do(id, c); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if len(choices) > 1 && len(failed) > 0 {
+		return fmt.Errorf("%d of %d jobs were seen to; of the others: %w", len(choices)-len(failed), len(choices), errors.Join(failed...))
+	}
+	return errors.Join(failed...)
 }
 
 // choices are what is to be done by job.
@@ -138,7 +155,7 @@ func (st settling) question(f frame) questionPage {
 		what = fmt.Sprintf("these %d dead letters", len(st.letters))
 	}
 	q := questionPage{
-		frame: f, Question: "Drop " + what + "?", Yes: "Drop", No: "Keep", Danger: true, Path: "/dead", Back: st.filter.address(nil),
+		frame: f, Question: "Drop " + what + "?", Yes: "Drop", No: "Keep", Danger: true, Path: "/dead/drop", Back: st.filter.address(nil),
 		Text: []string{"Their input is not loaded, and can not be replayed from here any more."},
 	}
 	for name, value := range map[string]string{"job": st.filter.Job, "reason": st.filter.Reason, "error": st.filter.Error} {
@@ -154,10 +171,10 @@ func (st settling) question(f frame) questionPage {
 			}
 		}
 	}
-	do := "drop"
+	which := "checked"
 	if st.all {
-		do = "drop-all"
+		which = "all"
 	}
-	hide(url.Values{"confirmed": {"yes"}, "do": {do}, "letter": st.letters, "job": {st.filter.Job}, "reason": {st.filter.Reason}, "error": {st.filter.Error}})
+	hide(url.Values{"confirmed": {"yes"}, "which": {which}, "letter": st.letters, "job": {st.filter.Job}, "reason": {st.filter.Reason}, "error": {st.filter.Error}})
 	return q
 }

@@ -26,6 +26,7 @@ type Config struct {
 // Who is what the visitor of a page may do.
 type Who struct {
 	MayRead, MayOperate bool
+	MayDrop             bool // do what can not be taken back
 	Session             bool // signed in, and can sign out
 }
 
@@ -45,7 +46,7 @@ type Site struct {
 func New(cfg Config) (*Site, error) {
 	s := &Site{service: cfg.Service, log: cfg.Log, who: cfg.Who, mux: http.NewServeMux(), live: make(chan struct{}, MaxLive)}
 	if s.who == nil {
-		s.who = func(*http.Request) Who { return Who{MayRead: true, MayOperate: true} }
+		s.who = func(*http.Request) Who { return Who{MayRead: true, MayOperate: true, MayDrop: true} }
 	}
 	var err error
 	if s.assets, err = newAssets(); err != nil {
@@ -82,7 +83,8 @@ func (s *Site) routes() {
 	get("/workers", s.workers)
 	get("/workers/live", s.workersLive)
 	get("/dead", s.dead)
-	post("/dead", s.settle)
+	post("/dead/replay", s.replay)
+	post("/dead/drop", s.drop)
 	get("/schedules", s.schedules)
 	post("/schedules/{schedule}/{action}", s.actSchedule)
 	get("/submit", s.submit)
