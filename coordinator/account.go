@@ -36,6 +36,7 @@ type account struct {
 	revived uint64    // dead letters whose chunk has a result, when checked
 	checked outcomes  // what revived was counted for
 	counted time.Time // when the backlog was counted last
+	began   time.Time // when this account did
 }
 
 // outcomes are the dead letters and results that there are.
@@ -43,6 +44,10 @@ type outcomes struct{ dead, results uint64 }
 
 // ledgerBatch bounds the ledger rows that are held before they are written.
 const ledgerBatch = 10_000
+
+// calmAfter is how long a job must have run without trouble for its trouble to be
+// over, when nothing else has shown that.
+const calmAfter = 10 * time.Second
 
 var errComplete = errors.New("every chunk has an outcome")
 
@@ -73,7 +78,7 @@ func (d *driver) process(ctx context.Context, j job.Job, rev queue.Revision) err
 		return fmt.Errorf("counting the job's results: %w", err)
 	}
 	a := &account{
-		d: d, job: j, rev: rev, present: present, retired: map[uint64]bool{},
+		d: d, job: j, rev: rev, began: time.Now(), present: present, retired: map[uint64]bool{},
 		window: newWindow(d.c.cfg.Window, j.Plan.Chunks),
 		slower: throttle{full: full, now: full},
 		hedges: hedger{q: d.c.Queue, job: j.ID, after: d.c.cfg.Hedge, given: map[uint64]bool{}, hedged: d.c.Metrics.Hedged},
@@ -136,7 +141,7 @@ func (a *account) run(ctx context.Context, results <-chan job.Result, attempts <
 			}
 		case p := <-plans:
 			p.Replaced = a.job.Plan.Replaced // the planner knows nothing of them
-			a.job.Plan, a.changed = p, true
+			a.job.Plan, a.job.Waiting, a.changed = p, nil, true
 		case <-tick.C:
 			if err := a.flush(ctx); err != nil {
 				return err
@@ -145,6 +150,9 @@ func (a *account) run(ctx context.Context, results <-chan job.Result, attempts <
 				return err
 			}
 			a.countBacklog(ctx, time.Now())
+			if a.job.Waiting != nil && time.Since(a.began) > calmAfter {
+				a.job.Waiting, a.changed = nil, true
+			}
 			continue
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -167,6 +175,9 @@ func (a *account) progress() {
 
 // fold counts a result.
 func (a *account) fold(r job.Result) error {
+	if err := r.Understood(); err != nil {
+		return err
+	}
 	a.changed = true
 	switch {
 	case a.retired[r.Chunk]:

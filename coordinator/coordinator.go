@@ -118,8 +118,17 @@ func (c *Coordinator) term(ctx context.Context) error {
 	if c.cfg.Only == "" {
 		group.Go(func() error { c.keepSchedules(ctx); return nil })
 	}
+	newer := map[string]bool{}
 	for u := range updates {
 		c.tell(u)
+		if err := u.Job.Understood(); err != nil && !u.Job.State.Terminal() {
+			if !newer[u.Job.ID] {
+				c.Log.Warn().Err(err).Str("job", u.Job.ID).Msg("a job is not led by this coordinator")
+			}
+			newer[u.Job.ID] = true
+			continue
+		}
+		delete(newer, u.Job.ID)
 		if u.Deleted || u.Job.ID == "" || u.Job.State.Terminal() || c.cfg.Only != "" && u.Job.ID != c.cfg.Only {
 			continue
 		}
@@ -220,7 +229,7 @@ func move(j *job.Job, to job.State) error {
 	if !j.State.CanMove(to) {
 		return fmt.Errorf("a job that is %s can not become %s", j.State, to)
 	}
-	j.State = to
+	j.State, j.Waiting = to, nil
 	if to.Terminal() {
 		j.FinishedAt = time.Now().UTC()
 	}

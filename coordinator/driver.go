@@ -27,8 +27,9 @@ type driver struct {
 	id  string
 	log zerolog.Logger
 
-	denied int    // times in a row that there was no record of the job
-	traced string // the record's Trace, once it is in the log's fields
+	denied int       // times in a row that there was no record of the job
+	traced string    // the record's Trace, once it is in the log's fields
+	said   time.Time // when the record was last told why the job waits
 }
 
 // maxDenied is how often a job that a watch told of must be said not to exist.
@@ -38,14 +39,49 @@ const maxDenied = 5
 func (d *driver) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		done, err := d.step(ctx)
+		if newer := new(job.NewerError); errors.As(err, &newer) {
+			d.log.Warn().Err(err).Msg("the job is not led by this coordinator any more")
+			return
+		}
 		if done {
 			return
 		}
 		if err != nil && ctx.Err() == nil && !errors.Is(err, queue.ErrConflict) {
 			d.c.Metrics.Retried()
 			d.log.Warn().Err(err).Msg("the job can not go on now; it is tried again")
+			d.waiting(ctx, err)
 			pause(ctx, retryEvery)
 		}
+	}
+}
+
+// sayAgain is how long the reason that a job waits for stays in its record before
+// a newer one takes its place.
+const sayAgain = 30 * time.Second
+
+// waiting writes into the record why the job does not go on.
+func (d *driver) waiting(ctx context.Context, why error) {
+	ctx, cancel := context.WithTimeout(ctx, retryEvery)
+	defer cancel()
+	now := time.Now().UTC()
+	if now.Sub(d.said) < sayAgain {
+		return
+	}
+	_, err := d.c.Queue.EditJob(ctx, d.id, func(j *job.Job) error {
+		if j.State.Terminal() {
+			return errComplete
+		}
+		since := now
+		if j.Waiting != nil {
+			since = j.Waiting.Since
+		}
+		j.Waiting = &job.Waiting{Error: why.Error(), Since: since}
+		return nil
+	})
+	if err == nil {
+		d.said = now
+	} else {
+		d.log.Debug().Err(err).Msg("the record does not say why the job waits") // NATS itself may be away
 	}
 }
 
@@ -64,6 +100,9 @@ func (d *driver) step(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("reading the job: %w", err)
 	}
 	d.denied = 0
+	if err := j.Understood(); err != nil {
+		return false, err
+	}
 	ctx = d.follow(ctx, j)
 	switch j.State {
 	case job.Submitted:

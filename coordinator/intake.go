@@ -69,6 +69,11 @@ func (c *Coordinator) take(ctx context.Context, m *queue.Incoming) {
 		}
 		return
 	}
+	if err := s.Understood(); err != nil {
+		c.Log.Warn().Err(err).Msg("a submission is given back")
+		_ = m.Nak(ctx, newerEvery) // it comes again after its lease at the latest
+		return
+	}
 	if s.Job == "" {
 		// The same at each delivery, or a submission that is delivered
 		// again would become two jobs.
@@ -86,17 +91,22 @@ func (c *Coordinator) take(ctx context.Context, m *queue.Incoming) {
 	}
 }
 
+// newerEvery is the pause after which a submission that only a newer coordinator
+// can take is offered again, to any of them.
+const newerEvery = 5 * time.Second
+
 // idTime is how a time stands in an identifier.
 const idTime = "20060102-150405"
 
 // Create records a submission, which has an identifier, as a job. A job of
 // that identifier that is there already is left as it is: submitting twice is
 // submitting once. The span of ctx is the one that all spans of the job are below.
+// *job.NewerError: only a newer program can make it.
 func Create(ctx context.Context, q *queue.Queue, s job.Submission) error {
 	if s.File == "" {
 		s.File = "pipeline.yaml"
 	}
-	j := job.Job{ID: s.Job, Submission: s, State: job.Submitted, CreatedAt: time.Now().UTC(), Trace: trace.Parent(ctx)}
+	j := job.Job{ID: s.Job, Submission: s, State: job.Submitted, Protocol: s.Protocol, CreatedAt: time.Now().UTC(), Trace: trace.Parent(ctx)}
 	doc, err := pipeline.Parse(s.Pipeline, s.File, s.Dir, s.Params)
 	if err != nil {
 		j.State, j.Error, j.FinishedAt = job.Failed, err.Error(), j.CreatedAt

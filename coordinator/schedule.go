@@ -136,6 +136,10 @@ func (c *Coordinator) scheduleOnce(ctx context.Context, now time.Time, name stri
 	if rev < known { // from a replica that has not heard of it yet
 		return runs{now.Add(waitLook), known}, nil
 	}
+	if err := s.Understood(); err != nil {
+		c.Log.Warn().Err(err).Str("schedule", name).Msg("a schedule is not kept by this coordinator")
+		return runs{time.Time{}, rev}, nil
+	}
 	if s.Last == nil || !s.Last.Pending {
 		s, rev, err = c.decideRun(ctx, now, s, rev)
 	}

@@ -43,7 +43,11 @@ func (s *slot) carry(ctx context.Context, j *liveJob, d *queue.Delivery) {
 	// What the job needs here may be large: the chunk is held meanwhile.
 	preparing, stop := context.WithTimeoutCause(held, s.w.cfg.ChunkTimeout, errTooLong)
 	moving := keepMoving(lease.Progress)
-	t, err := j.task(preparing, s.w)
+	var t *task
+	err := d.Chunk().Understood()
+	if err == nil {
+		t, err = j.task(preparing, s.w)
+	}
 	moving()
 	stop()
 	if err != nil {

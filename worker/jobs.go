@@ -36,6 +36,7 @@ type liveJob struct {
 
 	// guarded by jobs.mu
 	paused bool
+	newer  bool      // only newer workers may work on it
 	shun   time.Time // until then its chunks are left to other workers
 	slots  int       // that carry or wait for its chunks
 	turn   uint64    // of its last pick
@@ -45,8 +46,9 @@ func newJobs() *jobs {
 	return &jobs{live: map[string]*liveJob{}, changed: make(chan struct{})}
 }
 
-// update follows a change of the bucket.
-func (js *jobs) update(u queue.JobUpdate) {
+// update follows a change of the bucket. The error, told once a job, is a
+// *job.NewerError: the job is one for newer workers.
+func (js *jobs) update(u queue.JobUpdate) (left error) {
 	js.mu.Lock()
 	defer js.mu.Unlock()
 	id := u.Job.ID
@@ -54,17 +56,21 @@ func (js *jobs) update(u queue.JobUpdate) {
 	state := u.Job.State
 	switch {
 	case !u.Deleted && state == job.Running:
-		if j != nil && !j.paused {
-			return
+		newer := u.Job.Understood()
+		if j != nil && !j.paused && j.newer == (newer != nil) {
+			return nil
 		}
 		if j == nil {
 			j = &liveJob{record: u.Job}
 			j.ended, j.end = context.WithCancel(context.Background())
 			js.live[id] = j
 		}
-		j.paused = false
+		if j.paused = false; newer != nil && !j.newer {
+			left = newer
+		}
+		j.newer = newer != nil
 	case j == nil:
-		return
+		return nil
 	case !u.Deleted && state == job.Paused:
 		j.paused = true
 	default:
@@ -76,6 +82,7 @@ func (js *jobs) update(u queue.JobUpdate) {
 	}
 	close(js.changed)
 	js.changed = make(chan struct{})
+	return left
 }
 
 // pick chooses the job with the fewest slots, so that a small job is not
@@ -86,7 +93,7 @@ func (js *jobs) pick() (*liveJob, <-chan struct{}) {
 	defer js.mu.Unlock()
 	var best *liveJob
 	for _, j := range js.live {
-		if j.paused || time.Now().Before(j.shun) {
+		if j.paused || j.newer || time.Now().Before(j.shun) {
 			continue
 		}
 		if best == nil || j.slots < best.slots || j.slots == best.slots && j.turn < best.turn {

@@ -82,6 +82,16 @@ func (s *slot) lacking(ctx context.Context, d *queue.Delivery, j *liveJob, lack 
 	return v
 }
 
+// leaving gives back a chunk that only a newer worker can do. It does not count
+// as an attempt, and the job is left to others for a while.
+func (s *slot) leaving(d *queue.Delivery, j *liveJob, why error) job.Verdict {
+	if d.Hedge() {
+		return job.Verdict{Kind: job.VerdictStale, Err: why}
+	}
+	s.w.jobs.leave(j, leftFor)
+	return job.Verdict{Kind: job.VerdictSlowDown, After: leftAfter, Err: why}
+}
+
 // runner makes the stages of a job ready; nil when it has none.
 func (w *Worker) runner(p *pipeline.Pipeline, f *job.Frozen) (*stage.Runner, error) {
 	if len(p.Stages) == 0 {

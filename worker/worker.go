@@ -107,7 +107,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	group.Go(func() error {
 		for u := range updates {
 			if w.cfg.Only == "" || u.Job.ID == w.cfg.Only {
-				w.jobs.update(u)
+				if err := w.jobs.update(u); err != nil {
+					w.log.Warn().Err(err).Str("job", u.Job.ID).Msg("a job is left to other workers")
+				}
 				w.metrics.Jobs(w.jobs.len())
 			}
 		}
@@ -154,7 +156,7 @@ func (w *Worker) heartbeats(ctx context.Context) {
 func (w *Worker) status() job.Worker {
 	host, _ := os.Hostname() // a worker without a host name is still itself
 	s := job.Worker{
-		ID: w.cfg.ID, Host: host, PID: os.Getpid(), Version: version.Version, Slots: w.cfg.Slots,
+		ID: w.cfg.ID, Host: host, PID: os.Getpid(), Version: version.Version, Protocol: job.Protocol, Slots: w.cfg.Slots,
 		EngineRestarts: w.eng.Restarts(), Stages: w.stages.Names(), Sources: w.sources.Names(), StartedAt: w.started.UTC(), At: time.Now().UTC(),
 	}
 	w.busy.Range(func(_, chunk any) bool {
@@ -253,8 +255,11 @@ func (s *slot) step(ctx, working context.Context, j *liveJob, changed <-chan str
 
 // refuse settles a chunk whose job could not be prepared here.
 func (s *slot) refuse(ctx context.Context, d *queue.Delivery, j *liveJob, why error) job.Verdict {
-	s.w.log.Error().Err(why).Str("job", j.record.ID).Msg("could not prepare the job")
+	s.w.log.Error().Err(why).Str("job", j.record.ID).Uint64("chunk", d.Chunk().Ordinal).Msg("a chunk can not be worked on here")
 	v := job.Judge(ctx, why, errorWait)
+	if newer := new(job.NewerError); errors.As(why, &newer) && v.Kind == job.VerdictRetry {
+		v = s.leaving(d, j, why)
+	}
 	if lack := new(lackError); errors.As(why, &lack) && v.Kind == job.VerdictRetry {
 		v = s.lacking(ctx, d, j, lack)
 		why = v.Err

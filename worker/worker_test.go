@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,7 +103,12 @@ func newBench(t *testing.T, lines int, transform string, before ...string) *benc
 // work runs a worker until ok, or a minute.
 func (b *bench) work(t *testing.T, ok func() bool) {
 	t.Helper()
-	w, err := worker.New(b.cfg.Worker, worker.Deps{Queue: b.Queue, ClickHouse: b.ClickHouse, Engine: b.Engine, Log: zerolog.Nop()})
+	b.workAndTell(t, zerolog.Nop(), ok)
+}
+
+func (b *bench) workAndTell(t *testing.T, log zerolog.Logger, ok func() bool) {
+	t.Helper()
+	w, err := worker.New(b.cfg.Worker, worker.Deps{Queue: b.Queue, ClickHouse: b.ClickHouse, Engine: b.Engine, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,4 +271,59 @@ func TestGivenUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A chunk that needs a newer worker is given back whole: it is neither done nor
+// dead, and its attempts are all there for the one that comes.
+func TestNewerChunkIsGivenBack(t *testing.T) {
+	b := newBench(t, 10, "SELECT id, s FROM chunk")
+	ctx := t.Context()
+	b.chunk.Ordinal++
+	b.chunk.Protocol = job.Protocol + 1
+	if err := b.Queue.PublishChunk(ctx, b.chunk); err != nil {
+		t.Fatal(err)
+	}
+	var log told
+	b.workAndTell(t, zerolog.New(&log), func() bool { return log.has("needs a dray of protocol") })
+	if r, done := b.result(t); done {
+		t.Errorf("it has the result %+v", r)
+	}
+	if dead, err := b.Queue.DeadLetters(ctx, b.chunk.Job, 10); err != nil || len(dead) > 0 {
+		t.Errorf("dead letters are %+v (%v)", dead, err)
+	}
+	p, err := b.Queue.Puller(ctx, b.chunk.Job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		d, err := p.Next(ctx, 20*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Chunk().Ordinal != b.chunk.Ordinal { // the worker may not have come to it
+			continue
+		}
+		if excused, err := d.Excused(ctx); err != nil || excused != 1 || d.Attempt() != 2 {
+			t.Errorf("it is delivered for the %dth time, %d of them excused (%v)", d.Attempt(), excused, err)
+		}
+		return
+	}
+}
+
+// told is a log that can be asked while it is written.
+type told struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *told) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *told) has(part string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), part)
 }

@@ -155,4 +155,3 @@ func (s *Service) Preview(ctx context.Context, r SubmitRequest, rows int) (v Pre
 	})
 	return v, err
 }
-

@@ -65,6 +65,9 @@ func (a *app) printJob(j job.Job, dead []job.Dead) error {
 	if j.Error != "" {
 		row("error", "%s", strings.ReplaceAll(j.Error, "\n", "\n\t"))
 	}
+	if why := j.Waiting; why != nil {
+		row("waiting", "since %s (%s): %s", why.Since.Format(time.RFC3339), humanize.Time(why.Since), strings.ReplaceAll(why.Error, "\n", "\n\t"))
+	}
 	if slow := throttled(j); slow != "" {
 		row("", "%s", slow)
 	}

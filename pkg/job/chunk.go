@@ -20,6 +20,9 @@ type Chunk struct {
 	// Input names what to read, in the terms of the job's source, together
 	// with the version it was planned from. Only the source reads it.
 	Input json.RawMessage `json:"input"`
+	// Protocol is the lowest that a worker must speak to do the chunk, see the
+	// constant; 0: any.
+	Protocol int `json:"protocol,omitempty"`
 }
 
 // Token is the insert_deduplication_token of the chunk's block number block for
@@ -62,6 +65,9 @@ type Result struct {
 	// Parts, when there are any, say that nothing was loaded because the
 	// chunk is too big for one attempt: it is retired, and these replace it.
 	Parts []Part `json:"parts,omitempty"`
+	// Protocol is the lowest that a coordinator must speak to count it, see the
+	// constant; 0: any.
+	Protocol int `json:"protocol,omitempty"`
 }
 
 // Part is a piece of the input of a chunk.

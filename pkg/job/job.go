@@ -26,6 +26,9 @@ type Submission struct {
 	// Replay, when set, says that the job does not plan the pipeline's source
 	// but loads what another job left.
 	Replay *Replay `json:"replay,omitempty"`
+	// Protocol is the lowest that a coordinator must speak to make a job of it,
+	// see the constant; 0: any.
+	Protocol int `json:"protocol,omitempty"`
 }
 
 // Replay names what a job takes over from another that has ended. What was
@@ -61,10 +64,15 @@ type Job struct {
 	Submission Submission `json:"submission"`
 	State      State      `json:"state"`
 	Error      string     `json:"error,omitempty"` // why FAILED, for a person
-	Frozen     *Frozen    `json:"frozen,omitempty"`
-	Plan       Plan       `json:"plan"`
-	Totals     Totals     `json:"totals"`
-	Proof      *Proof     `json:"proof,omitempty"`
+	// Waiting says why a live job does not move on; nil while it does.
+	Waiting *Waiting `json:"waiting,omitempty"`
+	// Protocol is the lowest that a program must speak to work on the job, see
+	// the constant; 0: any.
+	Protocol int     `json:"protocol,omitempty"`
+	Frozen   *Frozen `json:"frozen,omitempty"`
+	Plan     Plan    `json:"plan"`
+	Totals   Totals  `json:"totals"`
+	Proof    *Proof  `json:"proof,omitempty"`
 	// Repairs counts the times that verification found a difference and had
 	// chunks replaced.
 	Repairs int `json:"repairs,omitempty"`
@@ -85,6 +93,13 @@ type Job struct {
 	CreatedAt   time.Time `json:"created_at"`
 	StartedAt   time.Time `json:"started_at,omitzero"`
 	FinishedAt  time.Time `json:"finished_at,omitzero"`
+}
+
+// Waiting is trouble that may pass, such as a database that does not answer: the
+// step that met it is tried again until it goes well.
+type Waiting struct {
+	Error string    `json:"error"` // of a late try, for a person
+	Since time.Time `json:"since"` // of the first try that failed
 }
 
 // Frozen is all that a job depends on beside its inputs, as it was when the
@@ -111,6 +126,8 @@ type Frozen struct {
 	// JobTime is what ${job_time} stands for: the submission's, or the job's
 	// creation.
 	JobTime time.Time `json:"job_time"`
+
+	unknown string // what the record had beyond this, as the decoder says it
 }
 
 // Targets are the outputs of the job, in their order.

@@ -9,8 +9,11 @@ type Worker struct {
 	Host    string `json:"host"`
 	PID     int    `json:"pid"`
 	Version string `json:"version"`
-	Slots   int    `json:"slots"` // chunks it works on at once
-	Busy    int    `json:"busy"`  // slots in use
+	// Protocol is the highest that it speaks, see the constant; 0: one from
+	// before there was a number.
+	Protocol int `json:"protocol,omitempty"`
+	Slots    int `json:"slots"` // chunks it works on at once
+	Busy     int `json:"busy"`  // slots in use
 	// Current lists the chunks being worked on, as "job/ordinal/generation".
 	Current        []string  `json:"current,omitempty"`
 	EngineRestarts int       `json:"engine_restarts"`

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -316,11 +317,17 @@ func walkStrings(v reflect.Value, key string, fn func(key, s string) string) {
 
 // Thaw makes the pipeline that a job froze ready for use: decoded, with the
 // references that Resolve fills in taken from this process's environment and
-// files. Its errors are marked job.Permanent.
+// files. Its errors are marked job.Permanent, but for *job.NewerError: a newer
+// program froze something that this one does not know.
 func Thaw(frozen json.RawMessage, jobTime time.Time) (*Pipeline, error) {
 	p, err := Frozen(frozen)
 	if err != nil {
 		return nil, err
+	}
+	strict := json.NewDecoder(bytes.NewReader(frozen))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(&Pipeline{}); err != nil {
+		return nil, &job.NewerError{What: "the pipeline", Field: err.Error()}
 	}
 	if err := p.Resolve(Resolver{JobTime: jobTime, Env: os.LookupEnv, File: os.ReadFile}); err != nil {
 		return nil, job.WithClass(fmt.Errorf("resolving the pipeline: %w", err), job.Permanent)

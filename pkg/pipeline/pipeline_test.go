@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"drayage/pkg/job"
 )
 
 const good = `pipeline: flights
@@ -265,5 +267,17 @@ func TestRejectLimit(t *testing.T) {
 	old, err := Thaw([]byte(`{"pipeline":"a"}`), time.Time{})
 	if err != nil || old.Reject.Limit() != DefaultRejects {
 		t.Errorf("%v, %v", old, err)
+	}
+}
+
+// A pipeline that a newer program froze is told from a broken one.
+func TestThawNewer(t *testing.T) {
+	t.Parallel()
+	var newer *job.NewerError
+	if _, err := Thaw([]byte(`{"pipeline":"a","shape":"round"}`), time.Time{}); !errors.As(err, &newer) || job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "shape") {
+		t.Errorf("more than is known: %v", err)
+	}
+	if _, err := Thaw([]byte(`{"pipeline":7,"shape":"round"}`), time.Time{}); err == nil || errors.As(err, &newer) || job.ClassOf(err) != job.Permanent {
+		t.Errorf("broken: %v", err)
 	}
 }

@@ -30,7 +30,8 @@ func (q *Queue) CreateJob(ctx context.Context, j job.Job) (Revision, error) {
 // which is what ErrConflict says.
 //
 // ErrFull: the record has grown and the bucket has no room for that; deleting
-// records of other jobs makes some.
+// records of other jobs makes some. *job.NewerError: the job is one of newer
+// programs, and nothing is written.
 //
 // The record of a job in a terminal state goes away Config.JobRetention after
 // its last update.
@@ -81,6 +82,10 @@ func (q *Queue) EditJob(ctx context.Context, id string, edit func(*job.Job) erro
 func (q *Queue) putJob(ctx context.Context, what string, j job.Job, rev Revision) (Revision, error) {
 	if err := checkJobID(j.ID); err != nil {
 		return 0, err
+	}
+	// To write it would be to take away what this program can not read.
+	if err := j.Understood(); err != nil {
+		return 0, fmt.Errorf("%s: %w", what, err)
 	}
 	data, err := json.Marshal(j)
 	if err != nil {

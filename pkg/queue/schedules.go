@@ -19,13 +19,16 @@ const keySchedule = "schedule."
 // PutSchedule records a schedule under its name if the record still has the
 // revision rev, the one that Schedule, WatchSchedules or PutSchedule gave; 0:
 // if there is none. ErrConflict or, with 0, ErrExists: it has not; read it
-// again and decide again. ErrFull: the bucket has no room. Repeated until
-// answered or ctx ends.
+// again and decide again. ErrFull: the bucket has no room. *job.NewerError: the
+// schedule is one of newer programs. Repeated until answered or ctx ends.
 func (q *Queue) PutSchedule(ctx context.Context, s job.Schedule, rev Revision) (Revision, error) {
 	if err := checkScheduleName(s.Name); err != nil {
 		return 0, err
 	}
 	what := "record schedule " + s.Name
+	if err := s.Understood(); err != nil {
+		return 0, fmt.Errorf("%s: %w", what, err)
+	}
 	data, err := json.Marshal(s)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", what, invalid("%v", err))
