@@ -74,6 +74,7 @@ var walls = map[string][]string{
 	"pipelines/dray":                   {"pipelines", "pkg/cli", "pkg/source"},
 	"scripts/bench":                    {},
 	"scripts/chaos":                    {"pkg/chaos"},
+	"scripts/kubernetes":               {},
 }
 
 // Modules that few packages may import. The chaos suite runs the servers of a
