@@ -61,7 +61,7 @@ func (c *check) job(ctx context.Context, j watched) error {
 	case state == job.Cancelled && !j.askedFor:
 		r.complain(Ends, "job %s is CANCELLED and nobody asked for it", j.id)
 	}
-	t, err := j.count(ctx, c.f.sql)
+	t, err := j.count(ctx, c.f.holders(j.spec))
 	if err != nil {
 		return err
 	}

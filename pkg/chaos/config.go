@@ -24,6 +24,9 @@ type Config struct {
 	Live int
 	// Workers, Coordinators and Slots are the fleet.
 	Workers, Coordinators, Slots int
+	// Shards is how many servers the sharded targets have, which every fifth job
+	// loads into; 0: there are none.
+	Shards int
 	// Chunks is about how many a job has, RowsPerChunk about how many rows.
 	Chunks, RowsPerChunk int
 	// Bad is the share of rows with a value that does not fit its column, in
@@ -53,7 +56,7 @@ type Config struct {
 func Long() Config {
 	return Config{
 		Seed: 1, Jobs: 20, Faults: 200, Live: 4,
-		Workers: 4, Coordinators: 2, Slots: 2,
+		Workers: 4, Coordinators: 2, Slots: 2, Shards: 2,
 		Chunks: 40, RowsPerChunk: 2000, Cancel: 0.1, Bad: 0.01,
 		Lease: 2 * time.Second, Settle: 5 * time.Minute, Log: io.Discard,
 	}
@@ -66,7 +69,7 @@ func Short() Config {
 	// than the lease, cuts, and both ways to spoil an insert.
 	c.Seed = 2577481
 	c.Jobs, c.Faults, c.Live = 4, 10, 4
-	c.Workers = 2
+	c.Workers, c.Shards = 2, 0
 	c.Chunks, c.RowsPerChunk = 12, 1000
 	return c
 }
@@ -79,6 +82,8 @@ func (c *Config) validate() error {
 		return errors.New("the chaos suite needs at least one job")
 	case c.Workers < 1 || c.Coordinators < 1 || c.Slots < 1:
 		return errors.New("the chaos suite needs a worker and a coordinator, with a slot")
+	case c.Shards < 0:
+		return errors.New("the shards are none or more")
 	case c.Chunks < 1 || c.RowsPerChunk < 100 || c.Chunks*c.RowsPerChunk > idsPerJob:
 		return fmt.Errorf("a job of the chaos suite has 1 to %d rows, and 100 or more in a chunk", idsPerJob)
 	case c.Bad < 0 || c.Bad > 0.5 || c.Cancel < 0 || c.Cancel > 1:
@@ -103,6 +108,6 @@ func (c *Config) validate() error {
 // kinds are those that are enabled.
 func (c *Config) kinds() []Kind {
 	return slices.DeleteFunc(Kinds(), func(k Kind) bool {
-		return len(c.Only) > 0 && !slices.Contains(c.Only, k) || slices.Contains(c.Without, k)
+		return len(c.Only) > 0 && !slices.Contains(c.Only, k) || slices.Contains(c.Without, k) || k == CutShard && c.Shards == 0
 	})
 }

@@ -8,6 +8,9 @@
 // interleave does not, so a failing seed repeats the faults and not
 // necessarily the failure: run it several times.
 //
+// NATS is a cluster of three servers with every stream on all of them; beside the
+// one ClickHouse there are shards, which every fifth job loads into.
+//
 // The oracle never asks Drayage. It knows the rows because it wrote the files,
 // and it reads the tables row by row over a connection of its own that no
 // fault touches.

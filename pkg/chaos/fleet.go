@@ -38,6 +38,16 @@ type node struct {
 	nodeConfig
 }
 
+// shard is a ClickHouse of sharded targets. All members reach it through one gate
+// and one wire, for its address is its name.
+type shard struct {
+	*process
+	port int
+	sql  *clickhouse.Client // the suite's own connection
+	gate *gate
+	wire *wire
+}
+
 // fleet is all processes and what lies between them.
 type fleet struct {
 	cfg        Config
@@ -46,6 +56,7 @@ type fleet struct {
 	routes     map[[2]int]*wire // from server, to server
 	clickhouse *process
 	port       int // ClickHouse's
+	shards     []*shard
 	members    []*member
 	tokens     *tokens
 
@@ -73,8 +84,13 @@ func newFleet(ctx context.Context, cfg Config) (_ *fleet, err error) {
 	if err := f.startNATS(); err != nil {
 		return nil, fmt.Errorf("starting NATS: %w", err)
 	}
-	if err := f.startClickHouse(); err != nil {
+	if f.clickhouse, f.port, err = f.startClickHouse("clickhouse"); err != nil {
 		return nil, fmt.Errorf("starting ClickHouse: %w", err)
+	}
+	for i := range cfg.Shards {
+		if err := f.startShard(fmt.Sprint("shard-", i)); err != nil {
+			return nil, fmt.Errorf("starting a shard: %w", err)
+		}
 	}
 	for _, part := range []struct {
 		what string
@@ -82,8 +98,18 @@ func newFleet(ctx context.Context, cfg Config) (_ *fleet, err error) {
 	}{
 		{"NATS forms a cluster", f.natsHealthy},
 		{"ClickHouse answers", func(ctx context.Context) (err error) {
-			f.sql, err = clickhouse.Open(ctx, clickhouse.Config{URL: f.url(), ReadTimeout: time.Minute})
-			return err
+			if f.sql, err = connect(ctx, f.port); err != nil {
+				return err
+			}
+			for _, s := range f.shards {
+				if s.sql != nil {
+					continue
+				}
+				if s.sql, err = connect(ctx, s.port); err != nil {
+					return err
+				}
+			}
+			return nil
 		}},
 		{"NATS answers", func(ctx context.Context) (err error) {
 			f.queue, err = queue.Connect(ctx, f.queueConfig())
@@ -147,16 +173,54 @@ func (f *fleet) startNATS() error {
 	return nil
 }
 
-func (f *fleet) startClickHouse() error {
+func (f *fleet) startClickHouse(name string) (*process, int, error) {
 	ports, err := freePorts(1)
 	if err != nil {
+		return nil, 0, err
+	}
+	port := ports[0]
+	argv := append(append([]string{}, f.cfg.Dray...), "engine", "--listen", local(port), "--path", filepath.Join(f.cfg.Dir, "data", name))
+	env := environment("DRAY_ENGINE_MAX_MEMORY="+strconv.Itoa(4<<30), "DRAY_LOG_FORMAT=json", "DRAY_LOG_LEVEL=info")
+	return newProcess(f.launcher, f.logs(), name, argv, env), port, nil
+}
+
+func (f *fleet) startShard(name string) (err error) {
+	s := &shard{}
+	f.shards = append(f.shards, s) // so that close finds what was made
+	if s.process, s.port, err = f.startClickHouse(name); err != nil {
 		return err
 	}
-	f.port = ports[0]
-	argv := append(append([]string{}, f.cfg.Dray...), "engine", "--listen", local(f.port), "--path", filepath.Join(f.cfg.Dir, "data", "clickhouse"))
-	env := environment("DRAY_ENGINE_MAX_MEMORY="+strconv.Itoa(4<<30), "DRAY_LOG_FORMAT=json", "DRAY_LOG_LEVEL=info")
-	f.clickhouse = newProcess(f.launcher, f.logs(), "clickhouse", argv, env)
-	return nil
+	if s.gate, err = newGate(local(s.port), f.tokens); err != nil {
+		return err
+	}
+	s.wire, err = newWire(s.gate.address())
+	return err
+}
+
+// connect opens a connection of the suite's own.
+func connect(ctx context.Context, port int) (*clickhouse.Client, error) {
+	return clickhouse.Open(ctx, clickhouse.Config{URL: "http://" + local(port), ReadTimeout: time.Minute})
+}
+
+// shardURLs is DRAY_CLICKHOUSE_SHARDS of everybody.
+func (f *fleet) shardURLs() string {
+	var urls []string
+	for _, s := range f.shards {
+		urls = append(urls, "http://"+s.wire.address()+"/"+database)
+	}
+	return strings.Join(urls, ",")
+}
+
+// holders are the servers that hold the rows of a job, in the order of its shards.
+func (f *fleet) holders(s spec) []*clickhouse.Client {
+	if s.shards == 0 {
+		return []*clickhouse.Client{f.sql}
+	}
+	var all []*clickhouse.Client
+	for _, shard := range f.shards {
+		all = append(all, shard.sql)
+	}
+	return all
 }
 
 func (f *fleet) startMember(role string, n int) error {
@@ -183,7 +247,7 @@ func (f *fleet) startMember(role string, n int) error {
 	name := fmt.Sprint(role, "-", n)
 	env := environment(
 		"DRAY_NATS_URL="+strings.Join(urls, ","), "DRAY_NATS_REPLICAS=3", "DRAY_NATS_NAME="+name,
-		"DRAY_CLICKHOUSE_URL=http://"+m.http.address()+"/"+database,
+		"DRAY_CLICKHOUSE_URL=http://"+m.http.address()+"/"+database, "DRAY_CLICKHOUSE_SHARDS="+f.shardURLs(),
 		// An answer that was lost on the way must be given up some day.
 		"DRAY_CLICKHOUSE_READ_TIMEOUT=20s", "DRAY_CLICKHOUSE_DIAL_TIMEOUT=2s", "DRAY_NATS_CONNECT_TIMEOUT=2s",
 		"DRAY_LEASE="+f.cfg.Lease.String(), "DRAY_WORKER_TTL=10s", "DRAY_GRACE=10s", "DRAY_LEAD_TTL=3s",
@@ -273,6 +337,11 @@ func (f *fleet) processes() []*process {
 	if f.clickhouse != nil {
 		all = append(all, f.clickhouse)
 	}
+	for _, s := range f.shards {
+		if s.process != nil {
+			all = append(all, s.process)
+		}
+	}
 	for _, m := range f.members {
 		if m.process != nil {
 			all = append(all, m.process)
@@ -285,6 +354,9 @@ func (f *fleet) processes() []*process {
 func (f *fleet) heal() {
 	for _, w := range f.routes {
 		w.heal()
+	}
+	for _, s := range f.shards {
+		s.wire.heal()
 	}
 	for _, m := range f.members {
 		for _, w := range m.nats {
@@ -310,11 +382,24 @@ func (f *fleet) close() {
 	if f.sql != nil {
 		f.sql.Close()
 	}
+	for _, s := range f.shards {
+		if s.sql != nil {
+			s.sql.Close()
+		}
+	}
 	for _, p := range f.processes() {
 		p.close()
 	}
 	for _, w := range f.routes {
 		w.close()
+	}
+	for _, s := range f.shards {
+		if s.wire != nil {
+			s.wire.close()
+		}
+		if s.gate != nil {
+			s.gate.close()
+		}
 	}
 	for _, m := range f.members {
 		for _, w := range m.nats {

@@ -66,6 +66,12 @@ func (n *nemesis) injection(f fault) injection {
 		return injection{m.name, ", " + f.cut.String(), []string{m.name}, func(ctx context.Context) bool {
 			return breakWires(ctx, f, m.nats...)
 		}}
+	case CutShard:
+		i := f.pick % len(n.f.shards)
+		s := n.f.shards[i]
+		return injection{s.name, ", " + f.cut.String(), []string{s.name}, func(ctx context.Context) bool {
+			return breakWires(ctx, f, s.wire)
+		}}
 	case CutWorkerClickHouse, CutCoordinatorClickHouse:
 		m := n.member(f)
 		return injection{m.name, ", " + f.cut.String(), []string{m.name}, func(ctx context.Context) bool {
@@ -198,7 +204,11 @@ func (n *nemesis) recover(ctx context.Context, what string, ok func(context.Cont
 }
 
 func (n *nemesis) atClickHouse(f fault) injection {
-	p := n.f.clickhouse
+	p, ping := n.f.clickhouse, n.f.sql.Ping
+	if i := f.pick % (1 + len(n.f.shards)); i > 0 {
+		s := n.f.shards[i-1]
+		p, ping = s.process, s.sql.Ping
+	}
 	return injection{p.name, "", []string{theClickHouse}, func(ctx context.Context) bool {
 		if f.kind == KillClickHouse {
 			p.end(syscall.SIGKILL, 0)
@@ -208,7 +218,7 @@ func (n *nemesis) atClickHouse(f fault) injection {
 			f.whole = false
 			stop(ctx, p, f)
 		}
-		n.recover(ctx, "ClickHouse answers", n.f.sql.Ping)
+		n.recover(ctx, p.name+" answers", ping)
 		return true
 	}}
 }
@@ -332,6 +342,9 @@ func (n *nemesis) everything(f fault) injection {
 		}
 		n.recover(ctx, "NATS is healthy", n.f.natsHealthy)
 		n.recover(ctx, "ClickHouse answers", n.f.sql.Ping)
+		for _, s := range n.f.shards {
+			n.recover(ctx, s.name+" answers", s.sql.Ping)
+		}
 		return true
 	}}
 }

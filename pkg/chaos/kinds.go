@@ -22,7 +22,8 @@ const (
 	CutWorkerClickHouse      Kind = "cut-worker-clickhouse"
 	CutCoordinatorNATS       Kind = "cut-coordinator-nats"
 	CutCoordinatorClickHouse Kind = "cut-coordinator-clickhouse"
-	CutNATS                  Kind = "cut-nats" // a server from the other two
+	CutNATS                  Kind = "cut-nats"  // a server from the other two
+	CutShard                 Kind = "cut-shard" // a shard from everybody
 
 	DropAnswer Kind = "drop-answer" // of an insert that ClickHouse has committed
 	CutBody    Kind = "cut-body"    // of an insert, in its middle
@@ -38,7 +39,7 @@ func weights() map[Kind]int {
 	return map[Kind]int{
 		KillWorker: 10, KillCoordinator: 7, KillNATS: 5, KillClickHouse: 4, KillEngine: 6, DrainWorker: 4,
 		StopWorker: 9, StopCoordinator: 6, StopNATS: 4, StopClickHouse: 3, StopEngine: 3,
-		CutWorkerNATS: 8, CutWorkerClickHouse: 8, CutCoordinatorNATS: 5, CutCoordinatorClickHouse: 4, CutNATS: 4,
+		CutWorkerNATS: 8, CutWorkerClickHouse: 8, CutCoordinatorNATS: 5, CutCoordinatorClickHouse: 4, CutNATS: 4, CutShard: 5,
 		DropAnswer: 8, CutBody: 7, Refuse: 4, Latency: 4, FillStream: 3, PauseJob: 4, RestartAll: 1,
 	}
 }
@@ -48,7 +49,7 @@ func Kinds() []Kind {
 	return []Kind{
 		KillWorker, KillCoordinator, KillNATS, KillClickHouse, KillEngine, DrainWorker,
 		StopWorker, StopCoordinator, StopNATS, StopClickHouse, StopEngine,
-		CutWorkerNATS, CutWorkerClickHouse, CutCoordinatorNATS, CutCoordinatorClickHouse, CutNATS,
+		CutWorkerNATS, CutWorkerClickHouse, CutCoordinatorNATS, CutCoordinatorClickHouse, CutNATS, CutShard,
 		DropAnswer, CutBody, Refuse, Latency, FillStream, PauseJob, RestartAll,
 	}
 }

@@ -48,14 +48,19 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	defer f.close()
-	for _, sql := range setup() {
+	for _, sql := range append([]string{createDatabase}, setup()...) {
 		if err := f.sql.Exec(ctx, sql); err != nil {
 			return nil, fmt.Errorf("preparing ClickHouse: %w", err)
 		}
 	}
+	for _, s := range f.shards {
+		if err := s.sql.Exec(ctx, createDatabase); err != nil {
+			return nil, fmt.Errorf("preparing %s: %w", s.name, err)
+		}
+	}
 	out, err := f.dray(ctx, "cancel", "--help")
 	cancellable := err == nil && strings.Contains(out, "dray cancel")
-	log("the fleet is up: 3 NATS servers, ClickHouse, %d coordinators, %d workers", cfg.Coordinators, cfg.Workers)
+	log("the fleet is up: 3 NATS servers, ClickHouse, %d shards, %d coordinators, %d workers", cfg.Shards, cfg.Coordinators, cfg.Workers)
 
 	watching, stop := context.WithCancel(ctx)
 	w := newWatch(f, log)

@@ -44,6 +44,7 @@ type spec struct {
 	bad    float64
 	view   bool // a materialized view hangs on the table
 	fan    bool // a second output adds up the groups of each chunk, with a lookup
+	shards int  // of the target; 0: it is on one server
 	cancel bool
 	flight int // limits.in_flight
 	chunk  int // bytes
@@ -73,6 +74,8 @@ func newSpec(cfg Config, n int, cancellable bool) spec {
 		s.table = fmt.Sprintf("target_%03d", n-1) // two jobs, one table
 	case n%5 == 0:
 		s.fan = true
+	case n%5 == 2:
+		s.shards = cfg.Shards
 	}
 	if cancellable && !s.view && r.Float64() < cfg.Cancel {
 		s.cancel = true
@@ -246,7 +249,8 @@ func (s spec) outputs() string {
 load:
   table: %s
   create: ENGINE = MergeTree PARTITION BY id %% 4 ORDER BY id
-`, s.table)
+  sharded: %t
+`, s.table, s.shards > 0)
 	}
 	return fmt.Sprintf(`lookups: {labels: {path: %s, columns: 'grp UInt8, label String'}}
 outputs:
@@ -259,10 +263,11 @@ outputs:
 `, s.labels(), s.table, s.sumsTable())
 }
 
+const createDatabase = "CREATE DATABASE IF NOT EXISTS " + database + " ENGINE = Atomic"
+
 // setup are the statements that make what jobs can not make themselves.
 func setup() []string {
 	return []string{
-		"CREATE DATABASE IF NOT EXISTS " + database + " ENGINE = Atomic",
 		"CREATE TABLE " + database + `.target_view (id UInt64, grp UInt8, doubled Int64, note String, _job LowCardinality(String), _chunk UInt32)
 ENGINE = MergeTree PARTITION BY id % 4 ORDER BY id SETTINGS non_replicated_deduplication_window = 10000`,
 		"CREATE TABLE " + database + `.sums (job UInt64, grp UInt8, n UInt64, total Int64)

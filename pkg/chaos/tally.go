@@ -33,9 +33,33 @@ func newTally(s spec) *tally {
 	return &tally{seen: make([]uint8, s.rows), sums: map[uint8][2]int64{}, added: map[uint8][2]int64{}}
 }
 
-// count reads every row of the job from its target.
-func (s spec) count(ctx context.Context, sql *clickhouse.Client) (*tally, error) {
+// count reads every row of the job from its target, from each of the servers that
+// hold it.
+func (s spec) count(ctx context.Context, holders []*clickhouse.Client) (*tally, error) {
 	t := newTally(s)
+	for i, sql := range holders {
+		there, err := t.read(ctx, s, sql)
+		if err != nil {
+			return nil, fmt.Errorf("reading the rows of %s: %w", s.id, err)
+		}
+		if !there {
+			continue // its job never came so far
+		}
+		if s.shards > 0 {
+			if err := t.strayed(ctx, s, sql, i); err != nil {
+				return nil, fmt.Errorf("reading the shards of %s: %w", s.id, err)
+			}
+		}
+		if err := t.countSums(ctx, s, sql); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// read reads every row of the job on one server. It is false where there is no
+// table.
+func (t *tally) read(ctx context.Context, s spec, sql *clickhouse.Client) (there bool, err error) {
 	pr, pw := io.Pipe()
 	go func() {
 		query := fmt.Sprintf("SELECT id, grp, doubled, note FROM %s.%s WHERE id >= %d AND id < %d",
@@ -47,16 +71,30 @@ func (s spec) count(ctx context.Context, sql *clickhouse.Client) (*tally, error)
 	for {
 		r, err := readRow(in)
 		if atEnd(err) {
-			return t, t.countSums(ctx, s, sql)
+			return true, nil
 		}
 		if isAbsent(err) {
-			return t, nil // its job never came so far
+			return false, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading the rows of %s: %w", s.id, err)
+			return false, err
 		}
 		t.add(s, r)
 	}
+}
+
+// strayed looks for chunks on a shard, from 0, that are another's.
+func (t *tally) strayed(ctx context.Context, s spec, sql *clickhouse.Client, shard int) error {
+	out := &buffer{}
+	err := sql.Query(ctx, fmt.Sprintf("SELECT toString(groupUniqArray(%d)(_chunk)) FROM %s.%s WHERE _job = '%s' AND _chunk %% %d != %d",
+		maxTold, database, s.table, s.id, s.shards, shard), "TabSeparated", out)
+	if err != nil {
+		return err
+	}
+	if text := strings.TrimSpace(string(*out)); text != "[]" {
+		t.wrong = append(t.wrong, fmt.Sprintf("shard %d has chunks of another: %s", shard, text))
+	}
+	return nil
 }
 
 // countSums reads what the second output of the job has.

@@ -82,7 +82,7 @@ func (w *watch) update(ctx context.Context, j job.Job) {
 	w.work.Go(func() {
 		var t *tally
 		err := eventually(ctx, startTimeout, "the rows can be read", func(ctx context.Context) (err error) {
-			t, err = known.count(ctx, w.f.sql)
+			t, err = known.count(ctx, w.f.holders(known.spec))
 			return err
 		})
 		if err != nil {
@@ -225,7 +225,7 @@ func (f *fleet) dray(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, f.cfg.Dray[0], append(append([]string{}, f.cfg.Dray[1:]...), args...)...) //nolint:gosec // our own binary
-	cmd.Env = environment("DRAY_NATS_URL="+f.natsURLs(), "DRAY_NATS_REPLICAS=3", "DRAY_CLICKHOUSE_URL="+f.url(), "DRAY_LEASE="+f.cfg.Lease.String())
+	cmd.Env = environment("DRAY_NATS_URL="+f.natsURLs(), "DRAY_NATS_REPLICAS=3", "DRAY_CLICKHOUSE_URL="+f.url(), "DRAY_CLICKHOUSE_SHARDS="+f.shardURLs(), "DRAY_LEASE="+f.cfg.Lease.String())
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	return string(out), err

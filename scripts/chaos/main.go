@@ -44,6 +44,7 @@ func run(ctx context.Context) (ok bool, err error) {
 	flag.IntVar(&cfg.Live, "live", cfg.Live, "jobs at once")
 	flag.IntVar(&cfg.Workers, "workers", cfg.Workers, "workers")
 	flag.IntVar(&cfg.Coordinators, "coordinators", cfg.Coordinators, "coordinators")
+	flag.IntVar(&cfg.Shards, "shards", cfg.Shards, "servers of the sharded targets, which every fifth job has")
 	flag.IntVar(&cfg.Slots, "slots", cfg.Slots, "slots of a worker")
 	flag.IntVar(&cfg.Chunks, "chunks", cfg.Chunks, "chunks of a job, about")
 	flag.IntVar(&cfg.RowsPerChunk, "rows", cfg.RowsPerChunk, "rows of a chunk, about")
