@@ -238,6 +238,14 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) (err
 		}
 	}
 	j.Frozen.At = time.Now().UTC()
+	if j.Error, err = d.before(ctx); err != nil {
+		return err
+	}
+	if j.Error != "" {
+		// By the record as it was read, for a driver that is behind finds here what
+		// the job itself has loaded meanwhile.
+		return d.advance(ctx, j, rev, job.Failed)
+	}
 	j.Plan.EstimatedBytes = frozen.Source.Size(ctx)
 	if j.Submission.Replay != nil {
 		j.Plan.EstimatedBytes = 0
@@ -246,6 +254,21 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) (err
 		}
 	}
 	return d.advance(ctx, j, rev, job.Running)
+}
+
+// before says, for a person, that the ledger knows of chunks that a job of this
+// name has loaded before this one began; "" when there are none. Their tokens are
+// those of the chunks to come: ClickHouse would take rows for loaded that are not,
+// if the inputs have changed since, and doubled ones for new, if it has forgotten
+// the tokens.
+func (d *driver) before(ctx context.Context) (string, error) {
+	l, err := d.c.ClickHouse.Loaded(ctx, d.id)
+	if err != nil || l.Chunks == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("ClickHouse holds %d rows in %d chunks, the last of %s, of an earlier job of this name of which there is no record any more: "+
+		"NATS has lost its store, or the job ended longer ago than DRAY_JOB_RETENTION. If that is all there is to load, nothing is to be done; "+
+		"else take it out with dray undo %s, and submit the pipeline under another name or key", l.Rows, l.Chunks, l.Last.UTC().Format(time.RFC3339), d.id), nil
 }
 
 // bound is how many chunks may be in flight at once: no more than can have a

@@ -21,6 +21,7 @@ type Wait struct {
 const (
 	WaitCoordinator = "coordinator" // nobody has begun with it yet
 	WaitPlanning    = "planning"    // what it depends on is being found out
+	WaitTrouble     = "trouble"     // a step fails, and is tried again
 	WaitPaused      = "paused"
 	WaitCancelling  = "cancelling"
 	WaitNoWorkers   = "no_workers"   // no worker lives
@@ -33,13 +34,19 @@ const (
 
 // needs are what a job needs of the fleet.
 type needs struct {
-	stages []string
-	source string // a custom kind; empty: one of dray's own
-	lease  pipeline.Lease
+	trouble  *job.Waiting
+	protocol int // that its workers must speak
+	stages   []string
+	source   string // a custom kind; empty: one of dray's own
+	lease    pipeline.Lease
 }
 
 func needsOf(j job.Job) (n needs) {
-	if j.State.Terminal() || j.Frozen == nil {
+	if j.State.Terminal() {
+		return n
+	}
+	n.trouble, n.protocol = j.Waiting, j.Protocol
+	if j.Frozen == nil {
 		return n
 	}
 	p, err := pipeline.Frozen(j.Frozen.Pipeline)
@@ -63,6 +70,9 @@ const lateAfter = 3 * time.Second
 // waits says why a job waits.
 func (s *Service) waits(ctx context.Context, r JobRow, n needs) ([]Wait, error) {
 	since := func(at time.Time) time.Duration { return time.Since(at).Round(time.Second) }
+	if t := n.trouble; t != nil {
+		return []Wait{{WaitTrouble, fmt.Sprintf("tried again for %s: %s", since(t.Since), t.Error)}}, nil
+	}
 	switch r.State {
 	case job.Submitted:
 		if late := since(r.CreatedAt); late >= lateAfter {
@@ -132,8 +142,12 @@ func (s *Service) slowness(ctx context.Context, r JobRow, n needs) ([]Wait, erro
 	return all, nil
 }
 
-// lacks are the stages and the kind of source that a worker was built without.
+// lacks are the stages and the kind of source that a worker was built without,
+// and the protocol that it is too old for.
 func lacks(w job.Worker, n needs) (missing []string) {
+	if n.protocol > max(w.Protocol, 1) {
+		missing = append(missing, fmt.Sprintf("protocol %d", n.protocol))
+	}
 	for _, name := range n.stages {
 		if !slices.Contains(w.Stages, name) {
 			missing = append(missing, "the stage "+name)

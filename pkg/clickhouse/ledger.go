@@ -131,6 +131,25 @@ func (c *Client) AppendLedger(ctx context.Context, rows []LedgerRow) error {
 	return c.Load(ctx, ledger().load(block, len(rows), fmt.Sprintf("ledger/%016x", xxhash.Sum64(block))))
 }
 
+// Loaded is what the ledger says that a job has loaded and that still counts.
+type Loaded struct {
+	Chunks uint64
+	Rows   uint64
+	Last   time.Time // when the last of it was recorded; zero where there is nothing
+}
+
+// Loaded asks the ledger what a job has loaded, into all its targets.
+func (c *Client) Loaded(ctx context.Context, jobID string) (Loaded, error) {
+	var l Loaded
+	err := c.rows(ctx, "asking the ledger for job "+jobID,
+		"SELECT uniqExact(e.chunk), sum(e.rows_loaded), max(e.recorded_at) FROM ("+effective("l.job = "+quoteString(jobID))+") AS e WHERE e.outcome = 'loaded'"+proofSettings,
+		func(scan scanner) error { return scan(&l.Chunks, &l.Rows, &l.Last) })
+	if l.Chunks == 0 {
+		l.Last = time.Time{}
+	}
+	return l, err
+}
+
 // RetireChunks records that the chunks of a job were replaced by others: from
 // then on they count no rows in any proof, whatever they loaded or may still
 // load. It takes no row out of the target; DeleteChunks does. Said again, it
