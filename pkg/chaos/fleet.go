@@ -30,6 +30,18 @@ type member struct {
 	nats []*wire // to each NATS server
 	gate *gate   // to ClickHouse
 	http *wire   // to the gate
+
+	other []string // command line of the other version; nil: there is one
+}
+
+// change lets the member be the other version when it starts next, where there is
+// one. It must be held down.
+func (m *member) change() bool {
+	if m.other == nil {
+		return false
+	}
+	m.other = m.become(m.other)
+	return true
 }
 
 // node is a NATS server.
@@ -265,7 +277,11 @@ func (f *fleet) startMember(role string, n int) error {
 	case f.cfg.AllLead && role == coordinator:
 		env = append(env, "DRAY_FAULT=coordinator.lead=skip")
 	}
-	m.process = newProcess(f.launcher, f.logs(), name, append(append([]string{}, f.cfg.Dray...), role), append(env, f.cfg.Env...))
+	argv := append(append([]string{}, f.cfg.Dray...), role)
+	if len(f.cfg.Older) > 0 {
+		argv, m.other = append(append([]string{}, f.cfg.Older...), role), argv
+	}
+	m.process = newProcess(f.launcher, f.logs(), name, argv, append(env, f.cfg.Env...))
 	return nil
 }
 

@@ -45,6 +45,9 @@ func (n *nemesis) injection(f fault) injection {
 			} else {
 				m.end(syscall.SIGKILL, 0)
 			}
+			if m.change() {
+				n.changed.Add(1)
+			}
 			wait(ctx, f.lasts)
 			m.up()
 			return true

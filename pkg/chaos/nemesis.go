@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -94,6 +95,8 @@ type nemesis struct {
 	want int
 	s    *schedule
 	jobs func() []string // those that run
+
+	changed atomic.Int64 // members that became another version
 
 	mu       sync.Mutex
 	busy     map[string]bool // what a fault is at work on

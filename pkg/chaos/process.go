@@ -53,8 +53,8 @@ type process struct {
 	log  string // file
 	l    *launcher
 
-	mu     sync.Mutex
-	cmd    *exec.Cmd // running, nil while there is none
+	mu     sync.Mutex // guards argv too
+	cmd    *exec.Cmd  // running, nil while there is none
 	ended  chan struct{}
 	down   bool          // held down by a fault
 	wake   chan struct{} // closed and made anew when down or closed changes
@@ -109,10 +109,10 @@ func (p *process) once() error {
 		return err
 	}
 	defer out.Close()
-	cmd := exec.Command(p.argv[0], p.argv[1:]...)
+	p.mu.Lock()
+	cmd := exec.Command(p.argv[0], p.argv[1:]...) //nolint:gosec // the suite's own
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, out, out
 	cmd.SysProcAttr = attributes()
-	p.mu.Lock()
 	if p.down || p.closed {
 		p.mu.Unlock()
 		return nil
@@ -185,6 +185,15 @@ func (p *process) end(s syscall.Signal, patience time.Duration) {
 		}
 	}
 	<-ended
+}
+
+// become gives the process another command line for its next start, and returns
+// the one that it had.
+func (p *process) become(argv []string) (before []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before, p.argv = p.argv, argv
+	return before
 }
 
 // up lets a process that was held down start again.

@@ -38,6 +38,7 @@ type Report struct {
 
 	Jobs      map[string]int // by state
 	Faults    map[Kind]int
+	Changed   int            // members that became another version
 	Crashes   map[string]int // processes that ended although no fault ended them
 	Spoiled   map[string]int // inserts, by what was done to them
 	Chunks    uint64
@@ -92,6 +93,9 @@ func (r *Report) Print(w io.Writer) {
 	line("took", "%s, of it %s after healing", r.Took.Round(time.Second), r.Stood.Round(time.Second))
 	line("jobs", "%s", counts(r.Jobs))
 	line("faults injected", "%d: %s", total, countsLine(r.Faults))
+	if r.Changed > 0 {
+		line("changes of version", "%d", r.Changed)
+	}
 	line("inserts spoiled", "%s", counts(r.Spoiled))
 	line("ended by themselves", "%s", counts(r.Crashes))
 	line("chunks", "%d, %d replaced, %d dead letters", r.Chunks, r.Replaced, r.Dead)

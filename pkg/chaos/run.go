@@ -77,7 +77,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	log("checking")
 	r := &Report{
 		Seed: cfg.Seed, Dir: cfg.Dir, Stood: stood, Jobs: map[string]int{},
-		Faults: n.counts(), Crashes: map[string]int{}, Spoiled: map[string]int{},
+		Faults: n.counts(), Changed: int(n.changed.Load()), Crashes: map[string]int{}, Spoiled: map[string]int{},
 	}
 	c := &check{f: f, report: r}
 	c.queue(ctx)

@@ -35,9 +35,10 @@ func main() {
 
 func run(ctx context.Context) (ok bool, err error) {
 	cfg := chaos.Long()
-	var dray, only, without string
+	var dray, older, only, without string
 	var keep bool
 	flag.StringVar(&dray, "dray", "bin/dray", "the binary to run")
+	flag.StringVar(&older, "older", "", "a binary of another version: members are it at first, and change between the two")
 	flag.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "decides the faults and the rows")
 	flag.IntVar(&cfg.Jobs, "jobs", cfg.Jobs, "jobs, at least")
 	flag.IntVar(&cfg.Faults, "faults", cfg.Faults, "faults")
@@ -76,6 +77,12 @@ func run(ctx context.Context) (ok bool, err error) {
 		return false, err
 	}
 	cfg.Dray, cfg.NATS, cfg.Log = []string{dray}, []string{self, chaos.NodeArgument}, os.Stderr
+	if older != "" {
+		if older, err = filepath.Abs(older); err != nil {
+			return false, err
+		}
+		cfg.Older = []string{older}
+	}
 	if cfg.Dir == "" {
 		if cfg.Dir, err = os.MkdirTemp("", "dray-chaos-"); err != nil {
 			return false, err
