@@ -46,7 +46,7 @@ chaos: build engine ## break a fleet of real processes while jobs run, and check
 	@$(GO) run ./scripts/chaos -dray $(BIN) -seed $(SEED) -faults $(FAULTS) -jobs $(JOBS) $(ARGS)
 
 compose-smoke: ## prove docker-compose.yml on a local Docker engine (root, Debian)
-	@sh scripts/compose-smoke.sh
+	@scripts/compose-smoke
 
 screenshots: engine ## make the pictures of the page in docs/images (needs Chromium)
 	@mkdir -p docs/images

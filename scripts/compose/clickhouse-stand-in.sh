@@ -1,5 +1,5 @@
 #!/bin/sh
-# Entry point of the stand-in that scripts/compose-smoke.sh makes for ClickHouse
+# Entry point of the stand-in that scripts/compose-smoke makes for ClickHouse
 # where its image can not be pulled: the variables of the official image, for
 # the engine.
 set -eu
