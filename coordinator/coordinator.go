@@ -77,6 +77,9 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	if err := c.ClickHouse.EnsureLedger(ctx); err != nil {
 		return fmt.Errorf("setting up the ledger: %w", err)
 	}
+	if missing, err := c.ClickHouse.MissingViews(ctx); err == nil && len(missing) > 0 {
+		c.Log.Warn().Str("reason", names(missing)).Msg("views over the ledger are missing: they need GRANT CREATE VIEW, DROP VIEW ON drayage.*")
+	}
 	c.Log.Info().Msg("coordinator ready")
 	var group errgroup.Group
 	group.Go(func() error { return c.intake(ctx) })

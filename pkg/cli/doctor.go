@@ -158,6 +158,15 @@ func (a *app) checkClickHouse(ctx context.Context) finding {
 			return f
 		}
 	}
+	missing, err := ch.MissingViews(ctx)
+	if err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	if len(missing) > 0 {
+		f.Detail, f.Do = fmt.Sprintf("it has not all views over the ledger: %v", missing), "GRANT CREATE VIEW, DROP VIEW ON drayage.*; loading works without them"
+		return f
+	}
 	f.OK = true
 	where := "embedded"
 	if a.cfg.ClickHouse.URL != "" {

@@ -25,7 +25,7 @@ import (
 // exposed are the metrics of a process, by name.
 type exposed map[string]*dto.MetricFamily
 
-var listens = regexp.MustCompile(`"address":"(127\.0\.0\.1:[0-9]+)"`)
+var listens = regexp.MustCompile(`"addr":"(127\.0\.0\.1:[0-9]+)"`)
 
 // scrape reads the metrics of a process that logs where it listens.
 func scrape(t *testing.T, p *process) exposed {

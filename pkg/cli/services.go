@@ -140,7 +140,7 @@ func (a *app) serve(ctx context.Context, run func(context.Context, *member) erro
 	defer stop()
 	if a.cfg.HTTPAddr != "" && a.cfg.HTTPAddr != "none" {
 		group.Go(func() error {
-			return m.endpoints().Serve(serving, a.cfg.HTTPAddr, func(addr net.Addr) { a.log.Info().Stringer("address", addr).Msg("health endpoints ready") })
+			return m.endpoints().Serve(serving, a.cfg.HTTPAddr, func(addr net.Addr) { a.log.Info().Stringer("addr", addr).Msg("health endpoints ready") })
 		})
 	}
 	group.Go(func() error {

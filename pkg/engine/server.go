@@ -178,7 +178,7 @@ func serve(ctx context.Context, cfg ServerConfig, log zerolog.Logger, tell func(
 	}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(listener) }()
-	log.Info().Str("address", listener.Addr().String()).Str("path", cfg.Path).Str("version", s.version).
+	log.Info().Str("addr", listener.Addr().String()).Str("path", cfg.Path).Str("version", s.version).
 		Int64("took_ms", time.Since(started).Milliseconds()).Msg("engine is ready")
 	tell(report{Version: s.version})
 
