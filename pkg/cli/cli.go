@@ -12,7 +12,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/fatih/color"
 	"github.com/joho/godotenv"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -130,7 +129,7 @@ func (a *app) printError(err error, code int) {
 		}
 		return
 	}
-	fmt.Fprintf(a.Err, "%s %s\n", paint(a.Err, color.FgRed, "dray:"), err)
+	fmt.Fprintf(a.Err, "%s %s\n", paint(a.Err, bad, "dray:"), err)
 }
 
 // usageError is a mistake on the command line.
@@ -176,7 +175,7 @@ engine is missing, 4 done with rejects or dead letters, 130 interrupted.`,
 		verbs     []*cobra.Command
 	}{
 		{"run", "Run and fleet:", []*cobra.Command{a.run(), a.up(), a.submit(), a.schedules(), a.coordinator(), a.worker(), a.workers(), a.engine()}},
-		{"jobs", "Jobs:", []*cobra.Command{a.jobs(), a.show(), a.pause(), a.resume(), a.cancel(), a.retry()}},
+		{"jobs", "Jobs:", []*cobra.Command{a.jobs(), a.show(), a.watch(), a.pause(), a.resume(), a.cancel(), a.retry()}},
 		{"data", "What became of the data:", []*cobra.Command{a.verify(), a.rejects(), a.dead(), a.undo(), a.watermarks(), a.sql()}},
 		{"setup", "Setup:", []*cobra.Command{a.validate(), a.plan(), a.preview(), a.test(), a.doctor(), a.natsAuth(), a.health(), a.version()}},
 	} {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -50,9 +49,9 @@ about what is missing. The exit code is 3 when something is.`,
 				}
 			} else {
 				for _, f := range findings {
-					mark := paint(a.Out, color.FgGreen, "ok  ")
+					mark := paint(a.Out, good, "ok  ")
 					if !f.OK {
-						mark = paint(a.Out, color.FgRed, "FAIL")
+						mark = paint(a.Out, bad, "FAIL")
 					}
 					fmt.Fprintf(a.Out, "%s  %-11s %s\n", mark, f.Name, f.Detail)
 					if f.Do != "" {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/fatih/color"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
@@ -182,14 +181,14 @@ func (a *app) report(j job.Job, wall time.Duration, usage *local.Usage) error {
 
 func (a *app) printSummary(j job.Job, wall time.Duration) {
 	t := j.Totals
-	mark := paint(a.Err, color.FgGreen, "done")
+	mark := paint(a.Err, good, "done")
 	switch j.State {
 	case job.DoneWithRejects:
-		mark = paint(a.Err, color.FgYellow, "done with rejects")
+		mark = paint(a.Err, wary, "done with rejects")
 	case job.Failed:
-		mark = paint(a.Err, color.FgRed, "failed")
+		mark = paint(a.Err, bad, "failed")
 	case job.Cancelled:
-		mark = paint(a.Err, color.FgYellow, "cancelled")
+		mark = paint(a.Err, wary, "cancelled")
 	}
 	w := a.Err
 	fmt.Fprintf(w, "%s: %s in %s\n", j.ID, mark, wall.Round(10*time.Millisecond))

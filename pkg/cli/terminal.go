@@ -5,14 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/fatih/color"
 	"golang.org/x/term"
 )
 
@@ -20,16 +18,6 @@ import (
 func terminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// paint colours s where w is a terminal. NO_COLOR turns it off.
-func paint(w io.Writer, attr color.Attribute, s string) string {
-	if os.Getenv("NO_COLOR") != "" || !terminal(w) {
-		return s
-	}
-	c := color.New(attr, color.Bold)
-	c.EnableColor()
-	return c.Sprint(s)
 }
 
 // defaultWidth is that of a line where there is no terminal, in characters.

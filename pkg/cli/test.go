@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 
 	"drayage/pkg/clickhouse"
@@ -310,10 +309,10 @@ const maxDigits = 76
 
 func (a *app) printVerdict(v verdict) {
 	if v.OK {
-		fmt.Fprintf(a.Out, "%s    %s\n", paint(a.Out, color.FgGreen, "ok"), v.Name)
+		fmt.Fprintf(a.Out, "%s    %s\n", paint(a.Out, good, "ok"), v.Name)
 		return
 	}
-	fmt.Fprintf(a.Out, "%s  %s: %s\n", paint(a.Out, color.FgRed, "FAIL"), v.Name, strings.ReplaceAll(v.Problem, "\n", "\n        "))
+	fmt.Fprintf(a.Out, "%s  %s: %s\n", paint(a.Out, bad, "FAIL"), v.Name, strings.ReplaceAll(v.Problem, "\n", "\n        "))
 	for _, row := range v.Missing {
 		fmt.Fprintf(a.Out, "      - %s\n", row)
 	}

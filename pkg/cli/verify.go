@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 
 	"drayage/coordinator"
@@ -342,15 +341,15 @@ func (a *app) printVerification(j job.Job, v *verification) error {
 	}
 	switch {
 	case v.Agrees:
-		row("verified", "%s", paint(a.Out, color.FgGreen, "agrees"))
+		row("verified", "%s", paint(a.Out, good, "agrees"))
 	case len(v.Differ) == 0 && v.lost():
-		row("verified", "%s: what was taken over is not there", paint(a.Out, color.FgRed, "differs"))
+		row("verified", "%s: what was taken over is not there", paint(a.Out, bad, "differs"))
 	case len(v.Differ) == 0 && v.Source != nil && len(v.Source.Differ) > 0:
-		row("verified", "%s: the source has changed since", paint(a.Out, color.FgRed, "differs"))
+		row("verified", "%s: the source has changed since", paint(a.Out, bad, "differs"))
 	case len(v.Differ) == 0:
-		row("verified", "%s: %s rows were recorded in all", paint(a.Out, color.FgRed, "differs"), humanize.Comma(int64(v.Recorded)))
+		row("verified", "%s: %s rows were recorded in all", paint(a.Out, bad, "differs"), humanize.Comma(int64(v.Recorded)))
 	default:
-		row("verified", "%s", paint(a.Out, color.FgRed, "differs"))
+		row("verified", "%s", paint(a.Out, bad, "differs"))
 		if v.Repair == nil && !v.Running {
 			row("next", "dray verify %s --repair, or dray undo", v.Job)
 		}

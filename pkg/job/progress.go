@@ -38,16 +38,20 @@ func (j Job) perSecond(n uint64, now time.Time) float64 {
 	return 0
 }
 
-// Remaining is the time that the rest of the input takes at the rate so far. It
-// is false when that can not be told: nothing is read yet, the size of the input
-// is not known, or the job does not run.
+// Remaining is the time that the rest of the input takes at the rate so far, by
+// bytes or, where the size of the input is not known, by the chunks of a complete
+// plan. It is false when that can not be told: nothing is done yet, or the job has
+// ended.
 func (j Job) Remaining(now time.Time) (time.Duration, bool) {
-	whole, done := j.InputBytes(), j.Totals.BytesRead
+	whole, done := float64(j.InputBytes()), float64(j.Totals.BytesRead)
+	if whole <= 0 && j.Plan.Complete {
+		whole, done = float64(j.Plan.Total()), float64(j.Totals.Outcomes())
+	}
 	switch {
 	case j.State.Terminal() || done <= 0 || whole <= 0:
 		return 0, false
 	case done >= whole:
 		return 0, true
 	}
-	return time.Duration(float64(j.Elapsed(now)) * float64(whole-done) / float64(done)), true
+	return time.Duration(float64(j.Elapsed(now)) * (whole - done) / done), true
 }
