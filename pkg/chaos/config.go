@@ -13,9 +13,10 @@ type Config struct {
 	// Dray and NATS are the commands that start dray, and one NATS server:
 	// the latter a program that gives what follows NodeArgument to Node.
 	Dray, NATS []string
-	// Older, when set, starts a dray of another version: every member is one at
-	// first, and changes between the two whenever it is killed or drained. So a
-	// fleet is upgraded, and back, in the middle of everything.
+	// Older, when set, starts a dray of another version: every member but the
+	// first coordinator is one at first, and changes between the two whenever it
+	// is killed or drained. So a fleet is upgraded, and back, in the middle of
+	// everything.
 	Older []string
 	// Dir is the folder for data and logs. It must not exist or be empty.
 	Dir string

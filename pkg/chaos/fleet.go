@@ -279,7 +279,10 @@ func (f *fleet) startMember(role string, n int) error {
 	}
 	argv := append(append([]string{}, f.cfg.Dray...), role)
 	if len(f.cfg.Older) > 0 {
-		argv, m.other = append(append([]string{}, f.cfg.Older...), role), argv
+		m.other = append(append([]string{}, f.cfg.Older...), role)
+		if n > 0 || role == worker { // a newer coordinator makes the newer streams
+			argv, m.other = m.other, argv
+		}
 	}
 	m.process = newProcess(f.launcher, f.logs(), name, argv, append(env, f.cfg.Env...))
 	return nil
