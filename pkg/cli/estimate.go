@@ -43,7 +43,7 @@ const estimatedTable = "estimated"
 // into tables that are partitioned like the targets.
 func (a *app) estimate(ctx context.Context, doc *pipeline.Document, frozen *coordinator.Frozen, chunks uint64, bytes int64) (*estimate, error) {
 	outputs := doc.Pipeline.All()
-	p := scratched(*doc.Pipeline, estimatedTable, func(i int) pipeline.Load {
+	p := local.Scratched(*doc.Pipeline, estimatedTable, func(i int) pipeline.Load {
 		l := outputs[i].Load
 		if frozen.Found[i].Exists {
 			return pipeline.Load{OrderBy: "tuple()", PartitionBy: pipeline.Expressions(frozen.Found[i].PartitionKey)}
@@ -51,8 +51,8 @@ func (a *app) estimate(ctx context.Context, doc *pipeline.Document, frozen *coor
 		return pipeline.Load{Create: l.Create, Engine: l.Engine, OrderBy: l.OrderBy, PartitionBy: l.PartitionBy, Settings: l.Settings}
 	})
 	e := &estimate{Slots: a.cfg.Worker.Slots, Parts: make([]uint64, len(outputs))}
-	return e, a.scratch(ctx, func(stack *local.Stack) error {
-		j, err := a.try(ctx, stack, p, doc)
+	return e, local.Scratch(ctx, a.cfg, a.log, func(stack *local.Stack) error {
+		j, err := stack.Try(ctx, p, doc.File, doc.Dir)
 		if err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (a *app) estimate(ctx context.Context, doc *pipeline.Document, frozen *coor
 		e.Seconds = float64(t.TransformMS+t.LoadMS) / 1000 * scale / float64(min(uint64(e.Slots), chunks)) //nolint:gosec // positive
 		for i := range outputs {
 			var count strings.Builder
-			query := "SELECT uniqExact(_partition_id) FROM " + scratchTable(estimatedTable, i)
+			query := "SELECT uniqExact(_partition_id) FROM " + local.ScratchTable(estimatedTable, i)
 			if err := stack.ClickHouse.Query(ctx, query, "TabSeparated", &count); err != nil {
 				return fmt.Errorf("counting the partitions: %w", err)
 			}

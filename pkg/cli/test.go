@@ -75,7 +75,7 @@ fails.`,
 			columns = frozen.Columns
 		}
 		var verdicts []verdict
-		err = a.scratch(ctx, func(stack *local.Stack) error {
+		err = local.Scratch(ctx, a.cfg, a.log, func(stack *local.Stack) error {
 			for i, t := range tests {
 				doc, err := pipeline.Read(args[0], t.With(params))
 				if err != nil {
@@ -115,11 +115,11 @@ func (a *app) runTest(ctx context.Context, stack *local.Stack, doc *pipeline.Doc
 		return v, fmt.Errorf("making a folder for the rows: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	p := scratched(*doc.Pipeline, table, unsorted)
+	p := local.Scratched(*doc.Pipeline, table, local.Unsorted)
 	if p.Source, err = testSource(p.Source, t, columns, dir); err != nil {
 		return v, err
 	}
-	j, err := a.try(ctx, stack, p, doc)
+	j, err := stack.Try(ctx, p, doc.File, doc.Dir)
 	if err != nil {
 		if ctx.Err() != nil {
 			return v, err
@@ -135,7 +135,7 @@ func (a *app) runTest(ctx context.Context, stack *local.Stack, doc *pipeline.Doc
 				continue // nothing is said of it
 			}
 		}
-		missing, surplus, err := compare(ctx, stack, scratchTable(table, i), want, target.Selected)
+		missing, surplus, err := compare(ctx, stack, local.ScratchTable(table, i), want, target.Selected)
 		if err != nil {
 			return v, err
 		}
