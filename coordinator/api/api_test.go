@@ -25,6 +25,7 @@ import (
 var (
 	stack   *local.Stack
 	service *api.Service
+	trial   api.Trier
 )
 
 func TestMain(m *testing.M) {
@@ -65,6 +66,7 @@ func (w withStack) Run() (code int) {
 	if err := stack.Queue.Ensure(ctx); err != nil {
 		return fail(err)
 	}
+	trial = local.Trial{Config: cfg, ClickHouse: stack.ClickHouse, Engine: stack.Engine.Client(), Log: log}
 	service = api.New(api.Deps{Queue: stack.Queue, ClickHouse: stack.ClickHouse, Log: log})
 	var running sync.WaitGroup
 	for _, run := range []func() error{

@@ -170,3 +170,23 @@ func TestWorkers(t *testing.T) {
 		return err == nil && len(w.Workers) == 1 && w.Slots > 0 && w.Workers[0].AgeSeconds < 60
 	})
 }
+
+// A job that can not be planned for a reason that may pass says which.
+func TestTrouble(t *testing.T) {
+	t.Parallel()
+	id := coordinator.NewID("stuck", time.Now())
+	text := "pipeline: stuck\nsource: {postgres: {url: \"postgres://u@127.0.0.1:1/db\", table: t}}\nload: {table: stuck, order_by: id}\n"
+	if err := coordinator.Create(t.Context(), stack.Queue, job.Submission{Job: id, Pipeline: text}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool {
+		v, err := service.Job(t.Context(), id)
+		return err == nil && len(v.Waits) == 1 && v.Waits[0].Reason == api.WaitTrouble && strings.Contains(v.Waits[0].Detail, "127.0.0.1")
+	})
+	if _, err := service.Cancel(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if j := ended(t, id); j.State != job.Cancelled || j.Waiting != nil {
+		t.Errorf("it is %s, with %+v", j.State, j.Waiting)
+	}
+}

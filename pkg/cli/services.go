@@ -3,11 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"net/http"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -32,13 +28,17 @@ func (a *app) coordinator() *cobra.Command {
 		Short: "Lead a fleet: take jobs in, plan chunks, account, verify",
 		Long: `Lead a fleet. It takes jobs in from NATS, plans their chunks, adds up the results,
 asks ClickHouse for proof and ends the jobs. Needs DRAY_NATS_URL and
-DRAY_CLICKHOUSE_URL. Answers /healthz, /readyz and /metrics on DRAY_HTTP_ADDR.
-SIGTERM ends it; another coordinator, or the next start, goes on.`,
+DRAY_CLICKHOUSE_URL. SIGTERM ends it; another coordinator, or the next start, goes
+on.
+
+Answers /healthz, /readyz and /metrics on DRAY_HTTP_ADDR, and the HTTP API at
+/api/v1: docs/api.md. On an address that other machines reach it does not start
+without tokens in DRAY_HTTP_TOKENS_FILE, unless DRAY_HTTP_INSECURE=true.`,
 		Example:     "  DRAY_NATS_URL=nats://nats:4222 DRAY_CLICKHOUSE_URL=http://ch:8123 dray coordinator",
 		Args:        cobra.NoArgs,
 		Annotations: service,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.serve(cmd.Context(), func(ctx context.Context, m *member) error {
+			return a.serve(cmd.Context(), a.coordinatorHTTP, func(ctx context.Context, m *member) error {
 				c, err := coordinator.New(a.cfg.Coordinator, coordinator.Deps{
 					Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults,
 					Stages: a.with.Stages, Sources: a.with.Sources, Metrics: m.metrics.Coordinator(), Traces: a.cfg.Traces,
@@ -69,7 +69,7 @@ DRAY_GRACE to finish those at work; a second one ends it at once.`,
 		if *slots != 0 {
 			a.cfg.Worker.Slots = *slots
 		}
-		return a.serve(cmd.Context(), func(ctx context.Context, m *member) error {
+		return a.serve(cmd.Context(), a.workerHTTP, func(ctx context.Context, m *member) error {
 			w, err := worker.New(a.cfg.Worker, worker.Deps{
 				Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults,
 				Stages: a.with.Stages, Sources: a.with.Sources, Metrics: m.metrics.Worker(), Traces: a.cfg.Traces,
@@ -108,9 +108,9 @@ func newMetrics(q *queue.Queue, eng *engine.Process) *metrics.Registry {
 	return m
 }
 
-// serve connects a service, runs it with its health endpoints, and takes
+// serve connects a service, runs it with what it answers over HTTP, and takes
 // everything down again.
-func (a *app) serve(ctx context.Context, run func(context.Context, *member) error) error {
+func (a *app) serve(ctx context.Context, answers func(*member) (serveHTTP, error), run func(context.Context, *member) error) error {
 	if !a.cfg.Remote() {
 		return a.noFleet("dray up serves one without anything else")
 	}
@@ -134,13 +134,19 @@ func (a *app) serve(ctx context.Context, run func(context.Context, *member) erro
 	defer eng.Close()
 
 	m := &member{q, ch, eng, newMetrics(q, eng)}
+	var web serveHTTP
+	if a.withHTTP() {
+		if web, err = answers(m); err != nil {
+			return err
+		}
+	}
 
 	group, serving := errgroup.WithContext(ctx)
 	serving, stop := context.WithCancel(serving)
 	defer stop()
-	if a.cfg.HTTPAddr != "" && a.cfg.HTTPAddr != "none" {
+	if a.withHTTP() {
 		group.Go(func() error {
-			return m.endpoints().Serve(serving, a.cfg.HTTPAddr, func(addr net.Addr) { a.log.Info().Stringer("addr", addr).Msg("health endpoints ready") })
+			return web(serving, func(addr net.Addr) { a.log.Info().Stringer("addr", addr).Msg("HTTP ready") })
 		})
 	}
 	group.Go(func() error {
@@ -181,36 +187,4 @@ small ClickHouse for one machine. It needs the engine library: see dray doctor.`
 		return engine.Serve(cmd.Context(), cfg, a.log)
 	}
 	return cmd
-}
-
-func (a *app) health() *cobra.Command {
-	return &cobra.Command{
-		Use:    "health",
-		Short:  "Ask the service on DRAY_HTTP_ADDR whether it is ready (for container health checks)",
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, port, err := net.SplitHostPort(a.cfg.HTTPAddr)
-			if err != nil {
-				return usagef("DRAY_HTTP_ADDR is %q, not host:port", a.cfg.HTTPAddr)
-			}
-			if host == "" || host == "0.0.0.0" || host == "::" {
-				host = "127.0.0.1"
-			}
-			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
-			if err != nil {
-				return err
-			}
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				return fmt.Errorf("asking for health: %w", err)
-			}
-			defer resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				return fmt.Errorf("not ready: %s", strings.TrimSpace(resp.Status))
-			}
-			fmt.Fprintln(os.Stdout, "ready")
-			return nil
-		},
-	}
 }

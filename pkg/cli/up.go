@@ -87,12 +87,20 @@ func (a *app) serveHere(ctx context.Context, listen string) error {
 	defer drained()
 	defer context.AfterFunc(serving, func() { a.log.Info().Msg("draining") })()
 	address := make(chan string, 1)
-	if a.cfg.HTTPAddr == "" || a.cfg.HTTPAddr == "none" {
+	if !a.withHTTP() {
 		address <- ""
 	} else {
-		// The endpoints answer until the last chunk at work is finished.
+		web, err := a.coordinatorHTTP(m)
+		if err != nil {
+			return err
+		}
+		scheme := "http://"
+		if a.cfg.HTTP.Cert != "" {
+			scheme = "https://"
+		}
+		// It answers until the last chunk at work is finished.
 		group.Go(func() error {
-			return m.endpoints().Serve(draining, a.cfg.HTTPAddr, func(addr net.Addr) { address <- "http://" + addr.String() })
+			return web(draining, func(addr net.Addr) { address <- scheme + addr.String() })
 		})
 	}
 	group.Go(func() error {

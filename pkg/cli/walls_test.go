@@ -64,6 +64,7 @@ var walls = map[string][]string{
 	"pkg/testkit/s3test":               {},
 	"coordinator":                      {"pkg"},
 	"coordinator/api":                  {"coordinator", "pkg"},
+	"coordinator/api/guard":            {},
 	"coordinator/web":                  {"coordinator", "pkg"},
 	"worker":                           {"pkg"},
 	"pkg/local":                        {"coordinator", "worker", "pkg"},

@@ -11,6 +11,7 @@ import (
 	"github.com/kelseyhightower/envconfig"
 
 	"drayage/coordinator"
+	"drayage/coordinator/api/guard"
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
 	"drayage/pkg/fault"
@@ -31,6 +32,7 @@ type Config struct {
 	Queue       queue.Config
 	ClickHouse  clickhouse.Config
 	Coordinator coordinator.Config
+	HTTP        guard.Config
 	Worker      worker.Config
 	Faults      *fault.Set    // of DRAY_FAULT, for tests; nil: none
 	Extensions  Extensions    // of the program, not of the environment
@@ -50,7 +52,7 @@ type Extensions struct {
 // Process is what belongs to this process as a whole.
 type Process struct {
 	DataDir  string `envconfig:"DRAY_DATA_DIR" desc:"where run and sql keep their data; default: $XDG_DATA_HOME/drayage"`
-	HTTPAddr string `envconfig:"DRAY_HTTP_ADDR" default:"127.0.0.1:8390" desc:"where a service answers /healthz and /readyz; none: nowhere"`
+	HTTPAddr string `envconfig:"DRAY_HTTP_ADDR" default:"127.0.0.1:8390" desc:"where a service answers /healthz, /readyz and /metrics, and a coordinator the HTTP API; none: nowhere"`
 }
 
 // EngineConfig bounds the engines that this process starts.
@@ -84,7 +86,7 @@ func Load() (Config, error) {
 	if c.Faults, err = fault.FromEnv(); err != nil {
 		return c, err
 	}
-	for _, part := range []any{&c.Process, &c.Engine, &c.Log, &c.Coordinator, &c.Worker} {
+	for _, part := range []any{&c.Process, &c.Engine, &c.Log, &c.Coordinator, &c.HTTP, &c.Worker} {
 		if err := envconfig.Process("", part); err != nil {
 			return c, fmt.Errorf("reading the configuration from the environment: %w", err)
 		}
