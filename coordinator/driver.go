@@ -15,6 +15,7 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
+	"drayage/pkg/telemetry"
 	"drayage/pkg/telemetry/metrics"
 	"drayage/pkg/telemetry/trace"
 )
@@ -107,6 +108,11 @@ func (d *driver) step(ctx context.Context) (bool, error) {
 	switch j.State {
 	case job.Submitted:
 		j.StartedAt = time.Now().UTC()
+		if j.Trace == "" { // of a job that was made here, and not by a submission
+			_, span := d.c.Traces.Begin(ctx, "create", trace.Internal, trace.Of{Job: j.ID, Pipeline: j.Name})
+			span.End(nil)
+			j.Trace = span.Parent()
+		}
 		return false, d.advance(ctx, j, rev, job.Planning)
 	case job.Planning:
 		err = d.freeze(ctx, j, rev)
@@ -287,13 +293,7 @@ func (d *driver) bound(p *pipeline.Pipeline) int {
 // seats are the connections that the source of a pipeline may open.
 func (c *Coordinator) seats(p *pipeline.Pipeline) source.Seats {
 	if l := p.Limits.Lease; l.Seats > 0 {
-		seats := c.Queue.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "coordinator " + c.holder})
-		return func(ctx context.Context) (context.Context, func(), error) {
-			begun := time.Now()
-			held, release, err := seats(ctx)
-			c.Metrics.Waited(metrics.Seat, time.Since(begun))
-			return held, release, err
-		}
+		return telemetry.Seats(c.Metrics, c.Queue.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "coordinator " + c.holder}))
 	}
 	return nil
 }

@@ -3,14 +3,12 @@ package worker
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/rs/zerolog"
 
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
-	"drayage/pkg/source"
 	"drayage/pkg/telemetry"
 	"drayage/pkg/telemetry/metrics"
 	"drayage/pkg/telemetry/trace"
@@ -75,14 +73,4 @@ func (s *slot) inserted(ctx context.Context, err error) error {
 		s.w.metrics.InsertFailed(clickhouse.ErrorLabel(err))
 	}
 	return err
-}
-
-// timed measures the wait for each seat.
-func (w *Worker) timed(seats source.Seats) source.Seats {
-	return func(ctx context.Context) (context.Context, func(), error) {
-		begun := time.Now()
-		held, release, err := seats(ctx)
-		w.metrics.Waited(metrics.Seat, time.Since(begun))
-		return held, release, err
-	}
 }

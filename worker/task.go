@@ -15,6 +15,7 @@ import (
 	"drayage/pkg/source/kinds"
 	"drayage/pkg/source/replay"
 	"drayage/pkg/stage"
+	"drayage/pkg/telemetry"
 	"drayage/pkg/transform"
 )
 
@@ -39,7 +40,7 @@ func (w *Worker) prepare(ctx context.Context, j job.Job) (*task, error) {
 	}
 	env := kinds.Env{Dir: j.Submission.Dir, Bounds: j.Frozen.Bounds, Custom: w.sources}
 	if l := p.Limits.Lease; l.Seats > 0 {
-		env.Seats = w.timed(w.q.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "worker " + w.cfg.ID}))
+		env.Seats = telemetry.Seats(w.metrics, w.q.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "worker " + w.cfg.ID}))
 	}
 	src, err := kinds.New(p, env)
 	if unknown := new(source.UnknownKindError); errors.As(err, &unknown) {

@@ -20,6 +20,9 @@ import (
 	"github.com/prometheus/common/model"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"drayage/coordinator"
+	"drayage/pkg/job"
 )
 
 // exposed are the metrics of a process, by name.
@@ -234,42 +237,89 @@ func TestSeenFromOutside(t *testing.T) {
 	t.Run("alerts", func(t *testing.T) { alerts(t, all) })
 	t.Run("queries", func(t *testing.T) { queries(t, f, "seen-1") })
 
+	// A job that is made without a submission, as the API and schedules do it.
+	second, err := os.ReadFile(filepath.Join(f.dir, "seen.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := coordinator.Create(t.Context(), f.queue, job.Submission{Job: "seen-2", Pipeline: string(second), Dir: f.dir}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the second job ends", func() bool { return f.job(t, "seen-2").State.Terminal() })
+
 	for _, p := range append(coordinators, worker) {
 		p.signal(syscall.SIGTERM)
 		p.wait()
 	}
-	t.Run("traces", func(t *testing.T) { oneTrace(t, traces.spans, int(chunks), worker.log.String()) })
+	t.Run("traces", func(t *testing.T) {
+		of := map[string][]*tracepb.Span{} // by the job
+		for _, s := range traces.spans {
+			if id := text(s, "drayage.job"); id != "" {
+				of[id] = append(of[id], s)
+			}
+		}
+		first, second := tree(t, traces.spans, of["seen-1"]), tree(t, traces.spans, of["seen-2"])
+		if len(first)+len(second) != len(traces.spans) {
+			t.Errorf("%d and %d spans of %d are of the jobs' traces", len(first), len(second), len(traces.spans))
+		}
+		oneTrace(t, first, int(chunks), worker.log.String())
+		if root := second[0]; root.Name != "create" {
+			t.Errorf("the root of the second job is %q", root.Name)
+		}
+	})
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// oneTrace checks that all spans of the job are one tree, over all processes.
+// tree are all spans of the trace of some, the root first, over all processes. It
+// checks that they are one tree.
+func tree(t *testing.T, all, some []*tracepb.Span) []*tracepb.Span {
+	t.Helper()
+	if len(some) == 0 {
+		t.Fatal("nothing of the job was traced")
+	}
+	parents := map[string]bool{}
+	var spans []*tracepb.Span
+	for _, s := range all {
+		if string(s.TraceId) != string(some[0].TraceId) {
+			continue
+		}
+		parents[string(s.SpanId)] = true
+		if len(s.ParentSpanId) > 0 {
+			spans = append(spans, s)
+			continue
+		}
+		if len(spans) > 0 && len(spans[0].ParentSpanId) == 0 {
+			t.Errorf("%q and %q have no parent", spans[0].Name, s.Name)
+		}
+		spans = append([]*tracepb.Span{s}, spans...)
+	}
+	for _, s := range some {
+		if string(s.TraceId) != string(some[0].TraceId) {
+			t.Errorf("%q is of another trace", s.Name)
+		}
+	}
+	for _, s := range spans {
+		if len(s.ParentSpanId) > 0 && !parents[string(s.ParentSpanId)] {
+			t.Errorf("nobody has seen the parent of %q", s.Name)
+		}
+	}
+	return spans
+}
+
+// oneTrace checks the trace of the first job: what was done how often, and the
+// chunk that was delivered twice.
 func oneTrace(t *testing.T, spans []*tracepb.Span, chunks int, log string) {
-	names, parents := map[string]int{}, map[string]bool{}
-	var root *tracepb.Span
+	names := map[string]int{}
+	root := spans[0]
 	attempts := map[string][]*tracepb.Span{} // by chunk
 	for _, s := range spans {
-		parents[string(s.SpanId)] = true
 		names[s.Name]++
-		if len(s.ParentSpanId) == 0 {
-			if root != nil {
-				t.Errorf("%q and %q have no parent", root.Name, s.Name)
-			}
-			root = s
-		}
 		if s.Name == "process dray.work" {
 			attempts[text(s, "drayage.chunk")] = append(attempts[text(s, "drayage.chunk")], s)
 		}
 	}
-	if root == nil || root.Name != "publish dray.jobs.submit" {
+	if root.Name != "publish dray.jobs.submit" {
 		t.Fatalf("the root is %v of %v", root, names)
-	}
-	for _, s := range spans {
-		if string(s.TraceId) != string(root.TraceId) {
-			t.Errorf("%q is of another trace", s.Name)
-		}
-		if len(s.ParentSpanId) > 0 && !parents[string(s.ParentSpanId)] {
-			t.Errorf("nobody has seen the parent of %q", s.Name)
-		}
 	}
 	for name, want := range map[string]int{
 		"process dray.jobs.submit": 1, "freeze": 1, "plan": chunks, "publish dray.work": chunks, "process dray.work": chunks + 1,

@@ -8,9 +8,10 @@ import (
 	"drayage/pkg/telemetry/trace"
 )
 
-// Meter takes in how long steps took: metrics.Worker or metrics.Coordinator.
+// Meter takes in how long steps and waits took: metrics.Worker or metrics.Coordinator.
 type Meter interface {
 	Step(name metrics.Step, d time.Duration)
+	Waited(what metrics.Wait, d time.Duration)
 }
 
 // Measure begins a step, which is measured and traced under its name. The
@@ -25,5 +26,15 @@ func Measure(ctx context.Context, m Meter, t *trace.Tracer, name metrics.Step, o
 	return ctx, func(err error) {
 		m.Step(name, time.Since(begun))
 		span.End(err)
+	}
+}
+
+// Seats is take, a source.Seats, with the wait for each seat measured.
+func Seats(m Meter, take func(context.Context) (context.Context, func(), error)) func(context.Context) (context.Context, func(), error) {
+	return func(ctx context.Context) (context.Context, func(), error) {
+		begun := time.Now()
+		held, release, err := take(ctx)
+		m.Waited(metrics.Seat, time.Since(begun))
+		return held, release, err
 	}
 }

@@ -37,7 +37,7 @@ func NewCoordinator() *Coordinator {
 		steps:         newSteps(coordinatorSteps(), Seat, Lead),
 		fleet:         newFleet(),
 		leaderships:   counter("dray_coordinator_leaderships_total", "Times that this coordinator began to lead."),
-		submissions:   counters("dray_submissions_total", "Submissions that this coordinator took in.", "result", texts(Accepted, Refused)),
+		submissions:   counters("dray_submissions_total", "Submissions that this coordinator took from NATS.", "result", texts(Accepted, Refused)),
 		ended:         counters("dray_jobs_ended_total", "Jobs that this coordinator ended, by the state they ended in.", "state", endStates()),
 		duration:      histogram("dray_job_duration_seconds", "Time of a job from its start to its end.", jobDurations()),
 		retries:       counter("dray_job_retries_total", "Times that a job could not go on and was tried again."),

@@ -233,6 +233,14 @@ func (s Span) Count(key string, n uint64) {
 	}
 }
 
+// Parent is the W3C traceparent of the span, "" of the zero Span.
+func (s Span) Parent() string {
+	if s.span == nil {
+		return ""
+	}
+	return Parent(oteltrace.ContextWithSpan(context.Background(), s.span))
+}
+
 // maxError bounds the text of an error in a span, in bytes.
 const maxError = 1 << 10
 
