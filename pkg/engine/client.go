@@ -51,6 +51,7 @@ type Client struct {
 	user     string
 	password string
 	http     *http.Client
+	lending  lending // of files, to a confined engine; nil: it opens them by FilePath
 }
 
 // NewClient makes a client for http://user:password@host:port, https://… or
@@ -191,7 +192,17 @@ func (c *Client) CountRows(ctx context.Context, relation string, settings map[st
 func FilePath(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
 
 // do sends a statement and returns the reply, whose status is 200.
-func (c *Client) do(ctx context.Context, s Statement, format string, small bool) (*http.Response, error) {
+func (c *Client) do(ctx context.Context, s Statement, format string, small bool) (_ *http.Response, err error) {
+	sql, takeBack, err := c.lend(s.SQL)
+	if err != nil {
+		return nil, err
+	}
+	s.SQL = sql
+	defer func() {
+		if err != nil {
+			takeBack()
+		}
+	}()
 	query := c.base.Query()
 	for k, v := range s.Settings {
 		query.Set(k, v)
@@ -236,6 +247,7 @@ func (c *Client) do(ctx context.Context, s Statement, format string, small bool)
 		return nil, c.unreachable(ctx, err, body)
 	}
 	if res.StatusCode == http.StatusOK {
+		res.Body = &closing{res.Body, takeBack}
 		return res, nil
 	}
 	defer res.Body.Close()
@@ -254,6 +266,22 @@ func (c *Client) do(ctx context.Context, s Statement, format string, small bool)
 		return nil, job.WithClass(e, job.Permanent)
 	}
 	return nil, job.WithClass(e, e.class())
+}
+
+// closing does something more when a body is closed.
+type closing struct {
+	io.ReadCloser
+	then func()
+}
+
+// Close implements io.Closer.
+func (c *closing) Close() error {
+	err := c.ReadCloser.Close()
+	if c.then != nil {
+		c.then()
+		c.then = nil
+	}
+	return err
 }
 
 // unreachable is the error of a request without a reply.

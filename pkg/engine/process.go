@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +22,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"drayage/pkg/job"
 )
 
 // Times of the supervision of the child.
@@ -54,6 +57,10 @@ type Config struct {
 	User, Password string
 	// Library is the path of libchdb; empty: see FindLibrary.
 	Library string
+	// Confine holds the engine to what it names, where the kernel can (see
+	// ConfinementHere). nil: it reaches whatever its user may, with the whole
+	// environment of this process.
+	Confine *Confine
 	Log     zerolog.Logger
 }
 
@@ -82,8 +89,9 @@ type Process struct {
 	mu       sync.Mutex
 	pid      int // of the running child, 0 when there is none
 	restarts int
-	usage    Usage // of the children that ended
-	err      error // of the last child
+	usage    Usage   // of the children that ended
+	lender   *lender // to the running child; nil: it is not confined
+	err      error   // of the last child
 }
 
 // listener is a listener whose file can be given to a child.
@@ -139,6 +147,9 @@ func Start(ctx context.Context, cfg Config) (_ *Process, err error) {
 	}
 	if p.client, err = NewClient(p.url); err != nil {
 		return nil, err
+	}
+	if p.confined() {
+		p.client.lending = p.lend
 	}
 	supervised, stop := context.WithCancel(context.Background())
 	p.stop = stop
@@ -300,8 +311,27 @@ func (p *Process) runChild(ctx context.Context, up func()) (wasUp bool, err erro
 	}
 	defer lifeW.Close()
 	cmd := exec.Command(p.cfg.Command[0], p.cfg.Command[1:]...)
-	cmd.Env = p.environment()
 	cmd.ExtraFiles = []*os.File{p.file, readyW, lifeR}
+	cmd.Env = p.environment()
+	if p.confined() {
+		lender, lent, err := newLender()
+		if err != nil {
+			readyW.Close()
+			lifeR.Close()
+			return false, err
+		}
+		defer lender.close()
+		defer lent.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, lent)
+		confine, err := json.Marshal(p.cfg.Confine.complete(p.cfg.Library, p.cfg.Path))
+		if err != nil {
+			return false, fmt.Errorf("write down what the engine may reach: %w", err)
+		}
+		cmd.Env = append(cmd.Env, envLend+"=6", envConfine+"="+string(confine))
+		p.mu.Lock()
+		p.lender = lender
+		p.mu.Unlock()
+	}
 	logged := &lines{log: p.cfg.Log}
 	cmd.Stderr = logged
 	cmd.Stdout = logged
@@ -388,13 +418,30 @@ func (p *Process) runChild(ctx context.Context, up func()) (wasUp bool, err erro
 	}
 }
 
-// environment is the child's: ours, without what is meant for another engine.
+// confined reports whether the kernel holds the children to what they may reach.
+func (p *Process) confined() bool { return p.cfg.Confine != nil && ConfinementHere().Files }
+
+// lend implements lending, with the running child.
+func (p *Process) lend(fd uintptr) (string, func(), error) {
+	p.mu.Lock()
+	l := p.lender
+	p.mu.Unlock()
+	if l == nil {
+		return "", nil, job.WithClass(errors.New("the engine is not running"), job.Retry)
+	}
+	return l.lend(fd)
+}
+
+// environment is the child's: ours, without what is meant for another engine,
+// and little of it when secrets are kept from it.
 func (p *Process) environment() []string {
 	var env []string
 	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "DRAY_ENGINE_") {
-			env = append(env, kv)
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, "DRAY_ENGINE_") || p.cfg.Confine != nil && !slices.Contains(passedOn, name) {
+			continue
 		}
+		env = append(env, kv)
 	}
 	set := func(name, value string) { env = append(env, name+"="+value) }
 	set(envListener, "3")

@@ -61,6 +61,7 @@ type server struct {
 // It may be called once in the life of a process, as libchdb can not be
 // unloaded.
 func Serve(ctx context.Context, cfg ServerConfig, log zerolog.Logger) error {
+	confining := confineSelf() // before any thread does anything else
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	// A result pipe whose reader left is an error of a write, not the end.
@@ -81,7 +82,13 @@ func Serve(ctx context.Context, cfg ServerConfig, log zerolog.Logger) error {
 			ready = nil
 		}
 	}
-	err := serve(ctx, cfg, log, tell)
+	if lent := inherited(envLend, "lend"); lent != nil {
+		go keepLent(lent)
+	}
+	err := confining
+	if err == nil {
+		err = serve(ctx, cfg, log, tell)
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrNoLibrary):

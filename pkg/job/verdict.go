@@ -50,8 +50,13 @@ func WithClass(err error, class Class) error {
 	return &classified{err, class}
 }
 
-// ClassOf returns the class of err: the outermost mark, or Retry.
+// ClassOf returns the class of err: Permanent of a *RefusedError, the outermost
+// mark, or Retry.
 func ClassOf(err error) Class {
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return Permanent
+	}
 	var c *classified
 	if errors.As(err, &c) {
 		return c.class
