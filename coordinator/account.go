@@ -55,7 +55,7 @@ var errComplete = errors.New("every chunk has an outcome")
 // outcome, then moves it on to be verified. It returns queue.ErrConflict when
 // somebody else changed the job.
 func (d *driver) process(ctx context.Context, j job.Job, rev queue.Revision) error {
-	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime)
+	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime, d.c.Allow)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
 	"drayage/pkg/fault"
@@ -37,6 +38,7 @@ type Deps struct {
 	// Stages and Sources are what this dray was built with beside its own.
 	Stages  stage.Registry
 	Sources source.Registry
+	Allow   *allow.Rules         // what pipelines may reach; nil: everything
 	Metrics *metrics.Coordinator // nil: nobody looks at them
 	Traces  *trace.Tracer        // nil: nobody traces
 }

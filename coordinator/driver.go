@@ -218,6 +218,7 @@ func (d *driver) freeze(ctx context.Context, j job.Job, rev queue.Revision) (err
 		return err
 	}
 	frozen, err := Freezer{
+		Allow:  d.c.Allow,
 		State:  state,
 		Engine: d.c.Engine.Client(), ClickHouse: d.c.ClickHouse, Create: true, Append: j.Submission.Replay != nil, Seats: d.c.seats(doc.Pipeline), Faults: d.c.Faults,
 		Stages: d.c.Stages, Custom: d.c.Sources,

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
 	"drayage/pkg/fault"
@@ -39,6 +41,8 @@ type Freezer struct {
 	// Stages and Custom are what this dray was built with beside its own.
 	Stages stage.Registry
 	Custom source.Registry
+	// Allow is what the pipeline may reach; nil: everything.
+	Allow *allow.Rules
 }
 
 // Frozen is a job's pipeline made ready.
@@ -66,7 +70,10 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	if err != nil {
 		return nil, fmt.Errorf("encoding the pipeline: %w", err)
 	}
-	p, err := pipeline.Thaw(raw, jobTime) // a copy: secrets are put into it
+	p, err := pipeline.Thaw(raw, jobTime, f.Allow) // a copy: secrets are put into it
+	if ref := new(pipeline.ReferenceError); errors.As(err, &ref) {
+		return nil, mistake(doc.At(ref.Key, problem(ref.Err), hint(ref.Err)))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +82,7 @@ func (f Freezer) Freeze(ctx context.Context, doc *pipeline.Document, id string, 
 	if out.Source, err = f.source(p, doc.Dir, nil); err != nil {
 		return nil, sourceError(doc, err)
 	}
-	if out.Columns, err = out.Source.Columns(ctx, f.Engine); err != nil {
+	if out.Columns, err = out.Source.Columns(ctx, f.engineOf(&p.Source)); err != nil {
 		return nil, sourceError(doc, err)
 	}
 	if len(out.Columns) == 0 {
@@ -168,7 +175,7 @@ func (f Freezer) staged(ctx context.Context, doc *pipeline.Document, p *pipeline
 }
 
 func (f Freezer) source(p *pipeline.Pipeline, dir string, bounds json.RawMessage) (source.Source, error) {
-	return kinds.New(p, kinds.Env{Dir: dir, Seats: f.Seats, Bounds: bounds, Custom: f.Custom})
+	return kinds.New(p, kinds.Env{Dir: dir, Seats: f.Seats, Bounds: bounds, Custom: f.Custom, Allow: f.Allow})
 }
 
 // mistake marks an error of the pipeline.
@@ -191,9 +198,21 @@ func sourceError(doc *pipeline.Document, err error) error {
 		return mistake(doc.At("source.custom.kind", "this dray has no source of the kind "+unknown.Kind, unknown.Hint()))
 	}
 	if job.ClassOf(err) == job.Permanent {
-		return mistake(doc.At("source", err.Error(), ""))
+		return mistake(doc.At("source", problem(err), hint(err)))
 	}
 	return fmt.Errorf("looking at the source: %w", err)
+}
+
+// problem is what is wrong, without the hint of what the operator does not allow.
+func problem(err error) string { return strings.TrimSuffix(err.Error(), "; "+hint(err)) }
+
+// hint is what the operator can do about what is not allowed.
+func hint(err error) string {
+	var refused *job.RefusedError
+	if errors.As(err, &refused) {
+		return refused.Hint()
+	}
+	return ""
 }
 
 // sqlError gives a mistake in the SELECT its place in the file.

@@ -146,7 +146,7 @@ func (d *driver) seen(ctx context.Context, j job.Job, p *pipeline.Pipeline) (see
 // moveWatermark records that what the job has read needs no reading again. It
 // may be done again: a job moves it once.
 func (d *driver) moveWatermark(ctx context.Context, j job.Job) error {
-	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime)
+	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime, d.c.Allow)
 	if err != nil {
 		return err
 	}

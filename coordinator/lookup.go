@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 
 	"drayage/pkg/clickhouse"
@@ -93,7 +92,7 @@ func (f Freezer) lookupLimit() clickhouse.SnapshotLimit {
 // file is a lookup that every worker reads by itself.
 func (l *looking) file(ctx context.Context, name string, spec pipeline.Lookup) (job.Lookup, error) {
 	path := transform.LookupPath(l.doc.Dir, spec.Path)
-	info, err := os.Stat(path)
+	info, err := l.Allow.Stat(path)
 	if err != nil {
 		return job.Lookup{}, job.WithClass(fmt.Errorf("the file can not be read: %w", err), job.Permanent)
 	}
@@ -101,7 +100,7 @@ func (l *looking) file(ctx context.Context, name string, spec pipeline.Lookup) (
 	if info.Size() > limit.Bytes {
 		return job.Lookup{}, tooBig(fmt.Sprintf("the file has %s, and may have %s", pipeline.Size(info.Size()), pipeline.Size(limit.Bytes)))
 	}
-	loaded, err := l.workspace.LoadFile(ctx, name, transform.LookupFile{Path: path, Format: spec.Format, Columns: spec.Columns})
+	loaded, err := l.workspace.LoadFile(ctx, name, transform.LookupFile{Path: path, Allow: l.Allow, Format: spec.Format, Columns: spec.Columns})
 	if err == nil && loaded.Rows > limit.Rows {
 		err = tooBig(fmt.Sprintf("it has %d rows, and may have %d", loaded.Rows, limit.Rows))
 	}
@@ -134,11 +133,11 @@ func (l *looking) origin(ctx context.Context, spec pipeline.Lookup) (origin, err
 	}
 	with := *l.pipeline
 	with.Source, with.Incremental = *spec.Source, nil // all of it is read, every time
-	src, err := kinds.New(&with, kinds.Env{Dir: l.doc.Dir, Custom: l.Custom})
+	src, err := kinds.New(&with, kinds.Env{Dir: l.doc.Dir, Custom: l.Custom, Allow: l.Allow})
 	if err != nil {
 		return origin{}, err
 	}
-	cols, err := src.Columns(ctx, l.Engine)
+	cols, err := src.Columns(ctx, l.engineOf(spec.Source))
 	if err == nil {
 		cols, err = l.workspace.Canonical(ctx, cols)
 	}
@@ -157,6 +156,11 @@ func (l *looking) selected(ctx context.Context, sel string, declared []job.Colum
 	if l.ClickHouse == nil {
 		return origin{columns: declared}, nil
 	}
+	reach := l.reach()
+	reach.Server = true
+	if err := reach.Relation(ctx, "("+sel+"\n)"); err != nil {
+		return origin{}, err
+	}
 	cols, err := l.ClickHouse.SelectColumns(ctx, sel)
 	if err != nil {
 		return origin{}, err
@@ -167,7 +171,9 @@ func (l *looking) selected(ctx context.Context, sel string, declared []job.Colum
 		}
 	}
 	if len(declared) > 0 {
-		cols = declared
+		if cols, err = l.workspace.Canonical(ctx, declared); err != nil {
+			return origin{}, err
+		}
 	}
 	return origin{cols, func(ctx context.Context, to clickhouse.Snapshot) error {
 		return l.ClickHouse.FillSnapshot(ctx, to, sel, cols, len(declared) > 0, l.lookupLimit())
@@ -190,7 +196,7 @@ func (l *looking) refused(name string, err error) error {
 	case errors.As(err, &syntax) && kind == pipeline.LookupQuery:
 		return mistake(l.doc.SQLError(key+".query", syntax.Line, syntax.Column, syntax.Error(), ""))
 	case job.ClassOf(err) == job.Permanent, job.ClassOf(err) == job.TooBig:
-		return mistake(l.doc.At(key+"."+kind, err.Error(), ""))
+		return mistake(l.doc.At(key+"."+kind, problem(err), hint(err)))
 	}
 	return fmt.Errorf("preparing the lookup %s: %w", name, err)
 }

@@ -64,7 +64,7 @@ func (r *reader) chunk(ctx context.Context, number uint64, planned source.Planne
 	if in.Doubt != "" {
 		return job.WithClass(errors.New("the input could not be cut into records: "+in.Doubt), job.Permanent)
 	}
-	rel, end, err := r.relation(in)
+	rel, end, err := r.relation(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -97,8 +97,12 @@ func (r *reader) chunk(ctx context.Context, number uint64, planned source.Planne
 
 // relation is what the engine reads an open input as, with every value checked.
 // The function frees it.
-func (r *reader) relation(in *source.Input) (transform.Input, func(), error) {
+func (r *reader) relation(ctx context.Context, in *source.Input) (transform.Input, func(), error) {
 	if in.Relation != "" {
+		var err error
+		if in.Settings, err = r.reach().Judge(ctx, in.Relation, in.Settings); err != nil {
+			return transform.Input{}, nil, err
+		}
 		return transform.Fetched(in.Relation, r.columns, r.declared), func() {}, nil
 	}
 	file, end, compression := in.File, func() {}, in.Compression

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
@@ -30,6 +31,7 @@ type Recounter struct {
 	Queue  *queue.Queue
 	Engine *engine.Client
 	Custom source.Registry // the kinds of source that this dray was built with
+	Allow  *allow.Rules    // what the pipeline may reach; nil: everything
 }
 
 // Recount counts the records of every chunk that a job has loaded, in the
@@ -41,11 +43,11 @@ func (c Recounter) Recount(ctx context.Context, j job.Job, fn func(Recounted) er
 	if j.Frozen == nil {
 		return 0, nil
 	}
-	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime)
+	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime, c.Allow)
 	if err != nil {
 		return 0, err
 	}
-	env := kinds.Env{Dir: j.Submission.Dir, Bounds: j.Frozen.Bounds, Custom: c.Custom}
+	env := kinds.Env{Dir: j.Submission.Dir, Bounds: j.Frozen.Bounds, Custom: c.Custom, Allow: c.Allow}
 	if l := p.Limits.Lease; l.Seats > 0 {
 		env.Seats = c.Queue.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "verify"})
 	}

@@ -38,7 +38,7 @@ func (d *driver) source(ctx context.Context, j job.Job, p *pipeline.Pipeline) (s
 	if err != nil {
 		return nil, err
 	}
-	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir, Seats: d.c.seats(p), Bounds: j.Frozen.Bounds, Seen: before.has, Custom: d.c.Sources})
+	src, err := kinds.New(p, kinds.Env{Dir: j.Submission.Dir, Seats: d.c.seats(p), Bounds: j.Frozen.Bounds, Seen: before.has, Custom: d.c.Sources, Allow: d.c.Allow})
 	if errors.As(err, new(*source.UnknownKindError)) {
 		return nil, fmt.Errorf("making the source, as a coordinator that has it can: %w", err)
 	}

@@ -59,15 +59,18 @@ func (t targeting) findOne(ctx context.Context, table clickhouse.Table) error {
 		if engineClause == "" {
 			engineClause = l.Engine
 		}
-		err := t.ClickHouse.Create(ctx, clickhouse.CreateSpec{
+		spec := clickhouse.CreateSpec{
 			Table: table, Columns: out.Selected, Engine: engineClause,
 			OrderBy: string(l.OrderBy), PartitionBy: string(l.PartitionBy), TTL: l.TTL, Settings: l.Settings, Codecs: l.Codecs, OnCluster: l.OnCluster,
-		})
-		if err != nil {
-			key := "load.create"
-			if l.Create == "" {
-				key = "load"
-			}
+		}
+		key := "load.create"
+		if l.Create == "" {
+			key = "load"
+		}
+		if err := t.judge(ctx, key, spec); err != nil {
+			return err
+		}
+		if err := t.ClickHouse.Create(ctx, spec); err != nil {
 			return t.refused(key, fmt.Errorf("creating the table %s: %w", table, err))
 		}
 	}

@@ -43,7 +43,7 @@ func (w *Worker) loadLookup(ctx context.Context, ws transform.Workspace, j job.J
 	} else {
 		path := transform.LookupPath(j.Submission.Dir, spec.Path)
 		from = "the file " + path
-		loaded, err = ws.LoadFile(ctx, name, transform.LookupFile{Path: path, Format: spec.Format, Columns: spec.Columns})
+		loaded, err = ws.LoadFile(ctx, name, transform.LookupFile{Path: path, Allow: w.allow, Format: spec.Format, Columns: spec.Columns})
 	}
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"drayage/pkg/clickhouse"
@@ -34,11 +35,11 @@ type task struct {
 func (w *Worker) prepare(ctx context.Context, j job.Job) (*task, error) {
 	eng, ch := w.eng, w.ch
 	restarts := eng.Restarts()
-	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime)
+	p, err := pipeline.Thaw(j.Frozen.Pipeline, j.Frozen.JobTime, w.allow)
 	if err != nil {
 		return nil, err
 	}
-	env := kinds.Env{Dir: j.Submission.Dir, Bounds: j.Frozen.Bounds, Custom: w.sources}
+	env := kinds.Env{Dir: j.Submission.Dir, Bounds: j.Frozen.Bounds, Custom: w.sources, Allow: w.allow}
 	if l := p.Limits.Lease; l.Seats > 0 {
 		env.Seats = telemetry.Seats(w.metrics, w.q.Seats(queue.SeatConfig{Name: l.Name, Seats: l.Seats, Holder: "worker " + w.cfg.ID}))
 	}
@@ -72,6 +73,14 @@ func (w *Worker) prepare(ctx context.Context, j job.Job) (*task, error) {
 	t := &task{job: j, pipeline: p, source: src, workspace: ws, runner: runner, restarts: restarts}
 	outputs := p.All()
 	for i, target := range j.Frozen.Targets() {
+		// The coordinator has looked at it; whoever wrote the job's record may
+		// not have been one.
+		if w.allow != nil {
+			if err := transform.Sealed(ctx, ws, outputs[i].SQL(), j.Frozen.Chunk()); err != nil {
+				ws.Drop(context.WithoutCancel(ctx))
+				return nil, fmt.Errorf("looking at the SELECT: %w", p.Redact(err))
+			}
+		}
 		t.outputs = append(t.outputs, output{
 			Target: target, number: i, sql: outputs[i].SQL(),
 			table: clickhouse.Table{Database: target.Database, Name: target.Table},

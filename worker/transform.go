@@ -99,6 +99,10 @@ func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chun
 	if err != nil {
 		return nil, fmt.Errorf("opening the input: %w", err)
 	}
+	if err := s.w.judge(ctx, in); err != nil {
+		_ = in.Close()
+		return nil, fmt.Errorf("opening the input: %w", err)
+	}
 	if _, local := in.Reader.(source.FileRange); in.Reader != nil && !local {
 		awaited(in, lease.Progress)
 	}
@@ -120,6 +124,15 @@ func (s *slot) open(ctx context.Context, lease *queue.Lease, t *task, c job.Chun
 	in.File = kept // Reader stays, to tell what was kept
 	in.Close = func() error { return errors.Join(kept.Close(), end()) }
 	return in, nil
+}
+
+// judge refuses a relation that the engine may not read, and has it go nowhere
+// else by itself.
+func (w *Worker) judge(ctx context.Context, in *source.Input) (err error) {
+	if in.Relation != "" {
+		in.Settings, err = transform.Reach{Engine: w.eng.Client(), Rules: w.allow}.Judge(ctx, in.Relation, in.Settings)
+	}
+	return err
 }
 
 // keepMoving counts the time until its end is called as progress: a source that

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/fault"
 	"drayage/pkg/job"
@@ -33,6 +34,7 @@ type Deps struct {
 	// Stages and Sources are what this dray was built with beside its own.
 	Stages  stage.Registry
 	Sources source.Registry
+	Allow   *allow.Rules    // what pipelines may reach; nil: everything
 	Metrics *metrics.Worker // nil: nobody looks at them
 	Traces  *trace.Tracer   // nil: nobody traces
 }
@@ -52,6 +54,7 @@ type Worker struct {
 	faults  *fault.Set
 	stages  stage.Registry
 	sources source.Registry
+	allow   *allow.Rules
 	metrics *metrics.Worker
 	traces  *trace.Tracer
 	// statements counts those given to the engine, so that each has a
@@ -65,7 +68,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, q: deps.Queue, ch: deps.ClickHouse, eng: deps.Engine, faults: deps.Faults, stages: deps.Stages, sources: deps.Sources, started: time.Now()}
+	w := &Worker{cfg: cfg, q: deps.Queue, ch: deps.ClickHouse, eng: deps.Engine, faults: deps.Faults, stages: deps.Stages, sources: deps.Sources, allow: deps.Allow, started: time.Now()}
 	w.traces = deps.Traces
 	if w.metrics = deps.Metrics; w.metrics == nil {
 		w.metrics = metrics.NewWorker()

@@ -242,7 +242,7 @@ func (s *Service) Chunk(ctx context.Context, id string, chunk uint64) (ChunkView
 			}
 		}
 	}
-	place := coordinator.Places(j, s.Sources)
+	place := coordinator.Places(j, s.Sources, s.Allow)
 	if r, err := s.Queue.Result(ctx, id, chunk, j.Plan.Generation(chunk)); err == nil && len(r.Input) > 0 {
 		v.Place = place(r.Input)
 	}

@@ -95,7 +95,7 @@ func (s *Service) withLetters(ctx context.Context, only string) ([]string, error
 }
 
 func (s *Service) letters(j job.Job) coordinator.Letters {
-	return coordinator.Letters{Queue: s.Queue, Job: j, Place: coordinator.Places(j, s.Sources)}
+	return coordinator.Letters{Queue: s.Queue, Job: j, Place: coordinator.Places(j, s.Sources, s.Allow)}
 }
 
 func letterCursor(id string, n uint64) string {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
@@ -21,6 +22,8 @@ type Deps struct {
 	// Sources are the kinds of source that this dray was built with beside its
 	// own: they say where the input of a chunk is.
 	Sources source.Registry
+	// Allow is what the sources of jobs may reach; nil: everything.
+	Allow *allow.Rules
 	// Trier tries pipelines out; nil: validate and preview answer 501.
 	Trier Trier
 }

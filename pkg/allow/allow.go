@@ -49,12 +49,12 @@ type Rules struct {
 	paths []pathRule
 	hosts []hostRule
 	env   []string
-	own   []os.FileInfo // files that the service's own settings name
+	own   []string // paths that the service's own settings name
 }
 
 // New makes rules; its error names the variable.
 func New(cfg Config) (*Rules, error) {
-	r := &Rules{own: ownFiles(os.Environ())}
+	r := &Rules{own: ownPaths(os.Environ())}
 	for _, text := range cfg.Paths {
 		rule, err := newPathRule(strings.TrimSpace(text))
 		if err != nil {
@@ -71,7 +71,7 @@ func New(cfg Config) (*Rules, error) {
 	}
 	for _, text := range cfg.Env {
 		name := strings.TrimSpace(text)
-		if name == "" || strings.Contains(strings.TrimSuffix(name, any_), any_) {
+		if name == "" || strings.Contains(strings.TrimSuffix(name, wildcard), wildcard) {
 			return nil, fmt.Errorf("%s: %q is no name of a variable; a * may stand at its end", env, text)
 		}
 		r.env = append(r.env, name)
@@ -79,8 +79,8 @@ func New(cfg Config) (*Rules, error) {
 	return r, nil
 }
 
-// any_ stands for anything in a rule.
-const any_ = "*" //nolint:revive // any is a type
+// wildcard stands for anything in a rule.
+const wildcard = "*"
 
 // refused makes the error of what the variable does not allow.
 func refused(what, variable, why string) error {
@@ -107,7 +107,7 @@ func (r *Rules) Env(name string) error {
 		return nil
 	}
 	for _, allowed := range r.env {
-		prefix, wild := strings.CutSuffix(allowed, any_)
+		prefix, wild := strings.CutSuffix(allowed, wildcard)
 		if allowed == name || wild && strings.HasPrefix(name, prefix) {
 			return nil
 		}

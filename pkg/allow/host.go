@@ -37,7 +37,7 @@ func newHostRule(text string) (hostRule, error) {
 		// fd00::/8 has no port; 10.0.0.0/8:5432 has one.
 		host = text
 	}
-	if host == any_ {
+	if host == wildcard {
 		rule.all = true
 		return rule, nil
 	}

@@ -21,7 +21,7 @@ type pathRule struct {
 
 func newPathRule(text string) (pathRule, error) {
 	switch {
-	case text == any_:
+	case text == wildcard:
 		return pathRule{all: true, folder: string(filepath.Separator)}, nil
 	case !filepath.IsAbs(text):
 		return pathRule{}, errors.New("it is not absolute")
@@ -171,7 +171,11 @@ func (r *Rules) foreign(f *os.File, path string) error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(r.own, func(own os.FileInfo) bool { return os.SameFile(own, info) }) {
+	// Looked at now: a secret may be another file since it was renewed.
+	if slices.ContainsFunc(r.own, func(own string) bool {
+		other, err := os.Stat(own)
+		return err == nil && os.SameFile(other, info)
+	}) {
 		return refused("the path "+path, "", "the service's own settings name this file")
 	}
 	return nil
@@ -236,17 +240,30 @@ func (r *Rules) Folders() []string {
 	return all
 }
 
-// ownFiles are the files that the settings of the service name.
-func ownFiles(environ []string) []os.FileInfo {
-	var all []os.FileInfo
+// ownPaths are those that the settings of the service name.
+func ownPaths(environ []string) []string {
+	var all []string
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
-		if !slices.ContainsFunc(ownPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) || !filepath.IsAbs(value) {
-			continue
-		}
-		if info, err := os.Stat(value); err == nil && info.Mode().IsRegular() {
-			all = append(all, info)
+		if slices.ContainsFunc(ownPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) && filepath.IsAbs(value) {
+			all = append(all, value)
 		}
 	}
 	return all
+}
+
+// Reaches refuses a path, by its text alone, that may not be read and does not
+// lead to what may.
+func (r *Rules) Reaches(path string) error {
+	if r == nil {
+		return nil
+	}
+	clean, err := filepath.Abs(path)
+	if err != nil {
+		return fmt.Errorf("finding the path %s: %w", path, err)
+	}
+	if slices.ContainsFunc(r.paths, func(p pathRule) bool { return p.leads(clean) }) {
+		return nil
+	}
+	return r.textual(clean, path)
 }

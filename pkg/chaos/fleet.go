@@ -270,6 +270,7 @@ func (f *fleet) startMember(role string, n int) error {
 		"DRAY_DEAD_MAX_BYTES="+strconv.Itoa(64<<20),
 		"DRAY_HTTP_ADDR=none", "DRAY_LOG_FORMAT=json", "DRAY_LOG_LEVEL=debug",
 		"DRAY_DATA_DIR="+filepath.Join(f.cfg.Dir, "data", name), "DRAY_WORK_DIR="+filepath.Join(f.cfg.Dir, "work"),
+		"DRAY_ALLOW_PATHS="+filepath.Join(f.cfg.Dir, "input"),
 	)
 	switch {
 	case f.cfg.Break:

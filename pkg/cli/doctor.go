@@ -87,7 +87,7 @@ func (a *app) checkEngine(ctx context.Context) finding {
 		return f
 	}
 	f.OK = true
-	f.Detail = fmt.Sprintf("ClickHouse %s, started in %s", rows[0].Version, time.Since(begin).Round(time.Millisecond))
+	f.Detail = fmt.Sprintf("ClickHouse %s, started in %s; the kernel can hold it in a fleet: %s", rows[0].Version, time.Since(begin).Round(time.Millisecond), engine.ConfinementHere())
 	return f
 }
 

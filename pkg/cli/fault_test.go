@@ -255,7 +255,7 @@ load: {table: %s, order_by: id, partition_by: p, mode: %s}
 func TestWatermarkFaults(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
-	f.env = append(f.env, "DRAY_LEAD_TTL=1s")
+	f.env = append(f.env, "DRAY_LEAD_TTL=1s", "ORIGIN_URL="+f.server.URL())
 	start(t, f.env, "worker")
 	for n, point := range []fault.Point{fault.Moving, fault.Moved} {
 		for _, action := range []string{"kill", "stop"} {
@@ -263,7 +263,7 @@ func TestWatermarkFaults(t *testing.T) {
 			t.Run(string(point)+" "+action, func(t *testing.T) {
 				f.sql(t, "CREATE TABLE "+name+"_source ENGINE = MergeTree ORDER BY id AS SELECT number AS id FROM numbers(1000)")
 				file := filepath.Join(f.dir, name+".yaml")
-				text := fmt.Sprintf("pipeline: %[1]s\nsource: {clickhouse: {url: '${env:DRAY_CLICKHOUSE_URL}', table: %[1]s_source}}\nincremental: {column: id}\nload: {table: %[1]s, order_by: id}\n", name)
+				text := fmt.Sprintf("pipeline: %[1]s\nsource: {clickhouse: {url: '${env:ORIGIN_URL}', table: %[1]s_source}}\nincremental: {column: id}\nload: {table: %[1]s, order_by: id}\n", name)
 				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 					t.Fatal(err)
 				}

@@ -16,7 +16,7 @@ import (
 
 // letters reads the dead letters of a job.
 func (a *app) letters(q *queue.Queue, j job.Job) coordinator.Letters {
-	return coordinator.Letters{Queue: q, Job: j, Place: coordinator.Places(j, a.with.Sources)}
+	return coordinator.Letters{Queue: q, Job: j, Place: coordinator.Places(j, a.with.Sources, a.cfg.Rules)}
 }
 
 // choiceFlags adds the flags of a choice to a command.

@@ -173,6 +173,8 @@ func newFleet(t *testing.T) *fleet {
 	f.env = []string{
 		"DRAY_NATS_URL=" + f.nats.URL(), "DRAY_CLICKHOUSE_URL=" + f.server.URL(), "DRAY_DATA_DIR=" + filepath.Join(f.dir, "data"),
 		"DRAY_LEASE=2s", "DRAY_HTTP_ADDR=none", "DRAY_ACCOUNT_EVERY=100ms", "DRAY_GRACE=10s", "DRAY_SLOTS=2",
+		// The folders and sockets of tests, and the servers of this machine.
+		"DRAY_ALLOW_PATHS=" + os.TempDir(), "DRAY_ALLOW_HOSTS=127.0.0.1,localhost", "DRAY_ALLOW_ENV=ORIGIN_*,LAKE_*,PG_URL",
 	}
 	return f
 }

@@ -39,7 +39,7 @@ func (a *app) recount(ctx context.Context, s *site, j job.Job) (*recount, error)
 	}
 	r := &recount{Differ: []recounted{}}
 	var err error
-	r.Chunks, err = coordinator.Recounter{Queue: s.queue, Engine: eng, Custom: a.with.Sources}.Recount(ctx, j, func(c coordinator.Recounted) error {
+	r.Chunks, err = coordinator.Recounter{Queue: s.queue, Engine: eng, Custom: a.with.Sources, Allow: a.cfg.Rules}.Recount(ctx, j, func(c coordinator.Recounted) error {
 		if len(r.Differ) == maxDifferent {
 			r.More++
 			return nil

@@ -41,7 +41,7 @@ without tokens in DRAY_HTTP_TOKENS_FILE, unless DRAY_HTTP_INSECURE=true.`,
 			return a.serve(cmd.Context(), a.coordinatorHTTP, func(ctx context.Context, m *member) error {
 				c, err := coordinator.New(a.cfg.Coordinator, coordinator.Deps{
 					Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults,
-					Stages: a.with.Stages, Sources: a.with.Sources, Metrics: m.metrics.Coordinator(), Traces: a.cfg.Traces,
+					Stages: a.with.Stages, Sources: a.with.Sources, Allow: a.cfg.Rules, Metrics: m.metrics.Coordinator(), Traces: a.cfg.Traces,
 				})
 				if err != nil {
 					return &usageError{err}
@@ -72,7 +72,7 @@ DRAY_GRACE to finish those at work; a second one ends it at once.`,
 		return a.serve(cmd.Context(), a.workerHTTP, func(ctx context.Context, m *member) error {
 			w, err := worker.New(a.cfg.Worker, worker.Deps{
 				Queue: m.queue, ClickHouse: m.clickhouse, Engine: m.engine, Log: a.log, Faults: a.cfg.Faults,
-				Stages: a.with.Stages, Sources: a.with.Sources, Metrics: m.metrics.Worker(), Traces: a.cfg.Traces,
+				Stages: a.with.Stages, Sources: a.with.Sources, Allow: a.cfg.Rules, Metrics: m.metrics.Worker(), Traces: a.cfg.Traces,
 			})
 			if err != nil {
 				return &usageError{err}
@@ -127,6 +127,14 @@ func (a *app) serve(ctx context.Context, answers func(*member) (serveHTTP, error
 		return err
 	}
 	defer ch.Close()
+	if err := a.cfg.Restrict(); err != nil {
+		return &usageError{err}
+	}
+	tidy, err := a.ownScratch()
+	if err != nil {
+		return err
+	}
+	defer tidy()
 	eng, err := local.StartEngine(ctx, a.cfg, a.log)
 	if err != nil {
 		return err
@@ -158,6 +166,31 @@ func (a *app) serve(ctx context.Context, answers func(*member) (serveHTTP, error
 		err = nil // stopped as asked
 	}
 	return err
+}
+
+// ownScratch gives this process a folder of its own for temporary files, all that
+// its engine may write to, and says how well the kernel holds the engine.
+func (a *app) ownScratch() (tidy func(), err error) {
+	if a.cfg.Worker.WorkDir != "" {
+		if err := os.MkdirAll(a.cfg.Worker.WorkDir, 0o700); err != nil {
+			return nil, fmt.Errorf("making the folder for temporary files (DRAY_WORK_DIR): %w", err)
+		}
+	}
+	dir, err := os.MkdirTemp(a.cfg.Worker.WorkDir, "dray-scratch-")
+	if err != nil {
+		return nil, fmt.Errorf("making the folder for temporary files (DRAY_WORK_DIR): %w", err)
+	}
+	a.cfg.Worker.WorkDir = dir
+	if err := os.Setenv("TMPDIR", dir); err != nil {
+		return nil, fmt.Errorf("setting the folder for temporary files: %w", err)
+	}
+	held := engine.ConfinementHere()
+	log := a.log.Info()
+	if !held.Files {
+		log = a.log.Warn()
+	}
+	log.Stringer("held", held).Msg("the kernel holds the engine to what pipelines may reach")
+	return func() { os.RemoveAll(dir) }, nil
 }
 
 func (a *app) engine() *cobra.Command {

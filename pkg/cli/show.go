@@ -58,7 +58,7 @@ func (a *app) printJob(j job.Job, dead []job.Dead) error {
 	w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	t := j.Totals
-	place := coordinator.Places(j, a.with.Sources)
+	place := coordinator.Places(j, a.with.Sources, a.cfg.Rules)
 	row("job", "%s", j.ID)
 	row("pipeline", "%s (%s)", j.Name, j.Submission.File)
 	row("state", "%s", j.State)

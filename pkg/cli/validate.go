@@ -114,7 +114,7 @@ func (a *app) inspectWith(ctx context.Context, file string, params map[string]st
 		_, _ = eng.Close() // it was only asked
 	}
 	frozen, err := coordinator.Freezer{
-		Engine: eng.Client(), ClickHouse: ch, Stages: a.with.Stages, Custom: a.with.Sources,
+		Engine: eng.Client(), ClickHouse: ch, Stages: a.with.Stages, Custom: a.with.Sources, Allow: a.cfg.Rules,
 	}.Freeze(ctx, doc, "validate", time.Now().UTC())
 	if err != nil {
 		both()

@@ -159,7 +159,7 @@ func (a *app) verifyJob(ctx context.Context, s *site, j job.Job) (*verification,
 	}
 	v.Kind, v.Rows, v.Rejected, v.Tables, v.At = proof.Kind, proof.Rows, proof.Rejected, proof.Tables, proof.At
 	if len(proof.Differ) > 0 {
-		d := &diagnosis{queue: s.queue, job: j, place: coordinator.Places(j, a.with.Sources), taken: coordinator.Takers(j, job.ReplayChunks)}
+		d := &diagnosis{queue: s.queue, job: j, place: coordinator.Places(j, a.with.Sources, a.cfg.Rules), taken: coordinator.Takers(j, job.ReplayChunks)}
 		stores, err := coordinator.Stores(ctx, s.clickhouse, j)
 		if err != nil {
 			return nil, err

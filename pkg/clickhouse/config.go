@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -66,6 +67,8 @@ type Config struct {
 	// Create sets and CheckTarget demands. Below it, a late retry could load
 	// a chunk twice. Default 10000.
 	DedupWindow uint64 `envconfig:"DRAY_CLICKHOUSE_DEDUP_WINDOW" default:"10000"`
+	// Dialer makes what connects; nil: net.Dialer itself.
+	Dialer func(net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) `ignored:"true"`
 }
 
 // Defaults of Config.
@@ -156,6 +159,15 @@ type endpoint struct {
 	maxConns               int
 	compression            string
 	window                 uint64
+	dialer                 func(net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// dialing is what connects, with the settings of d.
+func (e endpoint) dialing(d net.Dialer) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if e.dialer == nil {
+		return d.DialContext
+	}
+	return e.dialer(d)
 }
 
 // people is the address as it may be shown: without credentials.
@@ -182,7 +194,7 @@ func (c Config) endpointOf(name string) (endpoint, error) {
 		name: name, user: c.User, password: c.Password, passwordFile: c.PasswordFile,
 		database: c.Database, caFile: c.CAFile,
 		dial: c.DialTimeout, read: c.ReadTimeout, maxConns: c.MaxConns,
-		compression: strings.ToLower(c.Compression), window: c.DedupWindow,
+		compression: strings.ToLower(c.Compression), window: c.DedupWindow, dialer: c.Dialer,
 	}
 	if err := e.readURL(c.URL); err != nil {
 		return endpoint{}, err

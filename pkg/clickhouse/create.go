@@ -84,6 +84,15 @@ type creation struct {
 	widen string
 }
 
+// SQL is the statement that Create runs, up to the end of what the user wrote.
+func (s CreateSpec) SQL() (string, error) {
+	made, err := s.statement()
+	if err == nil && made.text != "" {
+		return made.sql[:made.prefix+len(made.text)], nil
+	}
+	return made.sql, err
+}
+
 func (s CreateSpec) statement() (creation, error) {
 	text, whole, err := s.clause()
 	if err != nil {

@@ -32,7 +32,7 @@ func newHTTPWire(end endpoint, tlsConfig *tls.Config) (*httpWire, error) {
 		MaxIdleConns: end.maxConns,
 		TransportFunc: func(t *http.Transport) (http.RoundTripper, error) {
 			// Each connection of clickhouse-go has a transport of its own.
-			t.DialContext = (&net.Dialer{Timeout: end.dial, KeepAlive: keepAlive}).DialContext
+			t.DialContext = end.dialing(net.Dialer{Timeout: end.dial, KeepAlive: keepAlive})
 			t.TLSHandshakeTimeout = end.dial
 			t.WriteBufferSize = 64 << 10
 			// Below the 10s after which servers drop a connection, so that an

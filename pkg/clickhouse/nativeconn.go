@@ -114,15 +114,23 @@ func dialNative(ctx context.Context, end endpoint, conf *tls.Config, database st
 
 // connect makes the connection itself.
 func connect(ctx context.Context, end endpoint, conf *tls.Config) (net.Conn, error) {
-	dialer := &net.Dialer{KeepAlive: keepAlive}
-	if conf == nil {
-		return dialer.DialContext(ctx, "tcp", end.host)
+	conn, err := end.dialing(net.Dialer{KeepAlive: keepAlive})(ctx, "tcp", end.host)
+	if conf == nil || err != nil {
+		return conn, err
 	}
-	conn, err := (&tls.Dialer{NetDialer: dialer, Config: conf}).DialContext(ctx, "tcp", end.host)
-	if errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) {
-		err = unreached(nil, err) // within the handshake
+	if conf.ServerName == "" {
+		conf = conf.Clone()
+		conf.ServerName, _, _ = net.SplitHostPort(end.host) // it was dialled
 	}
-	return conn, err
+	secured := tls.Client(conn, conf)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		if errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) {
+			err = unreached(nil, err)
+		}
+		return nil, err
+	}
+	return secured, nil
 }
 
 // unreached is a connection that did not come about.

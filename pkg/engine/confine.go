@@ -86,7 +86,7 @@ func confineSelf() error {
 // passedOn are the variables that a confined engine gets of its parent's
 // environment: none of them is a secret, and the system's libraries go by them.
 var passedOn = []string{
-	"PATH", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR",
+	"DRAY_LOG_LEVEL", "DRAY_LOG_FORMAT", "PATH", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR",
 	"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GOTRACEBACK", "GOCOVERDIR",
 }
 

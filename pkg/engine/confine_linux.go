@@ -166,3 +166,6 @@ func allow(rules int, path string, rights uint64) error {
 	}
 	return nil
 }
+
+// onMainThread reports whether this goroutine runs on the process's first thread.
+func onMainThread() bool { return unix.Gettid() == unix.Getpid() }

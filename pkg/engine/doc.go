@@ -18,7 +18,9 @@
 //	frame.go      what makes an aborted pipe differ from one that ended
 //	kill.go       a cancelled request ends its statement
 //	reply.go      status and headers first, or an exception after the body
+//	confine.go    what a confined engine reaches, which the kernel sees to
+//	lend.go       files that it can not open by itself
 //
-// The engine reads and writes any file that its user may: SQL from people who
-// are not trusted with that must not reach it.
+// An engine that is not confined reads and writes any file that its user may:
+// SQL from people who are not trusted with that must not reach it.
 package engine

@@ -452,6 +452,9 @@ func (p *Process) environment() []string {
 	set("DRAY_ENGINE_USER", p.cfg.User)
 	set("DRAY_ENGINE_PASSWORD", p.cfg.Password)
 	set("DRAY_LIBCHDB", p.cfg.Library)
+	if p.cfg.Confine != nil {
+		set("DRAY_DATA_DIR", p.cfg.Path) // it has no HOME to find one in
+	}
 	set("TZ", "UTC")
 	if p.cfg.MaxMemory > 0 {
 		set("DRAY_ENGINE_MAX_MEMORY", strconv.FormatInt(p.cfg.MaxMemory, 10))

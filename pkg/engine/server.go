@@ -87,7 +87,7 @@ func Serve(ctx context.Context, cfg ServerConfig, log zerolog.Logger) error {
 	}
 	err := confining
 	if err == nil {
-		err = serve(ctx, cfg, log, tell)
+		err = offMainThread(func() error { return serve(ctx, cfg, log, tell) })
 	}
 	switch {
 	case err == nil:

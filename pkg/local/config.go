@@ -12,6 +12,7 @@ import (
 
 	"drayage/coordinator"
 	"drayage/coordinator/api/guard"
+	"drayage/pkg/allow"
 	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
 	"drayage/pkg/fault"
@@ -34,9 +35,14 @@ type Config struct {
 	Coordinator coordinator.Config
 	HTTP        guard.Config
 	Worker      worker.Config
-	Faults      *fault.Set    // of DRAY_FAULT, for tests; nil: none
-	Extensions  Extensions    // of the program, not of the environment
-	Traces      *trace.Tracer // likewise; nil: nobody traces
+	Allow       allow.Config
+	// Rules are what pipelines may reach: those of Allow where the environment
+	// has any of its variables, otherwise nil, which is everything. A service of
+	// a fleet always has them: see Restrict.
+	Rules      *allow.Rules
+	Faults     *fault.Set    // of DRAY_FAULT, for tests; nil: none
+	Extensions Extensions    // of the program, not of the environment
+	Traces     *trace.Tracer // likewise; nil: nobody traces
 	// Up is the dray up that works in the data folder, when the environment names
 	// no NATS; nil: there is none. Queue and ClickHouse are then where it says.
 	Up *Endpoint
@@ -86,9 +92,14 @@ func Load() (Config, error) {
 	if c.Faults, err = fault.FromEnv(); err != nil {
 		return c, err
 	}
-	for _, part := range []any{&c.Process, &c.Engine, &c.Log, &c.Coordinator, &c.HTTP, &c.Worker} {
+	for _, part := range []any{&c.Process, &c.Engine, &c.Log, &c.Coordinator, &c.HTTP, &c.Worker, &c.Allow} {
 		if err := envconfig.Process("", part); err != nil {
 			return c, fmt.Errorf("reading the configuration from the environment: %w", err)
+		}
+	}
+	if allow.Given() {
+		if err := c.Restrict(); err != nil {
+			return c, err
 		}
 	}
 	if c.DataDir == "" {
@@ -115,6 +126,12 @@ func Load() (Config, error) {
 		c.Engine.Threads = runtime.NumCPU()
 	}
 	return c, nil
+}
+
+// Restrict sets Rules to those of Allow, whose empty lists allow nothing.
+func (c *Config) Restrict() (err error) {
+	c.Rules, err = allow.New(c.Allow)
+	return err
 }
 
 // Remote reports whether there is a NATS to speak to, one that the environment

@@ -190,13 +190,33 @@ func startEmbedded(ctx context.Context, cfg Config, log zerolog.Logger) (*engine
 	}
 }
 
-// StartEngine starts the transform engine of a worker or a coordinator.
+// StartEngine starts the transform engine of a worker or a coordinator. With
+// rules it is confined to what they allow and to the folder for temporary files,
+// which should then be this process's own.
 func StartEngine(ctx context.Context, cfg Config, log zerolog.Logger) (*engine.Process, error) {
-	p, err := engine.Start(ctx, engine.Config{Name: "worker", MaxMemory: cfg.Engine.Memory, MaxThreads: cfg.Engine.Threads, Log: log})
+	p, err := engine.Start(ctx, engine.Config{
+		Name: "worker", MaxMemory: cfg.Engine.Memory, MaxThreads: cfg.Engine.Threads, Log: log, Confine: confine(cfg),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("starting the engine: %w", err)
 	}
 	return p, nil
+}
+
+// confine is what the transform engine reaches; nil: everything.
+func confine(cfg Config) *engine.Confine {
+	if cfg.Rules == nil {
+		return nil
+	}
+	c := &engine.Confine{Read: cfg.Rules.Folders(), Write: []string{os.TempDir()}}
+	if cfg.Worker.WorkDir != "" {
+		c.Write = append(c.Write, cfg.Worker.WorkDir)
+	}
+	ports, all := cfg.Rules.Ports()
+	if c.Connect = all || len(ports) > 0; !all {
+		c.Ports = ports
+	}
+	return c
 }
 
 // Run runs a coordinator and a worker on the stack until ctx ends and both
@@ -211,14 +231,14 @@ func (s *Stack) Run(ctx context.Context, only string) error {
 	}
 	c, err := coordinator.New(ccfg, coordinator.Deps{
 		Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log, Faults: s.cfg.Faults,
-		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources, Metrics: counted, Traces: s.cfg.Traces,
+		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources, Allow: s.cfg.Rules, Metrics: counted, Traces: s.cfg.Traces,
 	})
 	if err != nil {
 		return err
 	}
 	w, err := worker.New(wcfg, worker.Deps{
 		Queue: s.Queue, ClickHouse: s.ClickHouse, Engine: s.Engine, Log: s.log, Faults: s.cfg.Faults,
-		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources, Metrics: carried, Traces: s.cfg.Traces,
+		Stages: s.cfg.Extensions.Stages, Sources: s.cfg.Extensions.Sources, Allow: s.cfg.Rules, Metrics: carried, Traces: s.cfg.Traces,
 	})
 	if err != nil {
 		return err

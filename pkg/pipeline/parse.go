@@ -230,9 +230,24 @@ func late(name string) bool {
 // Resolver is where Resolve finds the values that are not part of a job.
 type Resolver struct {
 	JobTime time.Time
-	Env     func(name string) (string, bool)
-	File    func(path string) ([]byte, error)
+	From    Access
 }
+
+// Access is what may be read of the environment and of files; *allow.Rules is
+// one. Its errors say why something may not.
+type Access interface {
+	LookupEnv(name string) (value string, set bool, err error)
+	ReadFile(path string) ([]byte, error)
+}
+
+// ReferenceError is a reference that can not be resolved.
+type ReferenceError struct {
+	Key string // of the file
+	Err error
+}
+
+func (e *ReferenceError) Error() string { return e.Key + ": " + e.Err.Error() }
+func (e *ReferenceError) Unwrap() error { return e.Err }
 
 // Resolve fills in ${job_time} (UTC, as ClickHouse writes a DateTime),
 // ${env:NAME} and ${file:PATH} (without its last newline), and turns $${ into
@@ -249,19 +264,23 @@ func (p *Pipeline) Resolve(r Resolver) error {
 			case name == "job_time":
 				return r.JobTime.UTC().Format(time.DateTime)
 			case strings.HasPrefix(name, "env:"):
-				if v, ok := r.Env(name[4:]); ok {
+				v, set, err := r.From.LookupEnv(name[4:])
+				if err == nil && !set {
+					err = fmt.Errorf("the environment variable %s is not set", name[4:])
+				}
+				if err == nil {
 					p.keep(v)
 					return v
 				}
-				errs = append(errs, fmt.Errorf("%s: the environment variable %s is not set", key, name[4:]))
+				errs = append(errs, &ReferenceError{key, err})
 			case strings.HasPrefix(name, "file:"):
-				text, err := r.File(name[5:])
+				text, err := r.From.ReadFile(name[5:])
 				if err == nil {
 					v := strings.TrimSuffix(string(text), "\n")
 					p.keep(v)
 					return v
 				}
-				errs = append(errs, fmt.Errorf("%s: %w", key, err))
+				errs = append(errs, &ReferenceError{key, err})
 			}
 			return ref
 		})
@@ -317,9 +336,10 @@ func walkStrings(v reflect.Value, key string, fn func(key, s string) string) {
 
 // Thaw makes the pipeline that a job froze ready for use: decoded, with the
 // references that Resolve fills in taken from this process's environment and
-// files. Its errors are marked job.Permanent, but for *job.NewerError: a newer
-// program froze something that this one does not know.
-func Thaw(frozen json.RawMessage, jobTime time.Time) (*Pipeline, error) {
+// files, as far as access allows. Its errors are marked job.Permanent, of a
+// reference it is a *ReferenceError; but for *job.NewerError: a newer program
+// froze something that this one does not know.
+func Thaw(frozen json.RawMessage, jobTime time.Time, access Access) (*Pipeline, error) {
 	p, err := Frozen(frozen)
 	if err != nil {
 		return nil, err
@@ -329,7 +349,7 @@ func Thaw(frozen json.RawMessage, jobTime time.Time) (*Pipeline, error) {
 	if err := strict.Decode(&Pipeline{}); err != nil {
 		return nil, &job.NewerError{What: "the pipeline", Field: err.Error()}
 	}
-	if err := p.Resolve(Resolver{JobTime: jobTime, Env: os.LookupEnv, File: os.ReadFile}); err != nil {
+	if err := p.Resolve(Resolver{JobTime: jobTime, From: access}); err != nil {
 		return nil, job.WithClass(fmt.Errorf("resolving the pipeline: %w", err), job.Permanent)
 	}
 	return p, nil

@@ -170,8 +170,10 @@ func TestResolve(t *testing.T) {
 	}
 	r := Resolver{
 		JobTime: time.Date(2026, 11, 23, 6, 0, 0, 0, time.FixedZone("", 3600)),
-		Env:     func(n string) (string, bool) { return "/data", n == "DIR" },
-		File:    func(p string) ([]byte, error) { return []byte("pass\n"), nil },
+		From: access{
+			env:  func(n string) (string, bool) { return "/data", n == "DIR" },
+			file: func(p string) ([]byte, error) { return []byte("pass\n"), nil },
+		},
 	}
 	if err := d.Pipeline.Resolve(r); err != nil {
 		t.Fatal(err)
@@ -254,7 +256,7 @@ func TestRejectLimit(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", text, err)
 		}
-		thawed, err := Thaw(mustJSON(t, d.Pipeline), time.Time{})
+		thawed, err := Thaw(mustJSON(t, d.Pipeline), time.Time{}, access{})
 		if err != nil {
 			t.Fatalf("%q: %v", text, err)
 		}
@@ -264,7 +266,7 @@ func TestRejectLimit(t *testing.T) {
 			}
 		}
 	}
-	old, err := Thaw([]byte(`{"pipeline":"a"}`), time.Time{})
+	old, err := Thaw([]byte(`{"pipeline":"a"}`), time.Time{}, access{})
 	if err != nil || old.Reject.Limit() != DefaultRejects {
 		t.Errorf("%v, %v", old, err)
 	}
@@ -274,10 +276,10 @@ func TestRejectLimit(t *testing.T) {
 func TestThawNewer(t *testing.T) {
 	t.Parallel()
 	var newer *job.NewerError
-	if _, err := Thaw([]byte(`{"pipeline":"a","shape":"round"}`), time.Time{}); !errors.As(err, &newer) || job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "shape") {
+	if _, err := Thaw([]byte(`{"pipeline":"a","shape":"round"}`), time.Time{}, access{}); !errors.As(err, &newer) || job.ClassOf(err) != job.Retry || !strings.Contains(err.Error(), "shape") {
 		t.Errorf("more than is known: %v", err)
 	}
-	if _, err := Thaw([]byte(`{"pipeline":7,"shape":"round"}`), time.Time{}); err == nil || errors.As(err, &newer) || job.ClassOf(err) != job.Permanent {
+	if _, err := Thaw([]byte(`{"pipeline":7,"shape":"round"}`), time.Time{}, access{}); err == nil || errors.As(err, &newer) || job.ClassOf(err) != job.Permanent {
 		t.Errorf("broken: %v", err)
 	}
 }

@@ -16,8 +16,10 @@ func TestRedact(t *testing.T) {
 	env := map[string]string{"URL": "postgres://u:p%40ss+word@h/db", "TOKEN": "abc/def", "SHORT": "a"}
 	err := p.Resolve(Resolver{
 		JobTime: time.Now(),
-		Env:     func(name string) (string, bool) { v, ok := env[name]; return v, ok },
-		File:    func(string) ([]byte, error) { return []byte("key of a file\n"), nil },
+		From: access{
+			env:  func(name string) (string, bool) { v, ok := env[name]; return v, ok },
+			file: func(string) ([]byte, error) { return []byte("key of a file\n"), nil },
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -39,3 +41,16 @@ func TestRedact(t *testing.T) {
 		t.Error("an error without secrets was changed")
 	}
 }
+
+// access reads by functions.
+type access struct {
+	env  func(string) (string, bool)
+	file func(string) ([]byte, error)
+}
+
+func (a access) LookupEnv(name string) (string, bool, error) {
+	v, set := a.env(name)
+	return v, set, nil
+}
+
+func (a access) ReadFile(path string) ([]byte, error) { return a.file(path) }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ load: {table: t}
 	}
 	t.Setenv("KEY", "top secret")
 	t.Setenv("TAPE", "/dev/tape")
-	p, err := Thaw(frozen, time.Now())
+	p, err := Thaw(frozen, time.Now(), access{env: os.LookupEnv})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,9 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"path/filepath"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/job"
 )
 
@@ -17,6 +17,7 @@ type Certificates struct {
 	// CertFile and KeyFile are the client's own; both or none.
 	CertFile, KeyFile string
 	Dir               string
+	Allow             *allow.Rules // which files may be read; nil: all
 }
 
 // Some reports whether a file is named.
@@ -34,7 +35,7 @@ func (c Certificates) TLS() (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CAFile != "" {
 		path := Within(c.Dir, c.CAFile)
-		pem, err := os.ReadFile(path) //nolint:gosec // the pipeline names it
+		pem, err := c.Allow.ReadFile(path)
 		if err != nil {
 			return nil, job.WithClass(fmt.Errorf("reading ca_file: %w", err), job.Permanent)
 		}
@@ -44,13 +45,26 @@ func (c Certificates) TLS() (*tls.Config, error) {
 		}
 	}
 	if c.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(Within(c.Dir, c.CertFile), Within(c.Dir, c.KeyFile))
+		pair, err := c.pair()
 		if err != nil {
 			return nil, job.WithClass(fmt.Errorf("reading cert_file and key_file: %w", err), job.Permanent)
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
 	return cfg, nil
+}
+
+// pair is the client's own certificate.
+func (c Certificates) pair() (tls.Certificate, error) {
+	cert, err := c.Allow.ReadFile(Within(c.Dir, c.CertFile))
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := c.Allow.ReadFile(Within(c.Dir, c.KeyFile))
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
 }
 
 // Within is path, from dir where it is not absolute.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/job"
 )
 
@@ -17,8 +18,11 @@ type Config struct {
 	// Settings are what the pipeline has under source.custom.settings, as JSON,
 	// with its references resolved; empty when it has nothing. They may be secret:
 	// they must not be in errors, descriptions of chunks or cursors.
-	Settings   json.RawMessage
-	Dir        string       // where relative paths start
+	Settings json.RawMessage
+	Dir      string // where relative paths start
+	// Allow says what of the machine and of the network may be read: a source
+	// opens files and connections through it. nil: everything.
+	Allow      *allow.Rules
 	Columns    []job.Column // declared with source.columns; none: the source finds them out
 	ChunkBytes int64        // target size of a chunk, above 0
 	Rows       uint64       // target size of a chunk in rows; 0: by ChunkBytes

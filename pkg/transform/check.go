@@ -36,32 +36,29 @@ type Checked struct {
 
 // Check parses sel and computes its columns over an input of the given
 // columns, without reading any input. It refuses what would not give the same
-// rows at every attempt. Mistakes are of type *SQLError.
+// rows at every attempt, and what reads anything but the input and the lookups. Mistakes are of type *SQLError.
 func Check(ctx context.Context, w Workspace, sel string, cols []job.Column) (c Checked, err error) {
-	var ast []struct {
-		Explain string `json:"explain"`
-	}
-	// The SELECT begins on a line of its own so that the engine's place in
-	// it needs only one line taken off.
-	err = w.eng.Rows(ctx, engine.Statement{SQL: "EXPLAIN AST\n" + sel, Database: w.Database}, &ast)
+	nodes, err := parse(ctx, w.eng, w.Database, sel)
 	if err != nil {
 		return c, place(err, sel, 1)
 	}
 	var functions []string
 	inputs := 0
-	for _, line := range ast {
-		kind, name, _ := strings.Cut(strings.TrimSpace(line.Explain), " ")
-		name, _, _ = strings.Cut(name, " ")
+	for _, n := range nodes {
 		switch {
-		case kind == "Function":
-			functions = append(functions, name)
-		case strings.HasSuffix(kind, "Identifier") && name == Chunk:
+		case n.kind == "Function":
+			functions = append(functions, n.word())
+		case strings.HasSuffix(n.kind, "Identifier") && n.word() == Chunk:
 			inputs++
 		}
 	}
 	c.Rereads = inputs > 1
-	if len(ast) > 0 && !strings.HasPrefix(strings.TrimSpace(ast[0].Explain), "Select") {
+	if len(nodes) > 0 && !strings.HasPrefix(nodes[0].kind, "Select") {
 		return c, &SQLError{Line: 1, Column: 1, Problem: "the transformation is not a SELECT", Hint: "write SELECT … FROM chunk; dray makes the INSERT around it"}
+	}
+	// Before anything is asked that the engine would look into.
+	if err := w.sealed(ctx, nodes, sel); err != nil {
+		return c, err
 	}
 	if err := w.deterministic(ctx, functions, sel); err != nil {
 		return c, err
@@ -70,7 +67,7 @@ func Check(ctx context.Context, w Workspace, sel string, cols []job.Column) (c C
 	if err != nil {
 		return c, place(err, sel, 0)
 	}
-	return c, nil
+	return c, w.resolved(ctx, sel, cols)
 }
 
 // describe returns the columns of a relation, as seen from the workspace.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
 )
@@ -22,6 +23,7 @@ var ErrChanged = errors.New("the lookup changed since the job was planned")
 // LookupFile is a file with the rows of a lookup.
 type LookupFile struct {
 	Path    string
+	Allow   *allow.Rules // whether it may be read; nil: it may
 	Format  string       // "": by the extension
 	Columns []job.Column // none: as the engine infers them
 }
@@ -38,8 +40,12 @@ func LookupPath(dir, path string) string {
 // and says what it has read. A file that changes meanwhile, or can not be read,
 // is an error; one that is not there is of class job.Permanent.
 func (w Workspace) LoadFile(ctx context.Context, name string, f LookupFile) (job.Lookup, error) {
-	hash, size, err := fingerprint(f.Path)
+	hash, size, err := fingerprint(f)
 	if err != nil {
+		return job.Lookup{}, err
+	}
+	// Its name may not lead elsewhere by now; and a confined engine can not follow.
+	if f.Path, err = f.Allow.Path(f.Path); err != nil {
 		return job.Lookup{}, err
 	}
 	args := Literal(f.Path)
@@ -61,7 +67,7 @@ func (w Workspace) LoadFile(ctx context.Context, name string, f LookupFile) (job
 	if err := w.makeLookup(ctx, name, "AS SELECT * FROM file("+args+")", settings); err != nil {
 		return job.Lookup{}, err
 	}
-	again, _, err := fingerprint(f.Path)
+	again, _, err := fingerprint(f)
 	if err != nil {
 		return job.Lookup{}, err
 	}
@@ -102,6 +108,11 @@ func (w Workspace) LoadNative(ctx context.Context, name string, cols []job.Colum
 
 // DeclareLookup makes a lookup without rows.
 func (w Workspace) DeclareLookup(ctx context.Context, name string, cols []job.Column) error {
+	// A type is a piece of the statement: it must be one and nothing more.
+	cols, err := w.Canonical(ctx, cols)
+	if err != nil {
+		return err
+	}
 	return w.makeLookup(ctx, name, "", nil, cols...)
 }
 
@@ -133,8 +144,8 @@ func (w Workspace) table(name string) string {
 }
 
 // fingerprint is the SHA-256 of a file, and its size.
-func fingerprint(path string) (string, int64, error) {
-	f, err := os.Open(path)
+func fingerprint(file LookupFile) (string, int64, error) {
+	f, err := file.Allow.Open(file.Path)
 	if err != nil {
 		err = fmt.Errorf("reading the file: %w", err)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"strings"
 
+	"drayage/pkg/allow"
 	ch "drayage/pkg/clickhouse"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
@@ -33,6 +34,7 @@ type Config struct {
 	ChunkBytes int64
 	ChunkRows  uint64
 	Seats      source.Seats
+	Allow      *allow.Rules // what may be reached; nil: everything
 
 	Watermark job.Watermark   // for Bounds
 	Bounds    json.RawMessage // what Bounds returned; nil: everything
@@ -86,7 +88,11 @@ func New(cfg Config) (*Source, error) {
 
 // server is the configuration of the connection.
 func (c Config) server() ch.Config {
-	return ch.Config{URL: c.URL, User: c.User, Password: c.Password, CAFile: c.CAFile}
+	cfg := ch.Config{URL: c.URL, User: c.User, Password: c.Password, CAFile: c.CAFile}
+	if c.Allow != nil {
+		cfg.Dialer = c.Allow.Dialer
+	}
+	return cfg
 }
 
 // connect takes a seat and connects. The function gives back both.
@@ -94,6 +100,12 @@ func (s *Source) connect(ctx context.Context) (context.Context, *ch.Client, func
 	held, release, err := s.cfg.Seats.Take(ctx)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if s.cfg.CAFile != "" {
+		if _, err := s.cfg.Allow.Path(s.cfg.CAFile); err != nil {
+			release()
+			return nil, nil, nil, err
+		}
 	}
 	client, err := ch.Open(held, s.cfg.server())
 	if err != nil {

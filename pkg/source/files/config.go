@@ -11,6 +11,7 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 )
@@ -32,6 +33,8 @@ type Config struct {
 	// Seen reports whether a version of a file was loaded by an earlier job, by
 	// what Version makes of it; nil: none was. Plan leaves those out.
 	Seen func(version string) bool
+	// Allow says which files of this machine may be read; nil: all.
+	Allow *allow.Rules
 	// Dir is what relative paths start from; the working directory by default.
 	Dir string
 	// Format is a ClickHouse input format, in any case, or a log format such as

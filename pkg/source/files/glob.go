@@ -19,6 +19,10 @@ type glob struct {
 	segs []string // of rest; nil when a brace holds a slash, so that they can not be told
 }
 
+// Base is the folder below which a pattern's files are, or the file of one
+// without meta characters.
+func Base(pattern string) string { return filepath.FromSlash(newGlob(pattern).base) }
+
 func newGlob(pattern string) glob {
 	p := path.Clean(filepath.ToSlash(pattern))
 	base, rest := doublestar.SplitPattern(p)

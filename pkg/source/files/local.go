@@ -14,13 +14,15 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 )
 
 // local is the tree of this machine's files.
 type local struct {
-	dir string // where relative paths start
+	dir   string       // where relative paths start
+	allow *allow.Rules // what may be read
 }
 
 func versionOf(info fs.FileInfo) version {
@@ -66,7 +68,7 @@ func (l local) walk(ctx context.Context, g glob, from string, yield func(string,
 	if g.rest == "" {
 		literal = g.base
 	}
-	info, err := os.Stat(l.abs(literal))
+	info, err := l.allow.Stat(l.abs(literal))
 	switch {
 	case err == nil && info.Mode().IsRegular():
 		return yield(literal, versionOf(info))
@@ -78,7 +80,7 @@ func (l local) walk(ctx context.Context, g glob, from string, yield func(string,
 	default:
 		return permanent("%s is not a regular file but %s", g.text, info.Mode().Type())
 	}
-	if _, err := os.Stat(l.abs(g.base)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := l.allow.Stat(l.abs(g.base)); errors.Is(err, fs.ErrNotExist) {
 		return permanent("the glob %q matches no file: %s does not exist: check the path, or where relative paths start", g.text, l.abs(g.base))
 	}
 	var after []string
@@ -97,7 +99,7 @@ func (l local) walkDir(ctx context.Context, g glob, dir, after []string, yield f
 		return err
 	}
 	at := path.Join(append([]string{g.base}, dir...)...)
-	entries, err := os.ReadDir(l.abs(at))
+	entries, err := l.allow.ReadDir(l.abs(at))
 	if err != nil {
 		return openError(at, err)
 	}
@@ -119,7 +121,7 @@ func (l local) walkDir(ctx context.Context, g glob, dir, after []string, yield f
 		if !isDir {
 			if ok, _ := doublestar.Match(g.rest, relPath); !ok && !link {
 				continue
-			} else if info, err = os.Stat(l.abs(full)); err != nil {
+			} else if info, err = l.allow.Stat(l.abs(full)); err != nil {
 				if !ok || errors.Is(err, fs.ErrNotExist) && !link {
 					continue // a link that is not asked for, or a file removed meanwhile
 				}
@@ -153,7 +155,7 @@ func (l local) version(_ context.Context, path string) (version, error) {
 
 // regular looks at the file at path.
 func (l local) regular(path string) (fs.FileInfo, error) {
-	info, err := os.Stat(l.abs(path))
+	info, err := l.allow.Stat(l.abs(path))
 	if err != nil {
 		return nil, openError(path, err)
 	}
@@ -169,7 +171,7 @@ func (l local) open(_ context.Context, path string, _ version) (blob, version, e
 	if _, err := l.regular(path); err != nil {
 		return nil, version{}, err
 	}
-	h, err := os.Open(l.abs(path))
+	h, err := l.allow.Open(l.abs(path))
 	if err != nil {
 		return nil, version{}, openError(path, err)
 	}
@@ -184,7 +186,7 @@ func (l local) open(_ context.Context, path string, _ version) (blob, version, e
 // planned compares the file at path with the version that was planned, and
 // returns an error when it is another one.
 func (l local) planned(path string, v version) (fs.FileInfo, error) {
-	info, err := os.Stat(l.abs(path))
+	info, err := l.allow.Stat(l.abs(path))
 	switch {
 	case err != nil && absent(err):
 		return nil, goneError(path)

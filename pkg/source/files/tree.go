@@ -84,9 +84,12 @@ func (s *Source) tree(path string) (tree, error) {
 	return s.treeAt(at)
 }
 
+// local is the tree of this machine.
+func (s *Source) local() local { return local{s.cfg.Dir, s.cfg.Allow} }
+
 func (s *Source) treeAt(at place) (tree, error) {
 	if at == (place{}) {
-		return local{s.cfg.Dir}, nil
+		return s.local(), nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,7 +184,7 @@ func (s *Source) reopen(ctx context.Context, p piece) (*file, error) {
 		return nil, err
 	}
 	// What is wrong with it may come from its being another file.
-	if _, other := (local{s.cfg.Dir}).planned(p.Path, p.version); other != nil {
+	if _, other := s.local().planned(p.Path, p.version); other != nil {
 		return nil, other
 	}
 	return nil, err

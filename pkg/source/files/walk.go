@@ -55,5 +55,5 @@ func (s *Source) nothing(g glob) error {
 	if g.at != (place{}) {
 		return permanent("the glob %q matches no object: check the address, and that there are objects below %s%s", g.text, g.at, g.base)
 	}
-	return permanent("the glob %q matches no file below %s: check the path, or where relative paths start", g.text, local{s.cfg.Dir}.abs(g.base))
+	return permanent("the glob %q matches no file below %s: check the path, or where relative paths start", g.text, s.local().abs(g.base))
 }

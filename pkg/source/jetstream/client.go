@@ -36,11 +36,14 @@ type client struct {
 }
 
 // dialer lets go of a connection that is being made when its context ends.
-type dialer struct{ ctx context.Context } //nolint:containedctx // nats.go's dialers take none
+type dialer struct {
+	ctx context.Context //nolint:containedctx // nats.go's dialers take none
+	to  func(ctx context.Context, network, address string) (net.Conn, error)
+}
 
 // Dial implements nats.CustomDialer.
 func (d dialer) Dial(network, address string) (net.Conn, error) {
-	return (&net.Dialer{Timeout: patience}).DialContext(d.ctx, network, address)
+	return d.to(d.ctx, network, address)
 }
 
 // connect takes a seat; the context that it returns is that of the seat. It ends
@@ -58,7 +61,7 @@ func (s *Source) connect(ctx context.Context) (context.Context, *client, error) 
 	held, deny := context.WithCancelCause(held)
 	c := &client{s: s, release: func() { deny(nil); release() }}
 	opts := []nats.Option{
-		nats.Name("drayage"), nats.Timeout(patience), nats.SetCustomDialer(dialer{held}),
+		nats.Name("drayage"), nats.Timeout(patience), nats.SetCustomDialer(dialer{held, s.cfg.Login.Allow.Dialer(net.Dialer{Timeout: patience})}),
 		nats.MaxReconnects(reconnects), nats.ReconnectWait(reconnectWait),
 		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.PermissionErrOnSubscribe(true),

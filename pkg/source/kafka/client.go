@@ -2,8 +2,10 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -61,12 +63,10 @@ func (s *Source) connect(ctx context.Context) (context.Context, *client, error) 
 	}
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(s.cfg.Brokers...), kgo.ClientID("drayage"),
-		kgo.RequestRetries(reconnects), kgo.RetryTimeout(patience), kgo.DialTimeout(patience),
+		kgo.RequestRetries(reconnects), kgo.RetryTimeout(patience),
 		kgo.DisableClientMetrics(),
+		kgo.Dialer(s.cfg.dialer(certificates)),
 		kgo.MetadataMinAge(stallPause), // or a leader that moved would be looked for in the cache
-	}
-	if s.cfg.TLS || s.cfg.Some() {
-		opts = append(opts, kgo.DialTLSConfig(certificates))
 	}
 	if m, _ := mechanism(s.cfg); m != nil {
 		opts = append(opts, kgo.SASL(m))
@@ -77,6 +77,34 @@ func (s *Source) connect(ctx context.Context) (context.Context, *client, error) 
 		return nil, nil, permanent("setting up the client of Kafka: %w", err)
 	}
 	return held, &client{s: s, kgo: c, adm: kadm.NewClient(c), release: release}, nil
+}
+
+// dialer connects to brokers, those too that other brokers name.
+func (c Config) dialer(certificates *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+	dial := c.Allow.Dialer(net.Dialer{Timeout: patience})
+	if !c.TLS && !c.Some() {
+		return dial
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		cfg := certificates.Clone()
+		cfg.ServerName = host
+		secured := tls.Client(conn, cfg)
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		if err := secured.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return secured, nil
+	}
 }
 
 func (c *client) close() {

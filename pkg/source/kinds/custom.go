@@ -13,7 +13,7 @@ import (
 func custom(p *pipeline.Pipeline, env Env) (source.Source, error) {
 	s := &p.Source
 	cfg := source.Config{
-		Dir: env.Dir, Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats,
+		Dir: env.Dir, Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Allow: env.Allow,
 		Watermark: p.Watermark(), Bounds: env.Bounds, Seen: env.Seen,
 	}
 	if len(s.Custom.Settings) > 0 {

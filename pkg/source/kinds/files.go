@@ -31,12 +31,13 @@ func newFiles(s *pipeline.Source, env Env) (source.Source, error) {
 		},
 		Web:   web.Config{Headers: f.HTTP.Headers},
 		Seats: env.Seats,
+		Allow: env.Allow,
 	}
 	if err := far.Validate(); err != nil {
 		return nil, job.WithClass(err, job.Permanent)
 	}
 	cfg := files.Config{
-		Paths: f.Path, Dir: env.Dir, Stores: far.Openers(), Seen: env.Seen,
+		Paths: f.Path, Dir: env.Dir, Allow: env.Allow, Stores: far.Openers(), Seen: env.Seen,
 		Format: f.Format, Compression: f.Compression,
 		Header: f.Header, Delimiter: f.Delimiter, Quote: f.Quote, SkipLines: f.SkipLines,
 		Regexp: f.Regexp, Columns: s.Columns, Settings: f.Settings,

@@ -13,7 +13,7 @@ func httpConfig(s *pipeline.Source, env Env) rest.Config {
 		URL: h.URL, Method: h.Method, Body: h.Body, Headers: h.Headers, Bearer: h.Bearer,
 		Records: h.Records, Paging: rest.Paging(h.Paging), Range: rest.Range{Values: h.Range.Values},
 		Rate: h.Rate, Retries: h.Retries, Timeout: h.Timeout, MaxPage: int64(h.MaxPage),
-		Certificates: source.Certificates{CAFile: h.CAFile, CertFile: h.CertFile, KeyFile: h.KeyFile, Dir: env.Dir},
+		Certificates: source.Certificates{CAFile: h.CAFile, CertFile: h.CertFile, KeyFile: h.KeyFile, Dir: env.Dir, Allow: env.Allow},
 		Columns:      s.Columns, Seats: env.Seats,
 	}
 	if h.Basic != (pipeline.HTTPBasic{}) {

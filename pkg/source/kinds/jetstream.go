@@ -14,7 +14,7 @@ func jetstreamConfig(s *pipeline.Source, env Env) jetstream.Config {
 		URL: j.URL, Stream: j.Stream, Subject: j.Subject,
 		Login: jetstream.Login{
 			User: j.User, Password: j.Password, Token: j.Token, NKey: j.NKey, Creds: j.Creds,
-			Certificates: source.Certificates{CAFile: j.CAFile, CertFile: j.CertFile, KeyFile: j.KeyFile, Dir: env.Dir},
+			Certificates: source.Certificates{CAFile: j.CAFile, CertFile: j.CertFile, KeyFile: j.KeyFile, Dir: env.Dir, Allow: env.Allow},
 		},
 		Settings: messages.Settings{Format: j.Format, From: j.From, Metadata: j.Metadata, ChunkBytes: int64(s.Chunk), Rows: s.Rows},
 		Columns:  s.Columns, Seats: env.Seats, Bounds: env.Bounds,

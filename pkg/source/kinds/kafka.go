@@ -21,7 +21,7 @@ func kafkaConfig(s *pipeline.Source, env Env) kafka.Config {
 	}
 	return kafka.Config{
 		Brokers: brokers, Topic: k.Topic, TLS: k.TLS,
-		Certificates: source.Certificates{CAFile: k.CAFile, CertFile: k.CertFile, KeyFile: k.KeyFile, Dir: env.Dir},
+		Certificates: source.Certificates{CAFile: k.CAFile, CertFile: k.CertFile, KeyFile: k.KeyFile, Dir: env.Dir, Allow: env.Allow},
 		Username:     k.Username, Password: k.Password, SASL: k.Mechanism,
 		Settings: messages.Settings{Format: k.Format, From: k.From, Metadata: k.Metadata, ChunkBytes: int64(s.Chunk), Rows: s.Rows},
 		Columns:  s.Columns, Seats: env.Seats, Bounds: env.Bounds,

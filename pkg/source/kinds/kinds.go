@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/source"
 	"drayage/pkg/source/clickhouse"
@@ -26,6 +27,8 @@ type Env struct {
 	// Seen reports whether an input was loaded by an earlier job, by its
 	// Version; nil: none was.
 	Seen func(version string) bool
+	// Allow says what may be reached; nil: everything.
+	Allow *allow.Rules
 	// Custom are the kinds that this dray was built with beside those here.
 	Custom source.Registry
 }
@@ -35,6 +38,9 @@ type Env struct {
 // custom kind that env does not have is a *source.UnknownKindError.
 func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 	s := &p.Source
+	if err := reach(s, env); err != nil {
+		return nil, err
+	}
 	switch {
 	case s.Files != nil:
 		return newFiles(s, env)
@@ -42,21 +48,21 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 		c := s.ClickHouse
 		return clickhouse.New(clickhouse.Config{
 			URL: c.URL, User: c.User, Password: c.Password, CAFile: c.CAFile, Table: c.Table, Query: c.Query, Where: c.Where,
-			Columns: s.Columns, ChunkBytes: int64(s.Chunk), ChunkRows: s.Rows, Seats: env.Seats,
+			Columns: s.Columns, ChunkBytes: int64(s.Chunk), ChunkRows: s.Rows, Seats: env.Seats, Allow: env.Allow,
 			Watermark: p.Watermark(), Bounds: env.Bounds,
 		})
 	case s.Postgres != nil:
 		c := s.Postgres
 		return postgres.New(postgres.Config{
 			URL: c.URL, Table: c.Table, Query: c.Query, Key: c.Key, Where: c.Where,
-			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats,
+			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Allow: env.Allow,
 			Watermark: p.Watermark(), Bounds: env.Bounds,
 		})
 	case s.MySQL != nil:
 		c := s.MySQL
 		return mysql.New(mysql.Config{
 			URL: c.URL, Table: c.Table, Query: c.Query, Key: c.Key, Where: c.Where,
-			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats,
+			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Allow: env.Allow,
 			Watermark: p.Watermark(), Bounds: env.Bounds,
 		})
 	case s.Query != nil:

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"drayage/pkg/allow"
 )
 
 const urlHint = "write mysql://user:${env:PASSWORD}@host:3306/database; in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
@@ -21,7 +22,7 @@ const defaultPort = "3306"
 
 // parseURL makes a client's configuration. Its error never holds a part of the
 // address that may be the password.
-func parseURL(text string) (*mysql.Config, error) {
+func parseURL(text string, allow *allow.Rules) (*mysql.Config, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		return nil, errors.New("is not an address") // the error may hold the password
@@ -47,7 +48,7 @@ func parseURL(text string) (*mysql.Config, error) {
 		port = defaultPort
 	}
 	cfg.Net, cfg.Addr, cfg.TLSConfig = "tcp", net.JoinHostPort(host, port), "preferred"
-	if err := parameters(cfg, u.RawQuery, host); err != nil {
+	if err := parameters(cfg, u.RawQuery, host, allow); err != nil {
 		return nil, err
 	}
 	if cfg.Net == "unix" {
@@ -62,7 +63,7 @@ func parseURL(text string) (*mysql.Config, error) {
 }
 
 // parameters reads what stands after the question mark of an address.
-func parameters(cfg *mysql.Config, query, host string) error {
+func parameters(cfg *mysql.Config, query, host string, allow *allow.Rules) error {
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return errors.New("has parameters after ? that do not parse")
@@ -79,7 +80,7 @@ func parameters(cfg *mysql.Config, query, host string) error {
 			}
 		case "ca":
 			roots := x509.NewCertPool()
-			text, err := os.ReadFile(value)
+			text, err := allow.ReadFile(value)
 			switch {
 			case err != nil:
 				return fmt.Errorf("names a ca that can not be read: %w", err)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 )
@@ -32,6 +33,7 @@ type Config struct {
 	ChunkBytes int64        // about how large a chunk is; 128 MiB by default
 	Rows       uint64       // rows of a chunk; 0: by ChunkBytes, at most DefaultRows
 	Seats      source.Seats // for the connections; nil: unbounded
+	Allow      *allow.Rules // what may be reached; nil: everything
 
 	Watermark job.Watermark   // for Source.Bounds
 	Bounds    json.RawMessage // what Source.Bounds returned; nil: everything
@@ -57,7 +59,7 @@ func (c Config) Validate() error {
 	}
 	if c.URL == "" {
 		bad("url", urlHint, "is missing")
-	} else if _, err := parseURL(c.URL); err != nil {
+	} else if _, err := parseURL(c.URL, c.Allow); err != nil {
 		bad("url", urlHint, "%s", err)
 	}
 	switch {

@@ -78,7 +78,7 @@ func (s *Source) connect(ctx context.Context) (*session, error) {
 // dial makes a connection; once polite is set its Close waits for the server. A
 // bare one has no database, and reads no table.
 func (s *Source) dial(ctx context.Context, polite *atomic.Bool, bare bool) (client, error) {
-	cfg, err := parseURL(s.cfg.URL)
+	cfg, err := parseURL(s.cfg.URL, s.cfg.Allow)
 	if err != nil {
 		return nil, permanent("the url %w", err)
 	}
@@ -86,7 +86,7 @@ func (s *Source) dial(ctx context.Context, polite *atomic.Bool, bare bool) (clie
 		cfg.DBName = ""
 	}
 	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		conn, err := s.cfg.Allow.Dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}

@@ -2,12 +2,12 @@ package postgres
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
+	"drayage/pkg/allow"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 )
@@ -32,6 +32,7 @@ type Config struct {
 	ChunkBytes int64        // about how large a chunk is; 128 MiB by default
 	Rows       uint64       // rows of a chunk; 0: by ChunkBytes, at most DefaultRows
 	Seats      source.Seats // for the connections; nil: unbounded
+	Allow      *allow.Rules // what may be reached; nil: everything
 
 	Watermark job.Watermark   // for Source.Bounds
 	Bounds    json.RawMessage // what Source.Bounds returned; nil: everything
@@ -62,7 +63,9 @@ func (c Config) Validate() error {
 	case !strings.HasPrefix(c.URL, "postgres://") && !strings.HasPrefix(c.URL, "postgresql://"):
 		bad("url", urlHint, "does not begin with postgres://")
 	default:
-		if _, err := pgconn.ParseConfig(c.URL); err != nil {
+		if _, err := c.server(); errors.As(err, new(*job.RefusedError)) {
+			bad("url", "", "%v", err)
+		} else if err != nil {
 			// The error may hold the password.
 			bad("url", urlHint, "is not an address of PostgreSQL, or names a file that can not be read")
 		}

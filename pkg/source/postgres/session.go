@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -13,6 +14,9 @@ import (
 
 // connectPatience bounds how long a connection takes to be made.
 const connectPatience = 20 * time.Second
+
+// keepAlive finds out that the server is gone; it is what the client has itself.
+const keepAlive = 5 * time.Minute
 
 // begin begins a transaction that sees the table as of one moment, and in which
 // values have one text whatever the server and the user are set to. SET LOCAL
@@ -44,9 +48,12 @@ func (s *Source) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: waiting for a seat at PostgreSQL: %w", s.name(), err)
 	}
-	cfg, err := pgconn.ParseConfig(s.cfg.URL)
+	cfg, err := s.cfg.server()
 	if err != nil {
 		release()
+		if errors.As(err, new(*job.RefusedError)) {
+			return nil, fmt.Errorf("%s: %w", s.name(), err)
+		}
 		// The error may hold the password.
 		return nil, permanent("%s: the url is not an address of PostgreSQL, or names a file that can not be read", s.name())
 	}

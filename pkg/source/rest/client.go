@@ -38,6 +38,7 @@ type client struct {
 func newClient(s *Source) (*client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns = 1
+	s.cfg.Allow.Guard(transport)
 	if s.cfg.Some() {
 		var err error
 		if transport.TLSClientConfig, err = s.cfg.TLS(); err != nil {

@@ -8,18 +8,20 @@ import (
 	"sync"
 	"time"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/source"
 )
 
 // NewTransport makes the connections of a store. With seats, a request takes
 // one before it connects, holds it until its answer's body is closed, and its
-// connection is not kept for another.
-func NewTransport(seats source.Seats) http.RoundTripper {
+// connection is not kept for another. It connects to what allow allows.
+func NewTransport(seats source.Seats, allow *allow.Rules) http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // it is one
 	t.DisableCompression = true                          // bytes are asked for as they are stored
 	t.MaxIdleConnsPerHost = 16
 	t.IdleConnTimeout = 30 * time.Second
 	t.ResponseHeaderTimeout = time.Minute
+	allow.Guard(t)
 	if seats == nil {
 		return t
 	}

@@ -4,6 +4,7 @@ package stores
 import (
 	"slices"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files"
 	"drayage/pkg/source/files/store"
@@ -20,6 +21,7 @@ type Config struct {
 	Azure azure.Config
 	Web   web.Config
 	Seats source.Seats // for the connections of all of them
+	Allow *allow.Rules // what they may reach; nil: everything
 }
 
 // Validate reports the mistakes in c as source.FieldErrors, or nil.
@@ -34,6 +36,7 @@ func (c Config) Validate() error {
 // Openers make the stores, by the scheme of their addresses.
 func (c Config) Openers() map[string]files.Opener {
 	c.S3.Seats, c.GCS.Seats, c.Azure.Seats, c.Web.Seats = c.Seats, c.Seats, c.Seats, c.Seats
+	c.S3.Allow, c.GCS.Allow, c.Azure.Allow, c.Web.Allow = c.Allow, c.Allow, c.Allow, c.Allow
 	return map[string]files.Opener{
 		"s3":    func(bucket string) (store.Store, error) { return s3.New(c.S3, bucket), nil },
 		"gs":    func(bucket string) (store.Store, error) { return gcs.New(c.GCS, bucket), nil },

@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/source"
 )
 
@@ -40,6 +41,8 @@ type Config struct {
 	Anonymous bool
 	// Seats bounds the connections; nil: unbounded.
 	Seats source.Seats
+	// Allow says which hosts may be reached; nil: all.
+	Allow *allow.Rules
 }
 
 // Validate reports the mistakes in c, the fields below "azure", or nil.

@@ -56,7 +56,7 @@ var _ store.Store = (*Store)(nil)
 // the container being the first part of each key. It reads no credentials yet
 // and connects to nothing.
 func New(cfg Config, bucket string) (*Store, error) {
-	s := &Store{cfg: cfg, http: store.NewTransport(cfg.Seats), page: pageSize, pause: firstPause}
+	s := &Store{cfg: cfg, http: store.NewTransport(cfg.Seats, cfg.Allow), page: pageSize, pause: firstPause}
 	if !strings.ContainsAny(bucket, ".:") { // which no name of a container has
 		s.container = bucket
 		return s, nil

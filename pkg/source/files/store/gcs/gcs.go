@@ -26,6 +26,7 @@ import (
 
 	"cloud.google.com/go/auth"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files/store"
@@ -48,6 +49,8 @@ type Config struct {
 	UserProject string
 	// Seats bounds the connections; nil: unbounded.
 	Seats source.Seats
+	// Allow says which hosts may be reached; nil: all.
+	Allow *allow.Rules
 }
 
 const (
@@ -109,7 +112,7 @@ func New(cfg Config, bucket string) *Store {
 	return &Store{
 		cfg: cfg, bucket: bucket, page: pageSize, pause: firstPause,
 		base: endpoint + "/storage/v1/b/" + url.PathEscape(bucket) + "/o",
-		http: store.NewTransport(cfg.Seats),
+		http: store.NewTransport(cfg.Seats, cfg.Allow),
 	}
 }
 

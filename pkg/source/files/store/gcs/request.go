@@ -8,13 +8,13 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"time"
 
 	"cloud.google.com/go/auth"
 	"cloud.google.com/go/auth/credentials"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/job"
 )
 
@@ -107,7 +107,7 @@ func (s *Store) credentials() (*auth.Credentials, error) {
 	var found *auth.Credentials
 	var err error
 	if s.cfg.CredentialsFile != "" {
-		found, err = fromFile(s.cfg.CredentialsFile, options)
+		found, err = fromFile(s.cfg.Allow, s.cfg.CredentialsFile, options)
 	} else if found, err = credentials.DetectDefault(options); err != nil {
 		err = fmt.Errorf("there are no usable Google credentials: set GOOGLE_APPLICATION_CREDENTIALS to a file of them, "+
 			"run gcloud auth application-default login, or write gcs: {anonymous: true} for a public bucket: %w", err)
@@ -120,8 +120,8 @@ func (s *Store) credentials() (*auth.Credentials, error) {
 }
 
 // fromFile reads credentials of any kind that Google has.
-func fromFile(path string, options *credentials.DetectOptions) (*auth.Credentials, error) {
-	data, err := os.ReadFile(path)
+func fromFile(allow *allow.Rules, path string, options *credentials.DetectOptions) (*auth.Credentials, error) {
+	data, err := allow.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("credentials_file can not be read: %w", err)
 	}

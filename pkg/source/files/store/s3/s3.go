@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files/store"
@@ -47,6 +48,8 @@ type Config struct {
 	PathStyle *bool
 	// Seats bounds the connections; nil: unbounded.
 	Seats source.Seats
+	// Allow says which hosts may be reached; nil: all.
+	Allow *allow.Rules
 }
 
 // DefaultRegion is that of requests where nothing names one.
@@ -100,7 +103,7 @@ var _ store.Store = (*Store)(nil)
 // nothing.
 func New(cfg Config, bucket string) *Store {
 	return &Store{cfg: cfg, bucket: bucket, http: &http.Client{
-		Transport: store.NewTransport(cfg.Seats), CheckRedirect: redirect,
+		Transport: store.NewTransport(cfg.Seats, cfg.Allow), CheckRedirect: redirect,
 	}}
 }
 

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"drayage/pkg/allow"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files/store"
 )
@@ -29,6 +30,8 @@ type Config struct {
 	Headers map[string]string
 	// Seats bounds the connections; nil: unbounded.
 	Seats source.Seats
+	// Allow says which hosts may be reached; nil: all.
+	Allow *allow.Rules
 }
 
 const (
@@ -78,7 +81,7 @@ func New(cfg Config, server string) (*Store, error) {
 		return nil, permanent("the address of a server does not parse: look at its host, and write letters that are special in a user or password as %%40 and the like")
 	}
 	s := &Store{cfg: cfg, base: base}
-	s.http = &http.Client{Transport: store.NewTransport(cfg.Seats), CheckRedirect: s.redirect}
+	s.http = &http.Client{Transport: store.NewTransport(cfg.Seats, cfg.Allow), CheckRedirect: s.redirect}
 	return s, nil
 }
 
