@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"drayage/coordinator/api/guard"
+	"drayage/pkg/telemetry/trace"
 )
 
 // Route is something that the server serves.
@@ -116,7 +117,8 @@ func (rs *routes) patient(stream bool, next http.Handler) http.Handler {
 	})
 }
 
-// audited logs an action: who did what to which job, and what came of it.
+// audited logs an action: who did what to which job, and what came of it. The
+// action is of the trace that the request comes with.
 func (rs *routes) audited(pattern string, next http.Handler) http.Handler {
 	method, _, _ := strings.Cut(pattern, " ")
 	if method == http.MethodGet {
@@ -124,7 +126,7 @@ func (rs *routes) audited(pattern string, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := &witnessed{ResponseWriter: w, status: http.StatusOK}
-		next.ServeHTTP(seen, r)
+		next.ServeHTTP(seen, r.WithContext(trace.FromHTTP(r.Context(), r.Header)))
 		who := guard.Of(r.Context())
 		e := rs.log.Info().Str("who", who.Name).Str("role", who.Role.String()).Str("client", r.RemoteAddr).
 			Str("operation", r.Method+" "+r.URL.Path).Int("status", seen.status)

@@ -258,11 +258,15 @@ func TestSubmit(t *testing.T) {
 		return string(body)
 	}
 	text := pipe("submitted", "submitted")
-	resp, body := c.do("POST", "/api/v1/jobs?wait=1m", ask(text), "Idempotency-Key", "2026-11-28 a")
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	resp, body := c.do("POST", "/api/v1/jobs?wait=1m", ask(text), "Idempotency-Key", "2026-11-28 a", "traceparent", parent)
 	var row api.JobRow
 	if err := json.Unmarshal(body, &row); err != nil || resp.StatusCode != http.StatusCreated || row.ID != "submitted-2026-11-28-a" || row.State != job.Done ||
 		row.Totals.RowsLoaded != 200 || resp.Header.Get("Location") != "/api/v1/jobs/"+row.ID {
 		t.Fatalf("the first time: %d %s %v", resp.StatusCode, body, resp.Header)
+	}
+	if j, _, err := stack.Queue.Job(t.Context(), row.ID); err != nil || j.Trace != parent {
+		t.Errorf("the job is of the trace %q, %v", j.Trace, err)
 	}
 	if again := get[api.JobRow](c, http.StatusOK, "POST", "/api/v1/jobs", ask(text), "Idempotency-Key", "2026-11-28 a"); !again.CreatedAt.Equal(row.CreatedAt) {
 		t.Errorf("the second time it is %+v", again)
