@@ -75,6 +75,7 @@ func (t Trial) freeze(ctx context.Context, s job.Submission) (*pipeline.Document
 	}
 	frozen, err := coordinator.Freezer{
 		Engine: t.Engine, ClickHouse: t.ClickHouse, Stages: t.Config.Extensions.Stages, Custom: t.Config.Extensions.Sources,
+		Allow: t.Config.Rules,
 	}.Freeze(ctx, doc, "validate", time.Now().UTC())
 	return doc, frozen, doc.Pipeline.Redact(err)
 }
