@@ -190,7 +190,7 @@ func (s *Site) jobLive(w http.ResponseWriter, r *http.Request) error {
 			return false, err
 		}
 		p := jobPageOf(seen)
-		p.Who = s.who(r)
+		p.Who = whoOf(r)
 		for _, part := range jobParts() {
 			html, err := s.templates.part("job", part, p)
 			if err != nil {

@@ -81,7 +81,7 @@ func (s *Site) jobsLive(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return false, err
 		}
-		p.Who = s.who(r)
+		p.Who = whoOf(r)
 		var ids []string
 		rows := map[string][]byte{}
 		for _, j := range p.Jobs {

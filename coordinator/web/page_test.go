@@ -139,8 +139,9 @@ func TestWithoutScripts(t *testing.T) {
 	tb.button("Let it go on")
 	tb.see("#job-head .state", "Paused")
 	tb.button("Cancel…")
+	tb.see("h1", "Cancel plain-1?")
 	tb.button("Cancel the job")
-	tb.see("h1", id)
+	tb.see("#notice", "being cancelled")
 	reach(t, id, in(job.Cancelled))
 	if html := value[string](tb, `document.documentElement.innerHTML`); strings.Contains(html, "style=") {
 		t.Error("the page has styles in its HTML, which its policy forbids")

@@ -11,16 +11,73 @@ import (
 	"github.com/rs/zerolog"
 
 	"drayage/coordinator/api"
+	"drayage/coordinator/api/guard"
 )
 
 // Config is what a Site works with.
 type Config struct {
 	Service *api.Service
 	Log     zerolog.Logger
-	// Who says what the sender of a request may do. Whether a request may do
-	// what it asks is not the Site's to decide: whoever serves it does that
-	// first. nil: everybody may everything.
-	Who func(*http.Request) Who
+}
+
+// Site is the page. Make it with New; it is safe for concurrent use. An
+// api.Server serves its Routes, and LoginPage, and decides who may have what.
+type Site struct {
+	service   *api.Service
+	log       zerolog.Logger
+	assets    assets
+	templates templates
+	watched   watched
+	live      chan struct{} // holds a value for each page that is live
+}
+
+// New makes a Site of the files that are part of the binary.
+func New(cfg Config) (*Site, error) {
+	s := &Site{service: cfg.Service, log: cfg.Log, live: make(chan struct{}, MaxLive)}
+	var err error
+	if s.assets, err = newAssets(); err != nil {
+		return nil, err
+	}
+	if s.templates, err = newTemplates(s.assets); err != nil {
+		return nil, err
+	}
+	s.watched.read = s.readJob
+	return s, nil
+}
+
+// Routes are what the page needs to be served, with the role that each needs.
+func (s *Site) Routes() []api.Route {
+	get := func(path string, h func(http.ResponseWriter, *http.Request) error) api.Route {
+		return api.Route{Pattern: "GET " + path, Role: guard.Read, Handler: s.handle(h)}
+	}
+	live := func(path string, h func(http.ResponseWriter, *http.Request) error) api.Route {
+		return api.Route{Pattern: "GET " + path, Role: guard.Read, Handler: s.handle(h), Stream: true}
+	}
+	post := func(path string, role guard.Role, h func(http.ResponseWriter, *http.Request) error) api.Route {
+		return api.Route{Pattern: "POST " + path, Role: role, Handler: s.handle(h)}
+	}
+	return []api.Route{
+		{Pattern: "GET /assets/", Role: guard.Open, Handler: s.assets}, // the login needs them
+		get("/{$}", s.jobs),
+		live("/live", s.jobsLive),
+		get("/jobs/{job}", s.job),
+		live("/jobs/{job}/live", s.jobLive),
+		get("/jobs/{job}/chunks", s.chunks),
+		get("/jobs/{job}/chunks/{chunk}", s.chunk),
+		get("/jobs/{job}/rejects", s.rejects),
+		get("/jobs/{job}/{action}", s.ask),
+		post("/jobs/{job}/{action}", guard.Operate, s.act),
+		get("/workers", s.workers),
+		live("/workers/live", s.workersLive),
+		get("/dead", s.dead),
+		post("/dead/replay", guard.Operate, s.replay),
+		post("/dead/drop", guard.Admin, s.drop),
+		get("/schedules", s.schedules),
+		post("/schedules/{schedule}/{action}", guard.Operate, s.actSchedule),
+		get("/submit", s.submit),
+		post("/submit", guard.Operate, s.submitted),
+		get("/", func(http.ResponseWriter, *http.Request) error { return noPage() }),
+	}
 }
 
 // Who is what the visitor of a page may do.
@@ -30,76 +87,31 @@ type Who struct {
 	Session             bool // signed in, and can sign out
 }
 
-// Site serves the page. Make it with New; it is safe for concurrent use.
-type Site struct {
-	service   *api.Service
-	log       zerolog.Logger
-	who       func(*http.Request) Who
-	mux       *http.ServeMux
-	assets    assets
-	templates templates
-	watched   watched
-	live      chan struct{} // holds a value for each page that is live
+func whoOf(r *http.Request) Who {
+	who := guard.Of(r.Context())
+	return Who{who.Role >= guard.Read, who.Role >= guard.Operate, who.Role >= guard.Admin, who.LoggedIn()}
 }
 
-// New makes a Site of the files that are part of the binary.
-func New(cfg Config) (*Site, error) {
-	s := &Site{service: cfg.Service, log: cfg.Log, who: cfg.Who, mux: http.NewServeMux(), live: make(chan struct{}, MaxLive)}
-	if s.who == nil {
-		s.who = func(*http.Request) Who { return Who{MayRead: true, MayOperate: true, MayDrop: true} }
+// LoginPage asks for a token, and says why the last one was refused; nil: none was.
+// It is api.ServerDeps.LoginPage.
+func (s *Site) LoginPage(w http.ResponseWriter, r *http.Request, next string, refused *guard.Refusal) {
+	status, problem := http.StatusOK, ""
+	if refused != nil {
+		status, problem = refused.Status, sentence(refused.Detail)+"."
+		if refused.Hint != "" {
+			problem += " " + sentence(refused.Hint) + "."
+		}
 	}
-	var err error
-	if s.assets, err = newAssets(); err != nil {
-		return nil, err
-	}
-	if s.templates, err = newTemplates(s.assets); err != nil {
-		return nil, err
-	}
-	s.watched.read = s.readJob
-	s.routes()
-	return s, nil
+	s.write(w, r, status, "login", struct {
+		frame
+		Next, Problem string
+	}{s.frame(r, "Sign in", ""), next, problem})
 }
-
-// ServeHTTP answers a request for the page, or for a part of it.
-func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
-
-func (s *Site) routes() {
-	s.mux.Handle("GET /assets/", s.assets)
-	get := func(path string, h func(http.ResponseWriter, *http.Request) error) {
-		s.mux.HandleFunc("GET "+path, s.handle(h))
-	}
-	post := func(path string, h func(http.ResponseWriter, *http.Request) error) {
-		s.mux.HandleFunc("POST "+path, s.handle(h))
-	}
-	get("/{$}", s.jobs)
-	get("/live", s.jobsLive)
-	get("/jobs/{job}", s.job)
-	get("/jobs/{job}/live", s.jobLive)
-	get("/jobs/{job}/chunks", s.chunks)
-	get("/jobs/{job}/chunks/{chunk}", s.chunk)
-	get("/jobs/{job}/rejects", s.rejects)
-	get("/jobs/{job}/{action}", s.ask)
-	post("/jobs/{job}/{action}", s.act)
-	get("/workers", s.workers)
-	get("/workers/live", s.workersLive)
-	get("/dead", s.dead)
-	post("/dead/replay", s.replay)
-	post("/dead/drop", s.drop)
-	get("/schedules", s.schedules)
-	post("/schedules/{schedule}/{action}", s.actSchedule)
-	get("/submit", s.submit)
-	post("/submit", s.submitted)
-	s.mux.HandleFunc("/", s.handle(func(http.ResponseWriter, *http.Request) error { return noPage() }))
-}
-
-// maxForm bounds the body of a form, in bytes: a pipeline is the largest.
-const maxForm = 2 << 20
 
 // handle makes a handler of one that returns its errors. They are shown as a
 // page, and those that are nobody's mistake are logged.
 func (s *Site) handle(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		err := h(w, r)
 		if err == nil || errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 			return
@@ -119,7 +131,7 @@ func (s *Site) handle(h func(http.ResponseWriter, *http.Request) error) http.Han
 func problemOf(err error) *api.Problem {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return &api.Problem{Status: http.StatusRequestEntityTooLarge, Title: "that is too long", Detail: "A pipeline has at most 1 MiB."}
+		return &api.Problem{Status: http.StatusRequestEntityTooLarge, Title: "that is too long", Detail: "A form may have 1 MiB."}
 	}
 	return api.ProblemOf(err)
 }
@@ -142,7 +154,7 @@ func sentence(s string) string {
 
 // frame is what every page has around it.
 func (s *Site) frame(r *http.Request, title, live string) frame {
-	f := frame{Title: title, Who: s.who(r), Live: live, Notice: noticeOf(r.URL.Query())}
+	f := frame{Title: title, Who: whoOf(r), Live: live, Notice: noticeOf(r.URL.Query())}
 	for _, n := range []navigation{
 		{Name: "Jobs", Path: "/"}, {Name: "Workers", Path: "/workers"}, {Name: "Dead letters", Path: "/dead"},
 		{Name: "Schedules", Path: "/schedules"}, {Name: "Submit", Path: "/submit"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"drayage/coordinator/api"
 	"drayage/pkg/job"
@@ -33,8 +34,13 @@ type previewTable struct {
 	Rows    [][]string
 }
 
-// previewRows is how many rows of each output a preview shows.
-const previewRows = 20
+const (
+	// previewRows is how many rows of each output a preview shows.
+	previewRows = 20
+	// previewIn bounds the time until a preview is answered: what api gives it,
+	// and some to be sent.
+	previewIn = 3 * time.Minute
+)
 
 // example is what the empty form begins with.
 const example = `pipeline: numbers
@@ -69,6 +75,8 @@ func (s *Site) submitted(w http.ResponseWriter, r *http.Request) error {
 		return s.refuse(w, r, p, err)
 	}
 	if f.Get("do") != "submit" {
+		// Longer than other answers take. A recorder of a test has no deadline.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(previewIn))
 		result, err := s.service.Preview(r.Context(), request, previewRows)
 		if err != nil {
 			return s.refuse(w, r, p, err)

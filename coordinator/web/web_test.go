@@ -3,16 +3,17 @@ package web_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"drayage/coordinator/api"
+	"drayage/coordinator/api/guard"
 	"drayage/coordinator/web"
 	"drayage/pkg/local"
 	"drayage/pkg/testkit"
@@ -31,12 +32,19 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-// strict is the policy that the coordinator serves the page under.
-func strict(page http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
-		page.ServeHTTP(w, r)
-	})
+// served are the site's routes behind the coordinator's own server.
+func served(cfg guard.Config) (*httptest.Server, error) {
+	log := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true}).Level(zerolog.ErrorLevel)
+	page, err := web.New(web.Config{Service: service, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	cfg.Session, cfg.Rate, cfg.Streams = time.Hour, 1e5, 256
+	server, err := api.NewServer(cfg, "127.0.0.1:0", api.ServerDeps{Service: service, Log: log, Routes: page.Routes(), LoginPage: page.LoginPage})
+	if err != nil {
+		return nil, err
+	}
+	return httptest.NewServer(server.Handler()), nil
 }
 
 func run(m *testing.M) (code int) {
@@ -76,13 +84,14 @@ func run(m *testing.M) (code int) {
 	if err := stack.Queue.Check(ctx); err != nil {
 		return fail(err)
 	}
-	service = api.New(api.Deps{Queue: stack.Queue, ClickHouse: stack.ClickHouse, Log: log})
+	service = api.New(api.Deps{
+		Queue: stack.Queue, ClickHouse: stack.ClickHouse, Log: log,
+		Trier: local.Trial{Config: cfg, ClickHouse: stack.ClickHouse, Engine: stack.Engine.Client(), Log: log},
+	})
 	running.Go(func() { _ = service.Run(ctx) })
-	page, err := web.New(web.Config{Service: service, Log: log})
-	if err != nil {
+	if site, err = served(guard.Config{}); err != nil {
 		return fail(err)
 	}
-	site = httptest.NewServer(strict(page))
 	code = m.Run()
 	closeChromium()
 	site.CloseClientConnections()

@@ -14,6 +14,7 @@ import (
 
 	"drayage/coordinator/api"
 	"drayage/coordinator/api/guard"
+	"drayage/coordinator/web"
 	"drayage/pkg/local"
 	"drayage/pkg/version"
 )
@@ -37,7 +38,11 @@ func (a *app) coordinatorHTTP(m *member) (serveHTTP, error) {
 		Queue: m.queue, ClickHouse: m.clickhouse, Log: a.log, Sources: a.with.Sources, Allow: a.cfg.Rules,
 		Trier: local.Trial{Config: a.cfg, ClickHouse: m.clickhouse, Engine: m.engine.Client(), Log: a.log},
 	})
-	deps := api.ServerDeps{Service: view, Log: a.log, Version: version.Version}
+	page, err := web.New(web.Config{Service: view, Log: a.log})
+	if err != nil {
+		return nil, err
+	}
+	deps := api.ServerDeps{Service: view, Log: a.log, Version: version.Version, Routes: page.Routes(), LoginPage: page.LoginPage}
 	endpoints := m.endpoints().Handler()
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		deps.Routes = append(deps.Routes, api.Route{Pattern: "GET " + path, Role: guard.Open, Handler: endpoints})

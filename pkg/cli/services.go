@@ -33,9 +33,10 @@ asks ClickHouse for proof and ends the jobs. Needs DRAY_NATS_URL and
 DRAY_CLICKHOUSE_URL. SIGTERM ends it; another coordinator, or the next start, goes
 on.
 
-Answers /healthz, /readyz and /metrics on DRAY_HTTP_ADDR, and the HTTP API at
-/api/v1: docs/api.md. On an address that other machines reach it does not start
-without tokens in DRAY_HTTP_TOKENS_FILE, unless DRAY_HTTP_INSECURE=true.`,
+Answers /healthz, /readyz and /metrics on DRAY_HTTP_ADDR, the page at / and the
+HTTP API at /api/v1: docs/page.md, docs/api.md. On an address that other machines
+reach it does not start without tokens in DRAY_HTTP_TOKENS_FILE, unless
+DRAY_HTTP_INSECURE=true.`,
 		Example:     "  DRAY_NATS_URL=nats://nats:4222 DRAY_CLICKHOUSE_URL=http://ch:8123 dray coordinator",
 		Args:        cobra.NoArgs,
 		Annotations: service,

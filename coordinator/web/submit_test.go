@@ -1,0 +1,105 @@
+package web_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"drayage/coordinator/api"
+	"drayage/coordinator/api/guard"
+	"drayage/pkg/job"
+)
+
+// A pipeline is mended until it can be previewed, previewed and submitted.
+func TestSubmit(t *testing.T) {
+	t.Parallel()
+	dir, text := meters(t, "handed", 5, 0)
+	tb := openTab(t, site.URL, "/submit", expecting("422"))
+	tb.button("Preview")
+	tb.see("#preview", "rows of")
+	tb.see("#preview thead", "UInt64")
+	fill := func(selector, value string) {
+		t.Helper()
+		tb.run(chromedp.SetValue(chromedp.CSS(selector), value))
+	}
+	fill("#pipeline", text+"no_such_key: 1\n")
+	fill("#dir", dir)
+	fill("#key", "handed-1")
+	tb.click("#submit button[value=submit]")
+	tb.see(".notice pre", "no_such_key")
+	fill("#pipeline", text)
+	tb.button("Preview")
+	tb.see("#preview tbody", "meter-000")
+	if rows := sql(t, "EXISTS TABLE handed"); rows != "0" {
+		t.Error("the preview has made the table")
+	}
+	tb.button("Submit it")
+	tb.see("#notice", "Submitted")
+	tb.see("h1", "handed-1")
+	reach(t, "handed-1", in(job.DoneWithRejects))
+	tb.see("#job-head .state", "Done with rejects")
+	if rows := sql(t, "SELECT count() FROM handed"); rows != "999" {
+		t.Errorf("%s rows are loaded", rows)
+	}
+}
+
+// A schedule is paused, resumed and run.
+func TestSchedules(t *testing.T) {
+	t.Parallel()
+	_, _, err := service.AddSchedule(t.Context(), api.SubmitRequest{Pipeline: slow("hourly", 2, 0) + "schedule: \"0 3 * * *\"\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tb := openTab(t, site.URL, "/schedules")
+	tb.see("#schedule-hourly", "0 3 * * *")
+	tb.button("Pause hourly")
+	tb.see("#schedule-hourly", "paused")
+	tb.button("Resume hourly")
+	tb.until(`document.querySelector("#schedule-hourly time")`)
+	tb.button("Run hourly now")
+	tb.see("#job-head .state", "Done")
+	tb.goTo("/schedules")
+	tb.see("#schedule-hourly", "Done")
+	if rows := sql(t, "SELECT count() FROM hourly"); rows != "2" {
+		t.Errorf("%s rows are loaded", rows)
+	}
+}
+
+// Where tokens are wanted the page asks for one, and offers what it may do.
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	guarded, err := served(guard.Config{Tokens: "read:viewer:read-token-0123456789 admin:boss:admin-token-0123456789"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { guarded.CloseClientConnections(); guarded.Close() })
+	id := create(t, "guarded-1", "", slow("guarded", 200, time.Second))
+	tb := openTab(t, guarded.URL, "/jobs/"+id, expecting("401"))
+	in := func(token string) {
+		t.Helper()
+		tb.see("h1", "Sign in")
+		tb.run(chromedp.SetValue(chromedp.CSS("#token"), token))
+		tb.button("Sign in")
+	}
+	in("no-token-of-anybody-0")
+	tb.see("[role=alert]", "token")
+	in("read-token-0123456789")
+	tb.see("h1", id) // it was asked for
+	tb.see("#live-status", "Live")
+	if n := value[int](tb, `document.querySelectorAll("#job-head button, #job-head a.button, a[href='/submit']").length`); n != 0 {
+		t.Errorf("who may read is offered %d actions", n)
+	}
+	tb.button("Sign out")
+	tb.see("h1", "Sign in")
+	tb.goTo("/jobs/" + id)
+	in("admin-token-0123456789")
+	tb.button("Pause")
+	tb.see("#job-head .state", "Paused")
+	tb.button("Cancel…")
+	tb.button("Cancel the job")
+	tb.see("#notice", "being cancelled")
+	if cookie := value[string](tb, "document.cookie"); cookie != "" {
+		t.Errorf("scripts can read the cookie %q", cookie)
+	}
+}
