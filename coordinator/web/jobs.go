@@ -93,6 +93,9 @@ func (s *Site) jobsLive(w http.ResponseWriter, r *http.Request) error {
 			rows[j.ID] = html
 		}
 		if list := strings.Join(ids, " "); list != shown || shown == "" {
+			if list != shown {
+				out.forget("#jobs") // its rows may have been sent since
+			}
 			shown = list
 			html, err := s.templates.part("jobs", "jobs", p)
 			if err != nil {

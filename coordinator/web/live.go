@@ -62,6 +62,9 @@ func (s *stream) part(target string, html []byte, outer bool) {
 // known notes what a part looks like that was sent within another.
 func (s *stream) known(target string, html []byte) { s.sent[target] = slices.Clone(html) }
 
+// forget has a part sent the next time, whatever it looks like.
+func (s *stream) forget(target string) { delete(s.sent, target) }
+
 // flush sends the parts that have changed, as one message.
 func (s *stream) flush() {
 	if s.buffer.Len() == 0 {
