@@ -2,6 +2,12 @@
 
 const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 
+// clock writes a time of an axis, with the day where the axis is longer than one.
+function clock(at, ticks) {
+  const text = new Date(at * 1000).toISOString();
+  return ticks[ticks.length - 1] - ticks[0] > 86400 ? text.slice(5, 16).replace('T', ' ') : text.slice(11, 19);
+}
+
 export class Throughput {
   constructor(root, series) {
     this.root = root;
@@ -44,7 +50,7 @@ export class Throughput {
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), 'UTC'),
       cursor: { drag: { x: true, y: false } },
       scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.08)] } },
-      axes: [axis, { ...axis, size: 56, values: (_, ticks) => ticks.map((v) => short.format(v)) }],
+      axes: [{ ...axis, space: 80, values: (_, ticks) => ticks.map((at) => clock(at, ticks)) }, { ...axis, size: 56, values: (_, ticks) => ticks.map((v) => short.format(v)) }],
       series: [
         { label: 'UTC', value: (_, at) => (at == null ? '–' : new Date(at * 1000).toISOString().slice(11, 19)) },
         {
