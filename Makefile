@@ -3,6 +3,7 @@
 GO      ?= go
 BIN     := bin/dray
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PREFIX  ?= /usr/local
 ROWS    ?= 10000000
 ROUNDS  ?= 5
 SEED    ?= 1
@@ -13,13 +14,21 @@ JOBS    ?= 20
 export DRAY_DATA_DIR ?= $(CURDIR)/.dray
 
 .DEFAULT_GOAL := help
-.PHONY: help build engine emulators axe demo test lint bench chaos compose-smoke screenshots clean
+.PHONY: help build install engine emulators axe demo test lint bench chaos compose-smoke screenshots clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/dray
 	$(GO) build -trimpath -ldflags "-X drayage/pkg/version.Version=$(VERSION)" -o $(BIN) .
+
+install: build ## install dray, its manual pages and completions (PREFIX=/usr/local, DESTDIR=)
+	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/dray
+	$(BIN) man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BIN) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dray
+	$(BIN) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_dray
+	$(BIN) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/dray.fish
 
 engine: ## install the ClickHouse engine library into the cache (once, 180 MB)
 	@sh pkg/engine/lib/install.sh

@@ -177,7 +177,7 @@ engine is missing, 4 done with rejects or dead letters, 130 interrupted.`,
 		{"run", "Run and fleet:", []*cobra.Command{a.run(), a.up(), a.submit(), a.schedules(), a.coordinator(), a.worker(), a.workers(), a.engine()}},
 		{"jobs", "Jobs:", []*cobra.Command{a.jobs(), a.show(), a.watch(), a.pause(), a.resume(), a.cancel(), a.retry()}},
 		{"data", "What became of the data:", []*cobra.Command{a.verify(), a.rejects(), a.dead(), a.undo(), a.watermarks(), a.sql()}},
-		{"setup", "Setup:", []*cobra.Command{a.validate(), a.plan(), a.preview(), a.test(), a.doctor(), a.natsAuth(), a.health(), a.version()}},
+		{"setup", "Setup:", []*cobra.Command{a.validate(), a.plan(), a.preview(), a.test(), a.doctor(), a.natsAuth(), a.health(), a.man(), a.version()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
 		for _, verb := range g.verbs {
@@ -270,7 +270,12 @@ func (a *app) printLine(v any) error {
 
 // paramFlag adds --set to a command.
 func paramFlag(cmd *cobra.Command) *[]string {
-	return cmd.Flags().StringArray("set", nil, "set a parameter of the pipeline: --set since=2026-01-01")
+	set := cmd.Flags().StringArray("set", nil, "set a parameter of the pipeline: --set since=2026-01-01")
+	_ = cmd.RegisterFlagCompletionFunc("set", completeParams) // the flag is there
+	if cmd.ValidArgsFunction == nil && strings.HasSuffix(cmd.Use, " FILE") {
+		cmd.ValidArgsFunction = completeFile
+	}
+	return set
 }
 
 // parseParams reads the values of --set.

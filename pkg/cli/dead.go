@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -37,6 +38,7 @@ const listedDead = 100
 
 func (a *app) deadList() *cobra.Command {
 	var limit int
+	var of, since string
 	cmd := &cobra.Command{
 		Use:   "list [JOB]",
 		Short: "List dead letters, of one job or of all",
@@ -51,6 +53,9 @@ With --json each is an object on a line of its own.`,
 	cmd.ValidArgsFunction = a.completeJobs(1, hasDead)
 	c := choiceFlags(cmd)
 	cmd.Flags().BoolVar(&c.All, "all", false, "also those that were taken over or loaded after all")
+	cmd.Flags().StringVar(&of, "pipeline", "", "only those of jobs of the pipeline of this name")
+	cmd.Flags().StringVar(&since, "since", "", "only those of jobs created since, as in dray jobs: 2h, 7d, 2026-11-28")
+	a.completePipelines(cmd)
 	cmd.Flags().IntVarP(&limit, "limit", "n", listedDead, "at most so many in the table; 0: all. With --json all, unless it is given")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
@@ -59,6 +64,10 @@ With --json each is an object on a line of its own.`,
 		}
 		if limit < 0 {
 			return usagef("--limit %d: it is 0 or more", limit)
+		}
+		after, err := sinceWhen(since, time.Now())
+		if err != nil {
+			return err
 		}
 		if a.json && !cmd.Flags().Changed("limit") {
 			limit = 0
@@ -72,7 +81,10 @@ With --json each is an object on a line of its own.`,
 		if err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
+		jobs = slices.DeleteFunc(jobs, func(j job.Job) bool {
+			return of != "" && j.Name != of || j.CreatedAt.Before(after)
+		})
+		var t table
 		listed, cut := 0, false
 		for _, j := range jobs {
 			if cut {
@@ -88,9 +100,13 @@ With --json each is an object on a line of its own.`,
 					return a.printLine(l)
 				}
 				if listed == 1 {
-					fmt.Fprintln(w, "JOB\tCHUNK\tATTEMPTS\tREASON\tERROR\tINPUT\tAT")
+					t.head("JOB", "CHUNK", "ATTEMPTS", "REASON", "ERROR", "INPUT", "AT")
 				}
-				fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", j.ID, l.Chunk.Ordinal, l.Attempts, l.Reason+fate(l),
+				style := bad
+				if fate(l) != "" {
+					style = faint
+				}
+				t.add(j.ID, fmt.Sprint(l.Chunk.Ordinal), fmt.Sprint(l.Attempts), style.Render(l.Reason+fate(l)),
 					oneLine(firstLine(l.Error), a.width()/2), oneLine(l.Place, a.width()/2), l.At.Format(time.RFC3339))
 				return nil
 			})
@@ -98,7 +114,7 @@ With --json each is an object on a line of its own.`,
 				return err
 			}
 		}
-		if err := w.Flush(); err != nil || a.json {
+		if err := t.write(a.Out); err != nil || a.json {
 			return err
 		}
 		switch {

@@ -5,23 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"drayage/pkg/clickhouse"
 	"drayage/pkg/engine"
 	"drayage/pkg/local"
 )
 
 // finding is what doctor found about one thing.
 type finding struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail"`
-	Do     string `json:"do,omitempty"` // what to do about it
+	Name    string `json:"name"`
+	OK      bool   `json:"ok"`
+	Warning bool   `json:"warning,omitempty"` // it works, and something should be done
+	Detail  string `json:"detail"`
+	Do      string `json:"do,omitempty"` // what to do about it
+}
+
+func fine(name, format string, args ...any) finding {
+	return finding{Name: name, OK: true, Detail: fmt.Sprintf(format, args...)}
+}
+
+func warn(name, do, format string, args ...any) finding {
+	return finding{Name: name, OK: true, Warning: true, Do: do, Detail: fmt.Sprintf(format, args...)}
+}
+
+func broken(name, do, format string, args ...any) finding {
+	return finding{Name: name, Do: do, Detail: fmt.Sprintf(format, args...)}
 }
 
 // freeWanted is the disk space below which doctor warns, in bytes.
@@ -30,15 +43,20 @@ const freeWanted = 2 << 30
 func (a *app) doctor() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Check what dray needs here: engine, data folder, NATS, ClickHouse",
+		Short: "Check what dray needs here: engine, disk, NATS, ClickHouse, clocks, address",
 		Long: `Check what dray needs on this machine, with this configuration, and say what to do
-about what is missing. The exit code is 3 when something is.`,
+about what is missing: the engine; the data folder; version and settings of NATS;
+version, rights and deduplication of ClickHouse, tried on scratch tables that are
+dropped again; the clocks of both; DRAY_HTTP_ADDR. Whether NATS syncs every write is
+asked at its monitoring address, DRAY_NATS_MONITOR, or port 8222 of its host.
+The exit code is 3 when something is missing; a warning alone leaves it 0.`,
 		Example: "  dray doctor\n  dray doctor --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 			defer cancel()
-			findings := []finding{a.checkEngine(ctx), a.checkDisk(), a.checkNATS(ctx), a.checkClickHouse(ctx)}
+			findings := append([]finding{a.checkEngine(ctx), a.checkDisk(), a.checkAddress(ctx)}, a.checkNATS(ctx)...)
+			findings = append(findings, a.checkClickHouse(ctx)...)
 			failed := false
 			for _, f := range findings {
 				failed = failed || !f.OK
@@ -50,12 +68,15 @@ about what is missing. The exit code is 3 when something is.`,
 			} else {
 				for _, f := range findings {
 					mark := paint(a.Out, good, "ok  ")
-					if !f.OK {
+					switch {
+					case !f.OK:
 						mark = paint(a.Out, bad, "FAIL")
+					case f.Warning:
+						mark = paint(a.Out, wary, "warn")
 					}
-					fmt.Fprintf(a.Out, "%s  %-11s %s\n", mark, f.Name, f.Detail)
+					fmt.Fprintf(a.Out, "%s  %-24s %s\n", mark, f.Name, strings.ReplaceAll(f.Detail, "\n", "\n"+strings.Repeat(" ", 32)))
 					if f.Do != "" {
-						fmt.Fprintf(a.Out, "                  do: %s\n", f.Do)
+						fmt.Fprintf(a.Out, "%s%s %s\n", strings.Repeat(" ", 32), paint(a.Out, title, "do:"), f.Do)
 					}
 				}
 			}
@@ -87,7 +108,12 @@ func (a *app) checkEngine(ctx context.Context) finding {
 		return f
 	}
 	f.OK = true
-	f.Detail = fmt.Sprintf("ClickHouse %s, started in %s; the kernel can hold it in a fleet: %s", rows[0].Version, time.Since(begin).Round(time.Millisecond), engine.ConfinementHere())
+	memory := a.cfg.Engine.Memory
+	if memory == 0 {
+		memory = engine.MachineMemory() / 3
+	}
+	f.Detail = fmt.Sprintf("ClickHouse %s, started in %s, may use %s of %s; the kernel can hold it in a fleet: %s", rows[0].Version, time.Since(begin).Round(time.Millisecond),
+		humanize.IBytes(uint64(memory)), humanize.IBytes(uint64(engine.MachineMemory())), engine.ConfinementHere())
 	return f
 }
 
@@ -106,74 +132,6 @@ func (a *app) checkDisk() finding {
 	f.Detail = fmt.Sprintf("%s, %s free", a.cfg.DataDir, humanize.IBytes(free))
 	if f.OK = free >= freeWanted; !f.OK {
 		f.Do = "free some space, or set DRAY_DATA_DIR to another disk"
-	}
-	return f
-}
-
-func (a *app) checkNATS(ctx context.Context) finding {
-	f := finding{Name: "NATS"}
-	q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
-	if err != nil {
-		f.Detail = err.Error()
-		if a.cfg.Remote() {
-			f.Do = "start NATS 2.14 or newer with JetStream there, or correct DRAY_NATS_URL"
-		}
-		return f
-	}
-	defer end()
-	f.OK = true
-	f.Detail = "embedded, works"
-	if a.cfg.Remote() {
-		f.Detail = "reached, with JetStream"
-		if err := q.Check(ctx); err != nil {
-			f.OK, f.Detail, f.Do = false, err.Error(), "start a coordinator: it sets the streams up"
-		}
-	}
-	return f
-}
-
-func (a *app) checkClickHouse(ctx context.Context) finding {
-	f := finding{Name: "ClickHouse"}
-	ch, end, err := local.OpenClickHouse(ctx, a.cfg, a.log)
-	if err != nil {
-		f.Detail = err.Error()
-		if errors.Is(err, clickhouse.ErrUnavailable) {
-			f.Do = "start it, or correct DRAY_CLICKHOUSE_URL"
-		}
-		return f
-	}
-	defer end()
-	if err := ch.EnsureLedger(ctx); err != nil {
-		f.Detail, f.Do = err.Error(), "grant CREATE DATABASE, CREATE TABLE, INSERT and SELECT on drayage.*"
-		return f
-	}
-	for _, name := range ch.Shards() {
-		shard, err := ch.Shard(ctx, name)
-		if err == nil {
-			err = shard.EnsureLedger(ctx)
-		}
-		if err != nil {
-			f.Detail, f.Do = err.Error(), "start it, grant there what DRAY_CLICKHOUSE_URL has, or correct DRAY_CLICKHOUSE_SHARDS"
-			return f
-		}
-	}
-	missing, err := ch.MissingViews(ctx)
-	if err != nil {
-		f.Detail = err.Error()
-		return f
-	}
-	if len(missing) > 0 {
-		f.Detail, f.Do = fmt.Sprintf("it has not all views over the ledger: %v", missing), "GRANT CREATE VIEW, DROP VIEW ON drayage.*; loading works without them"
-		return f
-	}
-	f.OK = true
-	where := "embedded"
-	if a.cfg.ClickHouse.URL != "" {
-		where = ch.URLForPeople()
-	}
-	f.Detail = fmt.Sprintf("%s, version %s, the ledger can be written", where, ch.Version())
-	if n := len(ch.Shards()); n > 0 {
-		f.Detail += fmt.Sprintf(", on %d shards too", n)
 	}
 	return f
 }

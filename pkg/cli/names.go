@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"drayage/pkg/job"
+	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
 )
 
@@ -39,6 +42,82 @@ func (a *app) completeJobs(most int, keep func(job.Job) bool) cobra.CompletionFu
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// listJobs lists the jobs for a completion.
+func (a *app) listJobs(ctx context.Context) ([]job.Job, error) {
+	q, end, err := a.openQueue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	return allJobs(ctx, q)
+}
+
+// completeFlag completes a flag by fixed words, of which a comma may join several.
+func (a *app) completeFlag(cmd *cobra.Command, flag string, words []string) {
+	complete := func(_ *cobra.Command, _ []string, begin string) ([]string, cobra.ShellCompDirective) {
+		before := begin[:strings.LastIndexByte(begin, ',')+1]
+		found := make([]string, len(words))
+		for i, w := range words {
+			found[i] = before + w
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
+	}
+	_ = cmd.RegisterFlagCompletionFunc(flag, complete) // the flag is there
+}
+
+// completePipelines completes --pipeline by the names of pipelines that have jobs.
+func (a *app) completePipelines(cmd *cobra.Command) {
+	complete := func(cmd *cobra.Command, _ []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+		if a.prepare(cmd, nil) != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeWait)
+		defer cancel()
+		list, err := a.listJobs(ctx)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		for _, j := range list {
+			if j.Name != "" && !slices.Contains(names, j.Name) {
+				names = append(names, j.Name)
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+	_ = cmd.RegisterFlagCompletionFunc("pipeline", complete) // the flag is there
+}
+
+// completeFile completes the one argument that is a pipeline file.
+func completeFile(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
+// completeParams completes --set by the parameters that the file named as the
+// first argument declares.
+func completeParams(_ *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
+	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	if len(args) == 0 {
+		return nil, directive
+	}
+	declared := pipeline.ReadOutline(args[0]).Params
+	for _, name := range slices.Sorted(maps.Keys(declared)) {
+		about := fmt.Sprint(declared[name])
+		if d, typed := declared[name].(map[string]any); typed {
+			about = fmt.Sprint(d["type"])
+			if value, given := d["default"]; given {
+				about += fmt.Sprintf(", default %v", value)
+			}
+		} else {
+			about = "default " + about
+		}
+		names = append(names, name+"=\t"+oneLine(about, shownError/4))
+	}
+	return names, directive
 }
 
 // What a verb can be done to, for completeJobs.

@@ -174,7 +174,7 @@ func TestExitCodes(t *testing.T) {
 		{"SQL of the person", base, []string{"sql", "SELECT nope"}, 1, []string{"nope"}},
 		{"version", base, []string{"version"}, 0, []string{"dray "}},
 		{"completion", base, []string{"completion", "bash"}, 0, []string{"__start_dray"}},
-		{"doctor", base, []string{"doctor"}, 0, []string{"engine", "NATS", "ClickHouse", "data folder"}},
+		{"doctor", with("DRAY_HTTP_ADDR=none"), []string{"doctor"}, 0, []string{"engine", "NATS", "ClickHouse", "data folder"}},
 	}
 	for _, tt := range tests { // in turn: they share the data folder
 		t.Run(tt.name, func(t *testing.T) {

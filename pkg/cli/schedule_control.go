@@ -64,6 +64,7 @@ func (a *app) scheduleRemove() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "remove NAME...",
 		Short:   "Forget schedules; jobs that they began go on",
+		Long:    `Forget schedules: their pipelines run no more. Jobs that they began go on.`,
 		Example: "  dray schedules remove nightly",
 		Args:    cobra.MinimumNArgs(1),
 	}

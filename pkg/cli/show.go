@@ -1,15 +1,16 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"drayage/coordinator"
+	"drayage/coordinator/api"
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 )
@@ -43,33 +44,58 @@ func (a *app) show() *cobra.Command {
 				return fmt.Errorf("reading the dead letters: %w", err)
 			}
 		}
-		if a.json {
-			return a.printJSON(struct {
-				job.Job
-				DeadLetters []job.Dead `json:"dead_letters,omitempty"`
-			}{j, dead})
+		var row api.JobRow
+		err = a.withViews(ctx, q, func(ctx context.Context, views *api.Service) error {
+			v, err := views.Job(ctx, j.ID)
+			row = v.JobRow
+			return err
+		})
+		if err != nil {
+			return err
 		}
-		return a.printJob(j, dead)
+		row.Waits = a.waitsHere(j.State, row.Waits)
+		if a.json {
+			return a.printJSON(shownJob{j, row.Progress, row.Waits, dead})
+		}
+		return a.printJob(j, row, dead)
 	}
 	return cmd
 }
 
-func (a *app) printJob(j job.Job, dead []job.Dead) error {
-	w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+// shownJob is what --json says of a job.
+type shownJob struct {
+	job.Job
+	Progress    api.Progress `json:"progress"`
+	Waits       []api.Wait   `json:"waits,omitempty"`
+	DeadLetters []job.Dead   `json:"dead_letters,omitempty"` // at most shownDead
+}
+
+func (a *app) printJob(j job.Job, now api.JobRow, dead []job.Dead) error {
+	w := &table{}
+	row := func(name, format string, args ...any) {
+		for i, line := range strings.Split(fmt.Sprintf(format, args...), "\n") {
+			if i > 0 {
+				name = ""
+			}
+			w.add(faint.Render(name), strings.TrimPrefix(line, "\t"))
+		}
+	}
 	t := j.Totals
 	place := coordinator.Places(j, a.with.Sources, a.cfg.Rules)
 	row("job", "%s", j.ID)
 	row("pipeline", "%s (%s)", j.Name, j.Submission.File)
-	row("state", "%s", j.State)
+	row("state", "%s", stateStyle(j.State).Render(string(j.State)))
 	if j.Error != "" {
-		row("error", "%s", strings.ReplaceAll(j.Error, "\n", "\n\t"))
+		row("error", "%s", bad.Render(j.Error))
 	}
 	if why := j.Waiting; why != nil {
-		row("waiting", "since %s (%s): %s", why.Since.Format(time.RFC3339), humanize.Time(why.Since), strings.ReplaceAll(why.Error, "\n", "\n\t"))
+		row("waiting", "since %s (%s): %s", why.Since.Format(time.RFC3339), humanize.Time(why.Since), why.Error)
 	}
-	if slow := throttled(j); slow != "" {
-		row("", "%s", slow)
+	if j.Frozen != nil && !j.State.Terminal() {
+		row("progress", "%s %s, the rest takes about %s", meter(now.Progress.Fraction, 30), percent(now.Progress.Fraction), etaOf(now.Progress))
+	}
+	for _, why := range now.Waits {
+		row("waits", "%s", wary.Render(why.Detail))
 	}
 	if !j.UndoneAt.IsZero() {
 		row("undone", "%s (%s): its rows were taken out again", j.UndoneAt.Format(time.RFC3339), humanize.Time(j.UndoneAt))
@@ -113,7 +139,7 @@ func (a *app) printJob(j job.Job, dead []job.Dead) error {
 	if len(dead) > 0 {
 		row("", "dray dead list %s lists them, dray retry %[1]s loads them again", j.ID)
 	}
-	return w.Flush()
+	return w.write(a.Out)
 }
 
 // shownError bounds an error of which the whole is elsewhere, in characters.

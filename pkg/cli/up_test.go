@@ -123,6 +123,7 @@ func TestUp(t *testing.T) {
 		http.DefaultClient.CloseIdleConnections()
 	})
 	t.Run("watch", func(t *testing.T) { watchJobs(t, s) })
+	t.Run("shapes", func(t *testing.T) { printShapes(t, s) })
 	long := numbers(t, s.dir, "drains", 8000, "1024")
 	t.Run("drains, and goes on", func(t *testing.T) {
 		expect(t, s.env, []string{"submit", long, "--key", "1"}, 0, "drains-1")

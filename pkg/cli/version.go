@@ -13,7 +13,10 @@ func (a *app) version() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of dray",
-		Args:  cobra.NoArgs,
+		Long: `Print the version of dray, the commit that it was built from, the version of Go and
+the platform.`,
+		Example: "  dray version\n  dray version --json | jq -r .version",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
 				return a.printJSON(map[string]string{

@@ -77,7 +77,8 @@ func (a *app) forgetWatermark() *cobra.Command {
 		Long: `Forget how far an incremental pipeline has come: its next job reads everything, as
 with --full. With --claim only the claim of a job that did not end well is
 forgotten, so that the next job does not take out first what that one has loaded.`,
-		Args: cobra.ExactArgs(1),
+		Example: "  dray watermarks forget orders",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			q, end, err := a.openQueue(ctx)

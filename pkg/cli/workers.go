@@ -1,15 +1,16 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"drayage/coordinator/api"
 	"drayage/pkg/job"
 )
 
@@ -17,9 +18,8 @@ func (a *app) workers() *cobra.Command {
 	return &cobra.Command{
 		Use:   "workers",
 		Short: "List the fleet's workers and what they are at",
-		Long: `List the workers of the fleet behind DRAY_NATS_URL, with the chunks that each is at
-as job/chunk/generation, and the Go stages and custom sources that were built into
-it. A worker that stops saying that it lives disappears after
+		Long: `List the workers of the fleet behind DRAY_NATS_URL, with their load, the chunks that
+each is at by job, and the Go stages and custom sources that were built into it. A worker that stops saying that it lives disappears after
 DRAY_WORKER_TTL; its chunks go to the others.`,
 		Example: "  dray workers\n  dray workers --json",
 		Args:    cobra.NoArgs,
@@ -33,27 +33,28 @@ DRAY_WORKER_TTL; its chunks go to the others.`,
 				return err
 			}
 			defer end()
-			list, err := q.Workers(ctx)
+			var list api.WorkerList
+			err = a.withViews(ctx, q, func(ctx context.Context, views *api.Service) error {
+				list, err = views.Workers(ctx)
+				return err
+			})
 			if err != nil {
-				return fmt.Errorf("listing the workers: %w", err)
+				return err
 			}
 			if a.json {
-				if list == nil {
-					list = []job.Worker{}
-				}
-				return a.printJSON(list)
+				return a.printJSON(list.Workers)
 			}
-			if len(list) == 0 {
+			if len(list.Workers) == 0 {
 				fmt.Fprintln(a.Err, "no worker lives; dray worker starts one")
 				return nil
 			}
-			w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
-			fmt.Fprintln(w, "WORKER\tHOST\tPID\tVERSION\tBUSY\tENGINE RESTARTS\tUP SINCE\tHEARTBEAT\tBUILT IN\tCHUNKS")
-			for _, m := range list {
-				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d/%d\t%d\t%s\t%s\t%s\t%s\n", m.ID, m.Host, m.PID, m.Version, m.Busy, m.Slots, m.EngineRestarts,
-					humanize.Time(m.StartedAt), ago(m.At), builtIn(m), strings.Join(m.Current, " "))
+			var t table
+			t.head("WORKER", "HOST", "PID", "VERSION", "BUSY", "", "ENGINE RESTARTS", "UP SINCE", "HEARTBEAT", "BUILT IN", "CHUNKS")
+			for _, m := range list.Workers {
+				t.add(m.ID, m.Host, fmt.Sprint(m.PID), m.Version, fmt.Sprintf("%d/%d", m.Busy, m.Slots), meter(&m.Load, 8), fmt.Sprint(m.EngineRestarts),
+					humanize.Time(m.StartedAt), ago(m.At), builtIn(m.Worker), currentOf(m))
 			}
-			return w.Flush()
+			return t.write(a.Out)
 		},
 	}
 }
