@@ -55,7 +55,8 @@ func TestHedge(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h := hedger{q: q, job: "h", after: 10 * time.Second, given: map[uint64]bool{}}
+	counted := 0
+	h := hedger{q: q, job: "h", after: 10 * time.Second, given: map[uint64]bool{}, hedged: func() { counted++ }}
 	for range hedgeSample + 5 {
 		h.ended(job.Result{TransformMS: 4000, LoadMS: 2000})
 	}
@@ -89,5 +90,8 @@ func TestHedge(t *testing.T) {
 		if err == nil && (!d.Hedge() || d.Chunk().Ordinal != 7 || slow.Hedge()) {
 			t.Errorf("%s: got chunk %d, hedge %t", s.name, d.Chunk().Ordinal, d.Hedge())
 		}
+	}
+	if counted != 1 {
+		t.Errorf("%d hedges were counted", counted)
 	}
 }

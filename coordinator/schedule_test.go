@@ -14,6 +14,7 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/metrics"
 )
 
 // clock is a minute before the first run of the schedules of these tests.
@@ -50,7 +51,7 @@ func (y *yard) another() *Coordinator {
 		y.t.Fatal(err)
 	}
 	y.t.Cleanup(q.Close)
-	return &Coordinator{Deps: Deps{Queue: q, Log: zerolog.Nop()}}
+	return &Coordinator{Deps: Deps{Queue: q, Log: zerolog.Nop(), Metrics: metrics.NewCoordinator()}}
 }
 
 // add makes a schedule of a pipeline of that name.

@@ -529,6 +529,13 @@ func TestComposeFitsTheProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	known, seen := variables(t), 0
+	init, err := os.ReadFile("scripts/compose/init.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`\$\{(DRAY_[A-Z_]+)`).FindAllSubmatch(init, -1) {
+		known[string(m[1])] = true
+	}
 	for service, s := range compose.Services {
 		env, ok := s.Environment.(map[string]any)
 		if !ok && s.Environment != nil {
