@@ -59,7 +59,7 @@ func TestSchedules(t *testing.T) {
 	tb.see("#schedule-hourly", "paused")
 	tb.button("Resume hourly")
 	tb.until(`document.querySelector("#schedule-hourly time")`)
-	tb.button("Run hourly now")
+	tb.button("Run now: hourly")
 	tb.see("#job-head .state", "Done")
 	tb.goTo("/schedules")
 	tb.see("#schedule-hourly", "Done")
