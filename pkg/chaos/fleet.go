@@ -88,7 +88,8 @@ func newFleet(ctx context.Context, cfg Config) (_ *fleet, err error) {
 			f.close()
 		}
 	}()
-	for _, dir := range []string{"logs", "data", "work"} {
+	// The input before the engines start: they can read what was there then.
+	for _, dir := range []string{"logs", "data", "work", "input"} {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, dir), 0o700); err != nil {
 			return nil, err
 		}

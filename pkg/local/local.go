@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -194,8 +195,16 @@ func startEmbedded(ctx context.Context, cfg Config, log zerolog.Logger) (*engine
 // rules it is confined to what they allow and to the folder for temporary files,
 // which should then be this process's own.
 func StartEngine(ctx context.Context, cfg Config, log zerolog.Logger) (*engine.Process, error) {
+	held := confine(cfg)
+	if held != nil {
+		for _, path := range held.Read {
+			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+				log.Warn().Str("path", path).Msg("DRAY_ALLOW_PATHS names what is not there: the engine can not read it until the service is started again")
+			}
+		}
+	}
 	p, err := engine.Start(ctx, engine.Config{
-		Name: "worker", MaxMemory: cfg.Engine.Memory, MaxThreads: cfg.Engine.Threads, Log: log, Confine: confine(cfg),
+		Name: "worker", MaxMemory: cfg.Engine.Memory, MaxThreads: cfg.Engine.Threads, Log: log, Confine: held,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("starting the engine: %w", err)
