@@ -41,9 +41,6 @@ func TestPublishJobScript(t *testing.T) {
 		return m != nil
 	})
 	rejecting, _, _ := misfits(t, f.dir, "misfits")
-	gone := httptest.NewServer(nil)
-	gone.Close()
-
 	for _, shell := range []string{"dash", "bash"} {
 		t.Run(shell, func(t *testing.T) {
 			t.Parallel()
@@ -58,7 +55,7 @@ load: {table: made_by_`+shell+`, order_by: id}
 			mistaken := write(shell+"-mistaken.yaml", "pipeline: mistaken\nsource: {generate: {rows: 1}}\nload: {table: mistaken, order_by: id}\nnonsense: 1\n")
 			id := "made_by_" + shell + "-day-1"
 			http := []string{"DRAY_HTTP_URL=" + address + "/", "DRAY_HTTP_TOKEN_FILE=" + operate}
-			away := []string{"DRAY_HTTP_URL=" + gone.URL, "DRAY_HTTP_TOKEN_FILE=" + operate}
+			away := []string{"DRAY_HTTP_URL=http://127.0.0.1:1", "DRAY_HTTP_TOKEN_FILE=" + operate}
 			nats := append([]string{"DRAY=" + os.Args[0]}, f.env...)
 			for _, tt := range []struct {
 				name     string

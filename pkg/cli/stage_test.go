@@ -120,7 +120,7 @@ func TestWorkerLacksStage(t *testing.T) {
 		t.Fatalf("submit exited with %d: %s", code, out)
 	}
 	f.doubledRight(t, "upgrading", "upgrading-1", 4000)
-	if !strings.Contains(old.log.String(), "could not prepare the job") {
+	if !strings.Contains(old.log.String(), "a chunk can not be worked on here") {
 		t.Error("the old worker was in nobody's way")
 	}
 	if j := f.job(t, "upgrading-1"); j.Totals.Dead != 0 {

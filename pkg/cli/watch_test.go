@@ -48,8 +48,8 @@ func sit(t *testing.T, env []string, args ...string) *seat {
 			n, err := person.Read(buf)
 			s.mu.Lock()
 			s.sent.Write(buf[:n])
-			s.mu.Unlock()
 			_, _ = s.screen.Write(buf[:n])
+			s.mu.Unlock()
 			if err != nil {
 				return
 			}
@@ -74,7 +74,9 @@ func sit(t *testing.T, env []string, args ...string) *seat {
 func (s *seat) sees(parts ...string) {
 	s.t.Helper()
 	eventually(s.t, fmt.Sprintf("the screen shows %q", parts), func() bool {
+		s.mu.Lock() // of the emulator, String alone does not take its own
 		shown := s.screen.String()
+		s.mu.Unlock()
 		for _, part := range parts {
 			if !strings.Contains(shown, part) {
 				return false

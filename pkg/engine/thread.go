@@ -1,6 +1,18 @@
 package engine
 
-import "runtime"
+import (
+	"os"
+	"runtime"
+)
+
+// In an engine that a Process started, the first thread is the main goroutine's,
+// which only waits: nothing else can ever run there. Later than in init it could
+// be had by luck alone, see offMainThread.
+func init() { //nolint:gochecknoinits // the runtime offers no other time
+	if os.Getenv(envReady) != "" {
+		runtime.LockOSThread()
+	}
+}
 
 // maxHeld bounds the threads that are held while the main one is looked for.
 const maxHeld = 64
