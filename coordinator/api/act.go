@@ -7,7 +7,6 @@ import (
 
 	"drayage/coordinator"
 	"drayage/pkg/job"
-	"drayage/pkg/queue"
 )
 
 // Pause holds a running job: chunks at the workers are finished, no other is
@@ -187,6 +186,3 @@ func (s *Service) Ended(ctx context.Context, id string) (JobRow, error) {
 		}
 	}
 }
-
-// gone reports whether an error says that there is no such job.
-func gone(err error) bool { return errors.Is(err, queue.ErrNotFound) }

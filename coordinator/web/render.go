@@ -45,7 +45,7 @@ func newTemplates(a assets) (templates, error) {
 	funcs := template.FuncMap{
 		"asset":   a.url,
 		"count":   count,
-		"ago":     func(t time.Time) string { return humanize.Time(t) },
+		"ago":     humanize.Time,
 		"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}
 	// Parts that several pages have are in these.

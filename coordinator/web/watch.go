@@ -123,7 +123,7 @@ func (s *Site) readJob(ctx context.Context, id string, before jobSeen, old bool)
 	if !view.State.Terminal() || changed(before.job, view) || before.missing != nil {
 		if now.chunks, now.missing = s.service.Chunks(ctx, id); now.missing != nil {
 			now.chunks = before.chunks
-			return now, nil
+			return now, nil //nolint:nilerr // shown as what is missing
 		}
 	}
 	if !changed(before.job, view) && before.missing == nil && (view.State.Terminal() || !old) {
@@ -132,17 +132,17 @@ func (s *Site) readJob(ctx context.Context, id string, before jobSeen, old bool)
 	slow, err := s.service.Slowest(ctx, id, shownSlowest)
 	if err != nil {
 		now.missing = err
-		return now, nil
+		return now, nil //nolint:nilerr // shown as what is missing
 	}
 	failed, err := s.service.Errors(ctx, id, shownGroups)
 	if err != nil {
 		now.missing = err
-		return now, nil
+		return now, nil //nolint:nilerr // shown as what is missing
 	}
 	through, err := s.service.Throughput(ctx, id)
 	if err != nil {
 		now.missing = err
-		return now, nil
+		return now, nil //nolint:nilerr // shown as what is missing
 	}
 	now.slowest, now.errors, now.throughput, now.rejects = slow.Chunks, failed.Groups, through, nil
 	if view.Totals.RowsRejected > 0 {

@@ -26,7 +26,7 @@ type hostRule struct {
 
 func newHostRule(text string) (hostRule, error) {
 	var rule hostRule
-	host := text
+	var host string
 	if h, port, err := net.SplitHostPort(text); err == nil {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {

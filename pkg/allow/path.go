@@ -147,7 +147,7 @@ func (r *Rules) Open(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	rel, err := filepath.Rel(dir, real)
 	if err != nil {
 		return nil, fmt.Errorf("finding the path %s: %w", path, err)

@@ -124,7 +124,7 @@ func connect(ctx context.Context, end endpoint, conf *tls.Config) (net.Conn, err
 	}
 	secured := tls.Client(conn, conf)
 	if err := secured.HandshakeContext(ctx); err != nil {
-		conn.Close()
+		_ = conn.Close()
 		if errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) {
 			err = unreached(nil, err)
 		}

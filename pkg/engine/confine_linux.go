@@ -106,7 +106,7 @@ func (c Confine) restrict(executable string, abi int) error {
 		return fmt.Errorf("make the rules: %w", errno)
 	}
 	rules := int(fd) //nolint:gosec // a file
-	defer unix.Close(rules)
+	defer func() { _ = unix.Close(rules) }()
 	for _, path := range append([]string{executable}, systemPrograms...) {
 		if err := allow(rules, path, rightsRead|unix.LANDLOCK_ACCESS_FS_EXECUTE); err != nil {
 			return err
@@ -152,7 +152,7 @@ func allow(rules int, path string, rights uint64) error {
 	if err != nil {
 		return fmt.Errorf("allow %s: %w", path, err)
 	}
-	defer unix.Close(at)
+	defer func() { _ = unix.Close(at) }()
 	var st unix.Stat_t
 	if err := unix.Fstat(at, &st); err != nil {
 		return fmt.Errorf("allow %s: %w", path, err)

@@ -77,7 +77,7 @@ func (l *lender) ask(message int64, file []byte) (int64, error) {
 	n, err := l.conn.Read(b[:])
 	if err != nil || n != len(b) {
 		// What comes later would be taken for the answer to the next message.
-		l.conn.Close()
+		_ = l.conn.Close()
 		return 0, errors.Join(errors.New("the engine does not answer"), err)
 	}
 	answer := int64(binary.NativeEndian.Uint64(b[:])) //nolint:gosec // its bits
@@ -88,7 +88,7 @@ func (l *lender) ask(message int64, file []byte) (int64, error) {
 }
 
 // close ends the lending; the engine keeps what it has until it ends.
-func (l *lender) close() { l.conn.Close() }
+func (l *lender) close() { _ = l.conn.Close() }
 
 // lentFrom is the lowest number of a lent file. Numbers go up from it and are
 // used again late: a statement that was cancelled may open its files late, and
@@ -105,7 +105,7 @@ func keepLent(f *os.File) {
 	if err != nil {
 		return
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	next := lentFrom
 	for {
 		var b [8]byte
@@ -137,7 +137,7 @@ func keep(oob []byte, next *int) int64 {
 	if err != nil || len(files) != 1 {
 		return -int64(unix.EBADMSG)
 	}
-	defer unix.Close(files[0])
+	defer func() { _ = unix.Close(files[0]) }()
 	fd, err := unix.FcntlInt(uintptr(files[0]), unix.F_DUPFD_CLOEXEC, *next)
 	if err != nil { // above what the process may have
 		fd, err = unix.FcntlInt(uintptr(files[0]), unix.F_DUPFD_CLOEXEC, lentFrom)

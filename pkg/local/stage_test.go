@@ -125,7 +125,7 @@ a Array(Nullable(UInt64)), m Map(String, Decimal(10, 2)), t Tuple(x Int64, y Str
 (1, 1, 1, 1, inf, nan, 1, 'null', 'abcd', '2000-02-29', '2000-02-29', '2000-02-29 23:59:59', '2000-02-29 23:59:59', '1969-12-31 23:59:59.999', '2026-01-01 00:00:00.5', true, 'c', '61f0c404-5cb3-11e7-907b-a6006ad3dba0', '1.2.3.4', '::ffff:1.2.3.4', 0, '', [0], map('', 0), (1, 'a'), (1, 'a'), [('', '1970-01-01 00:00:00.000')]))`
 	text := func(table, stages string) string {
 		return "pipeline: p\nsource:\n  query:\n    sql: |\n      " + strings.ReplaceAll(values, "\n", "\n      ") + "\n" + stages +
-			"load: {table: " + table + ", order_by: tuple()}\n"
+			"load: {table: " + table + ", order_by: tuple()}\nretry: {attempts: 20, backoff: 100ms}\n" // the lease of these tests is short
 	}
 	for _, p := range []string{text("values_plain", ""), text("values_staged", "stages: [same, same]\n")} {
 		if j := wait(t, submit(t, t.TempDir(), p)); j.State != job.Done || j.Totals.RowsRead != 3 || j.Totals.RowsLoaded != 3 {

@@ -80,7 +80,7 @@ func deniedSubject(err error) string {
 
 // denied reports whether NATS refuses, as opposed to not being there.
 func denied(err error) bool {
-	return err != nil && (errors.Is(err, ErrDenied) || meaningOf(err).is == ErrDenied)
+	return err != nil && (errors.Is(err, ErrDenied) || errors.Is(meaningOf(err).is, ErrDenied))
 }
 
 // violated is the violation that the connection met last, if it was on subject:

@@ -86,7 +86,7 @@ func (w *following) run(ctx context.Context) error {
 			return stop.err
 		case ctx.Err() != nil:
 			return fmt.Errorf("%s: %w", w.what, context.Cause(ctx))
-		case denied(err), !w.bound && meaningOf(err).is == ErrNotFound:
+		case denied(err), !w.bound && errors.Is(meaningOf(err).is, ErrNotFound):
 			return explain(w.what, err)
 		}
 		if w.cursor != before {

@@ -93,7 +93,7 @@ func connect(ctx context.Context, cfg Config, address string, opts []nats.Option
 		}),
 		nats.CustomInboxPrefix(q.inboxes),
 		nats.ClosedHandler(func(nc *nats.Conn) {
-			if err := nc.LastError(); err != nil && meaningOf(err).is == ErrDenied {
+			if err := nc.LastError(); err != nil && errors.Is(meaningOf(err).is, ErrDenied) {
 				q.why.Store(&err)
 			}
 			close(q.gone)

@@ -307,11 +307,11 @@ func (r Reach) Relation(ctx context.Context, relation string) error {
 		return place(err, relation, 1)
 	}
 	if table := foreignTable(nodes); table != "" && !r.Server {
-		return refuse("the table "+table, "", "it is the worker's own; a query reads table functions")
+		return refuse("the table "+table, "it is the worker's own; a query reads table functions")
 	}
 	for _, n := range nodes {
 		if n.kind == "Set" && n.name == "" && !r.Server {
-			return refuse("SETTINGS within the SELECT", "", "write them as settings beside it")
+			return refuse("SETTINGS within the SELECT", "write them as settings beside it")
 		}
 	}
 	functions, err := tableFunctions(ctx, r.Engine, nodes)
@@ -337,15 +337,15 @@ func (r Reach) Judge(ctx context.Context, relation string, settings map[string]s
 	all := map[string]string{"max_http_get_redirects": "0", "s3_max_redirects": "0"}
 	for name, value := range settings {
 		if leading.MatchString(name) {
-			return nil, refuse("the setting "+name, "", "it changes which hosts or files are read")
+			return nil, refuse("the setting "+name, "it changes which hosts or files are read")
 		}
 		all[name] = value
 	}
 	return all, r.Relation(ctx, relation)
 }
 
-func refuse(what, variable, why string) error {
-	return job.WithClass(&job.RefusedError{What: what, Variable: variable, Why: why}, job.Permanent)
+func refuse(what, why string) error {
+	return job.WithClass(&job.RefusedError{What: what, Why: why}, job.Permanent)
 }
 
 // function judges the table function nodes[i].
@@ -358,17 +358,17 @@ func (r Reach) function(ctx context.Context, nodes []node, i int) error {
 	f, known := readers[strings.ToLower(name)]
 	switch {
 	case !known, f.what == aPath && r.Server, f.what == ofServer && !r.Server:
-		return refuse(what, "", "what it reads can not be judged here; the kinds of source and url(), s3(), postgresql(), mysql(), mongodb(), redis(), remote() can")
+		return refuse(what, "what it reads can not be judged here; the kinds of source and url(), s3(), postgresql(), mysql(), mongodb(), redis(), remote() can")
 	case f.what == ofServer:
 		return nil
 	}
 	args := arguments(nodes, i)
 	if len(args) == 0 {
-		return refuse(what, "", "it names nothing to read")
+		return refuse(what, "it names nothing to read")
 	}
 	first, literal := nodes[args[0]].text()
 	if !literal {
-		return refuse(what, "", "what it reads has to be its first argument, a text as it stands, for it to be judged")
+		return refuse(what, "what it reads has to be its first argument, a text as it stands, for it to be judged")
 	}
 	switch f.what {
 	case aPath:
@@ -384,7 +384,7 @@ func (r Reach) function(ctx context.Context, nodes []node, i int) error {
 // path judges a path, or the folder of a glob.
 func (r Reach) path(path, what string) error {
 	if !strings.HasPrefix(path, "/") {
-		return refuse(what, "", "its path has to be absolute")
+		return refuse(what, "its path has to be absolute")
 	}
 	if glob := strings.IndexAny(path, "*?{["); glob >= 0 {
 		path = path[:strings.LastIndexByte(path[:glob], '/')+1]
@@ -396,7 +396,7 @@ func (r Reach) path(path, what string) error {
 func (r Reach) url(ctx context.Context, text, what string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsAny(u.Host, "{}|,*") {
-		return refuse(what, "", "its address has to be one of http:// or https:// with one host")
+		return refuse(what, "its address has to be one of http:// or https:// with one host")
 	}
 	return r.Rules.Lookup(ctx, u.Hostname(), allow.Port(u))
 }
@@ -405,19 +405,19 @@ func (r Reach) hosts(ctx context.Context, text string, port uint16, what string)
 	if scheme := strings.Index(text, "://"); scheme >= 0 { // mongodb://user:password@host/database
 		u, err := url.Parse(text)
 		if err != nil || u.Scheme != "mongodb" {
-			return refuse(what, "", "its address has to be host:port")
+			return refuse(what, "its address has to be host:port")
 		}
 		text = u.Host
 	}
 	if strings.ContainsAny(text, "{}|*/@ ") {
-		return refuse(what, "", "its hosts have to be written out, host:port")
+		return refuse(what, "its hosts have to be written out, host:port")
 	}
 	for one := range strings.SplitSeq(text, ",") {
 		host, on := one, port
 		if h, p, err := net.SplitHostPort(one); err == nil {
 			n, err := strconv.ParseUint(p, 10, 16)
 			if err != nil {
-				return refuse(what, "", "its port has to be a number")
+				return refuse(what, "its port has to be a number")
 			}
 			host, on = h, uint16(n)
 		}

@@ -100,7 +100,7 @@ func (c Config) dialer(certificates *tls.Config) func(ctx context.Context, netwo
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		if err := secured.HandshakeContext(ctx); err != nil {
-			conn.Close()
+			_ = conn.Close()
 			return nil, err
 		}
 		return secured, nil
