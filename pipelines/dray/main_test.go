@@ -1,4 +1,4 @@
-package main_test
+package main
 
 import (
 	"context"
@@ -13,18 +13,23 @@ import (
 	"drayage/pkg/job"
 )
 
-// own is this dray, built as the package says.
-type own struct {
-	path string
-	env  []string
+// The test binary is this dray, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
+		main()
+		return
+	}
+	os.Exit(m.Run())
 }
 
-func build(t *testing.T) own {
+// own is this dray, with data of its own.
+type own struct {
+	env []string
+}
+
+func newOwn(t *testing.T) own {
 	t.Helper()
-	o := own{path: filepath.Join(t.TempDir(), "dray-own")}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", o.path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	var o own
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, "DRAY_") && !strings.HasPrefix(name, "CLICKHOUSE_") && name != "NATS_URL" || name == "DRAY_LIBCHDB" {
@@ -40,7 +45,7 @@ func (o own) run(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, o.path, args...)
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = o.env
 	var errs strings.Builder
 	cmd.Stderr = &errs
@@ -51,10 +56,10 @@ func (o own) run(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// The example is built as a dray, and its pipelines pass their own tests and load
+// The example is a dray, and its pipelines pass their own tests and load
 // the real data.
 func TestPipelines(t *testing.T) {
-	o := build(t)
+	o := newOwn(t)
 	for _, tt := range []struct {
 		file       string
 		read, rows uint64
