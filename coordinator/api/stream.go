@@ -107,14 +107,14 @@ func (s *Service) events(w http.ResponseWriter, r *http.Request, only string, af
 		case c := <-changes:
 			if out.change(c) != nil || out.send() != nil {
 				cancel()
-				_ = <-watched
+				<-watched //nolint:errcheck // why it ended is of no use to anybody now
 				return
 			}
 		case <-beat.C:
 			out.text.WriteString(": heartbeat\n\n")
 			if out.send() != nil {
 				cancel()
-				_ = <-watched
+				<-watched //nolint:errcheck // why it ended is of no use to anybody now
 				return
 			}
 		case err := <-watched:
