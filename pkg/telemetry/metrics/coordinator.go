@@ -68,7 +68,7 @@ func (c *Coordinator) Leads() (over func()) {
 }
 
 // Job tells the record of a job, as it is now. It is known from then on until
-// Gone, or until this coordinator leads no more.
+// Gone, or until this coordinator leads no more; while it does not lead nothing is.
 func (c *Coordinator) Job(j job.Job) { c.fleet.tell(j, time.Now()) }
 
 // Gone says that the record of a job was deleted.

@@ -65,6 +65,9 @@ func (f *fleet) lead() (over func()) {
 func (f *fleet) tell(j job.Job, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.terms == 0 {
+		return // nothing would ever say that it is gone
+	}
 	before := f.known[j.ID]
 	r := &record{state: j.State, moved: now}
 	if !j.State.Terminal() {

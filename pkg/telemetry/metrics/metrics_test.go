@@ -139,7 +139,6 @@ func TestFleet(t *testing.T) {
 	}
 	c.Job(job.Job{ID: "early", State: job.Running})
 	absent("before it leads")
-	c.Gone("early")
 	over := c.Leads()
 	long := time.Now().Add(-time.Hour)
 	running := job.Job{
