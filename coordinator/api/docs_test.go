@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"drayage/coordinator/api"
+	"drayage/pkg/local"
 )
 
 // The commands of docs/api.md, one after another, do what the page says.
@@ -32,6 +33,7 @@ func TestDocs(t *testing.T) {
 	if len(blocks) < 8 {
 		t.Fatalf("there are %d blocks of commands", len(blocks))
 	}
+	trial := local.Trial{Config: stack.Config, ClickHouse: stack.ClickHouse, Engine: stack.Engine.Client(), Log: zerolog.Nop()}
 	trying := api.New(api.Deps{Queue: stack.Queue, ClickHouse: stack.ClickHouse, Log: zerolog.Nop(), Trier: trial})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup

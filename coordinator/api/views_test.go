@@ -111,13 +111,11 @@ func TestJobs(t *testing.T) {
 	var ids []string
 	for range 3 {
 		id := coordinator.NewID("listed", time.Now())
-		if err := coordinator.Create(t.Context(), stack.Queue, job.Submission{Job: id, Pipeline: "pipeline: listed\nsource: {files: {pth: x}}\n"}); err != nil {
-			t.Fatal(err)
-		}
+		stack.Create(t, job.Submission{Job: id, Pipeline: "pipeline: listed\nsource: {files: {pth: x}}\n"})
 		ids = append(ids, id)
 	}
 	for _, id := range ids {
-		ended(t, id)
+		stack.Ended(t, id)
 	}
 	until(t, func() bool {
 		p, err := service.Jobs(t.Context(), api.JobFilter{Text: "LISTED-"})
@@ -176,9 +174,7 @@ func TestTrouble(t *testing.T) {
 	t.Parallel()
 	id := coordinator.NewID("stuck", time.Now())
 	text := "pipeline: stuck\nsource: {postgres: {url: \"postgres://u@127.0.0.1:1/db\", table: t}}\nload: {table: stuck, order_by: id}\n"
-	if err := coordinator.Create(t.Context(), stack.Queue, job.Submission{Job: id, Pipeline: text}); err != nil {
-		t.Fatal(err)
-	}
+	stack.Create(t, job.Submission{Job: id, Pipeline: text})
 	until(t, func() bool {
 		v, err := service.Job(t.Context(), id)
 		return err == nil && len(v.Waits) == 1 && v.Waits[0].Reason == api.WaitTrouble && strings.Contains(v.Waits[0].Detail, "127.0.0.1")
@@ -186,7 +182,7 @@ func TestTrouble(t *testing.T) {
 	if _, err := service.Cancel(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	if j := ended(t, id); j.State != job.Cancelled || j.Waiting != nil {
+	if j := stack.Ended(t, id); j.State != job.Cancelled || j.Waiting != nil {
 		t.Errorf("it is %s, with %+v", j.State, j.Waiting)
 	}
 }

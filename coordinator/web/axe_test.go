@@ -56,7 +56,7 @@ func TestBarriers(t *testing.T) {
 	script := axe(t)
 	dir, text := meters(t, "barrier", 12, 0)
 	id := create(t, "barrier-1", dir, text)
-	reach(t, id, ended)
+	stack.Ended(t, id)
 	wide := []string{"/jobs/" + id, "/", "/dead"}
 	all := append(wide, "/jobs/"+id+"/chunks/11", "/jobs/"+id+"/rejects", "/workers", "/?find=no-such-job", "/jobs/"+id+"/chunks", "/jobs/"+id+"/cancel", "/schedules", "/submit")
 	for name, mode := range map[string]struct {

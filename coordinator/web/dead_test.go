@@ -13,17 +13,17 @@ import (
 func letters(t *testing.T, table string, ids ...int) (id string, mend func()) {
 	t.Helper()
 	first := create(t, table+"-0", "", strings.ReplaceAll(slow(table, 1, 0), "from: 0, to: 1", "from: 100, to: 101"))
-	reach(t, first, in(job.Done))
+	stack.Reach(t, first, in(job.Done))
 	var list []string
 	for _, n := range ids {
 		list = append(list, fmt.Sprint(n))
 	}
-	sql(t, fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT present CHECK id NOT IN (%s)", table, strings.Join(list, ", ")))
+	stack.SQL(t, fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT present CHECK id NOT IN (%s)", table, strings.Join(list, ", ")))
 	id = create(t, table+"-1", "", slow(table, 10, 0))
-	if j := reach(t, id, ended); j.Totals.Dead != uint64(len(ids)) {
+	if j := stack.Ended(t, id); j.Totals.Dead != uint64(len(ids)) {
 		t.Fatalf("%d chunks are dead, the job is %s: %s", j.Totals.Dead, j.State, j.Error)
 	}
-	return id, func() { sql(t, "ALTER TABLE "+table+" DROP CONSTRAINT present") }
+	return id, func() { stack.SQL(t, "ALTER TABLE "+table+" DROP CONSTRAINT present") }
 }
 
 // Dead letters are replayed and dropped: one, those that are checked, all that
@@ -43,7 +43,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	loaded := func(ids string) {
 		t.Helper()
-		if got := sql(t, "SELECT arrayStringConcat(groupArray(toString(id)), ' ') FROM (SELECT id FROM lost WHERE id < 100 ORDER BY id)"); got != ids {
+		if got := stack.SQL(t, "SELECT arrayStringConcat(groupArray(toString(id)), ' ') FROM (SELECT id FROM lost WHERE id < 100 ORDER BY id)"); got != ids {
 			t.Errorf("the rows %s are loaded, not %s", got, ids)
 		}
 	}
@@ -111,12 +111,12 @@ func TestRetry(t *testing.T) {
 	tb.see("h1", id+"-dead1")
 	tb.see("#job-head .state", "Done")
 	tb.see("#job-figures", "the dead letters of 2 chunks of job "+id)
-	if rows := sql(t, "SELECT count() FROM again WHERE id < 100"); rows != "10" {
+	if rows := stack.SQL(t, "SELECT count() FROM again WHERE id < 100"); rows != "10" {
 		t.Errorf("%s rows are loaded", rows)
 	}
 	dir, text := meters(t, "quarantined", 10, 0)
 	rejected := create(t, "quarantined-1", dir, text)
-	reach(t, rejected, in(job.DoneWithRejects))
+	stack.Reach(t, rejected, in(job.DoneWithRejects))
 	tb.goTo("/jobs/" + rejected)
 	tb.button("Retry rejects")
 	tb.see("h1", rejected+"-rejects1")

@@ -1,7 +1,6 @@
 package web_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"drayage/coordinator"
 	"drayage/pkg/job"
 )
 
@@ -25,49 +23,11 @@ func write(t *testing.T, dir, name, text string) {
 // name.
 func create(t *testing.T, id, dir, text string) string {
 	t.Helper()
-	err := coordinator.Create(t.Context(), stack.Queue, job.Submission{Job: id, Pipeline: text, File: id + ".yaml", Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
+	return stack.Create(t, job.Submission{Job: id, Pipeline: text, File: id + ".yaml", Dir: dir})
 }
-
-// reach waits until a job is as it should be.
-func reach(t *testing.T, id string, is func(job.Job) bool) job.Job {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), tabWait)
-	defer cancel()
-	updates, err := stack.Queue.WatchJobs(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var last job.Job
-	for u := range updates {
-		if u.Job.ID != id {
-			continue
-		}
-		if last = u.Job; is(last) {
-			return last
-		}
-	}
-	t.Fatalf("job %s never was as it should be; it is %s, %s", id, last.State, last.Error)
-	return last
-}
-
-func ended(j job.Job) bool { return j.State.Terminal() }
 
 func in(state job.State) func(job.Job) bool {
 	return func(j job.Job) bool { return j.State == state }
-}
-
-// sql returns the answer of the destination, as TabSeparated.
-func sql(t *testing.T, query string) string {
-	t.Helper()
-	var b strings.Builder
-	if err := stack.ClickHouse.Query(t.Context(), query, "TabSeparated", &b); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return strings.TrimSpace(b.String())
 }
 
 // slow is a pipeline of so many chunks that take a time each, of one row each.

@@ -19,7 +19,7 @@ import (
 // them: those of the numbers that the condition is true for.
 func ledger(t *testing.T, id string, chunks int, outcome, where string) {
 	t.Helper()
-	sql(t, fmt.Sprintf(`INSERT INTO drayage.ledger (job, database, table, chunk, generation, attempt, outcome, pipeline, worker, rows_read, rows_loaded, rows_rejected,
+	stack.SQL(t, fmt.Sprintf(`INSERT INTO drayage.ledger (job, database, table, chunk, generation, attempt, outcome, pipeline, worker, rows_read, rows_loaded, rows_rejected,
 	bytes_read, bytes_loaded, hash, started_at, transform_ms, load_ms, recovered, error, recorded_at)
 SELECT '%s', 'default', 'large', number, 0, 1, '%s', 'large', 'worker-1', 1000, 1000, number %% 50 = 7, 100000, 90000, '', now64(3) - toIntervalSecond(number %% 600), number %% 900 + 20, 10, 0,
 	if('%[2]s' = 'dead', 'reading byte ' || toString(number) || ': the file has changed', ''), now64(3) FROM numbers(%[3]d) WHERE %[4]s`, id, outcome, chunks, where))

@@ -29,10 +29,10 @@ func TestSteer(t *testing.T) {
 	tb.button("Pause")
 	tb.see("#notice", "Paused")
 	tb.see("#job-head .state", "Paused")
-	reach(t, id, in(job.Paused))
+	stack.Reach(t, id, in(job.Paused))
 	tb.button("Resume")
 	tb.see("#job-head .state", "Running")
-	reach(t, id, in(job.Running))
+	stack.Reach(t, id, in(job.Running))
 
 	// A question that is answered with no, with the keyboard, and then with yes.
 	tb.button("Cancel…")
@@ -43,8 +43,8 @@ func TestSteer(t *testing.T) {
 	tb.see("dialog h1", "Cancel steered-1?")
 	tb.button("Cancel the job")
 	tb.see("#job-head .state", "Cancelled")
-	reach(t, id, in(job.Cancelled))
-	if rows := sql(t, "SELECT count() FROM steered"); rows == "0" || rows == "200" {
+	stack.Reach(t, id, in(job.Cancelled))
+	if rows := stack.SQL(t, "SELECT count() FROM steered"); rows == "0" || rows == "200" {
 		t.Errorf("%s rows are loaded", rows)
 	}
 }
@@ -68,7 +68,7 @@ func TestChunkMap(t *testing.T) {
 	t.Parallel()
 	dir, text := meters(t, "mapped", 24, 0)
 	id := create(t, "mapped-1", dir, text)
-	if j := reach(t, id, ended); j.State != job.DoneWithRejects {
+	if j := stack.Ended(t, id); j.State != job.DoneWithRejects {
 		t.Fatalf("the job is %s: %s", j.State, j.Error)
 	}
 	tb := openTab(t, site.URL, "/jobs/"+id)
@@ -117,7 +117,7 @@ func TestChunkMap(t *testing.T) {
 func TestWithoutScripts(t *testing.T) {
 	t.Parallel()
 	id := create(t, "plain-1", "", slow("plain", 300, 200*time.Millisecond))
-	reach(t, id, func(j job.Job) bool { return j.Totals.Chunks > 0 })
+	stack.Reach(t, id, func(j job.Job) bool { return j.Totals.Chunks > 0 })
 	tb := openTab(t, site.URL, "/", withoutScripts)
 	tb.see("#job-plain-1", "chunks")
 	tb.run(chromedp.SendKeys(chromedp.CSS("#find"), "plain"))
@@ -142,7 +142,7 @@ func TestWithoutScripts(t *testing.T) {
 	tb.see("h1", "Cancel plain-1?")
 	tb.button("Cancel the job")
 	tb.see("#notice", "being cancelled")
-	reach(t, id, in(job.Cancelled))
+	stack.Reach(t, id, in(job.Cancelled))
 	if html := value[string](tb, `document.documentElement.innerHTML`); strings.Contains(html, "style=") {
 		t.Error("the page has styles in its HTML, which its policy forbids")
 	}

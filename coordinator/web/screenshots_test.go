@@ -47,15 +47,15 @@ func TestScreenshots(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reach(t, create(t, name+"-20261128-0600", pipelines, string(text)), ended)
+		stack.Ended(t, create(t, name+"-20261128-0600", pipelines, string(text)))
 	}
 	create(t, "archive-20261128-0612", "", strings.Replace(slow("archive", 40, 0), "sleep", "slep", 1))
-	reach(t, "archive-20261128-0612", ended)
+	stack.Ended(t, "archive-20261128-0612")
 	dir, text := meters(t, "readings", 50, 0)
-	reach(t, create(t, "readings-20261128-0610", dir, text), ended)
+	stack.Ended(t, create(t, "readings-20261128-0610", dir, text))
 	dir, text = meters(t, "metering", 640, 100*time.Millisecond)
 	running := create(t, "metering-20261128-0615", dir, text)
-	reach(t, running, func(j job.Job) bool { return j.Totals.Outcomes() >= 260 })
+	stack.Reach(t, running, func(j job.Job) bool { return j.Totals.Outcomes() >= 260 })
 	for name, p := range map[string]struct {
 		path, sign string
 		options    []tabOption

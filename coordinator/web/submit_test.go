@@ -33,15 +33,15 @@ func TestSubmit(t *testing.T) {
 	tb.see("#preview thead", "Decimal(9, 2)")
 	tb.see("#preview header", "1 would be rejected")
 	tb.see("#preview pre.raw", "<b>n/a</b>")
-	if rows := sql(t, "EXISTS TABLE handed"); rows != "0" {
+	if rows := stack.SQL(t, "EXISTS TABLE handed"); rows != "0" {
 		t.Error("the preview has made the table")
 	}
 	tb.button("Submit it")
 	tb.see("#notice", "Submitted")
 	tb.see("h1", "handed-1")
-	reach(t, "handed-1", in(job.DoneWithRejects))
+	stack.Reach(t, "handed-1", in(job.DoneWithRejects))
 	tb.see("#job-head .state", "Done with rejects")
-	if rows := sql(t, "SELECT count() FROM handed"); rows != "998" {
+	if rows := stack.SQL(t, "SELECT count() FROM handed"); rows != "998" {
 		t.Errorf("%s rows are loaded", rows)
 	}
 }
@@ -63,7 +63,7 @@ func TestSchedules(t *testing.T) {
 	tb.see("#job-head .state", "Done")
 	tb.goTo("/schedules")
 	tb.see("#schedule-hourly", "Done")
-	if rows := sql(t, "SELECT count() FROM hourly"); rows != "2" {
+	if rows := stack.SQL(t, "SELECT count() FROM hourly"); rows != "2" {
 		t.Errorf("%s rows are loaded", rows)
 	}
 }

@@ -56,6 +56,7 @@ var walls = map[string][]string{
 	"pkg/fault":                        {},
 	"pkg/chaos":                        {"pkg/clickhouse", "pkg/job", "pkg/queue"},
 	"pkg/testkit":                      {"pkg/engine"},
+	"pkg/testkit/fleet":                {"coordinator", "pkg/job", "pkg/local", "pkg/testkit"},
 	"pkg/testkit/mysqltest":            {"pkg/testkit/server"},
 	"pkg/testkit/nativefront":          {"pkg/engine", "pkg/native"},
 	"pkg/testkit/pgtest":               {"pkg/testkit/server"},
