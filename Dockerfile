@@ -85,9 +85,10 @@ LABEL org.opencontainers.image.title="drayage" \
 FROM node:20.20.2-bookworm-slim AS engine
 
 ARG NPM_CONFIG_REGISTRY
-COPY pkg/engine/lib /lib-src
+COPY scripts/npm.sh /src/scripts/
+COPY pkg/engine/lib /src/pkg/engine/lib
 # Version and integrity are those of the lock file.
-RUN XDG_CACHE_HOME=/cache sh /lib-src/install.sh \
+RUN XDG_CACHE_HOME=/cache sh /src/pkg/engine/lib/install.sh \
 	&& mkdir -p /out/usr/local/lib \
 	&& mv /cache/drayage/engine/*/libchdb.so /out/usr/local/lib/ \
 	&& rm -rf /cache /root/.npm \

@@ -37,7 +37,7 @@ emulators: ## install the object stores that the tests start into the cache (onc
 	@sh scripts/emulators.sh
 
 axe: ## install what the tests look for barriers on the page with into the cache (once, 650 KB)
-	@sh coordinator/web/axe/install.sh
+	@sh scripts/npm.sh coordinator/web/axe axe node_modules/axe-core/axe.min.js
 
 demo: build engine ## load real flights into ClickHouse and look at them
 	@sh scripts/demo.sh

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 # One waits for the network while the other computes.
-sh pkg/testkit/azuretest/install.sh &
+sh scripts/npm.sh pkg/testkit/azuretest azuretest node_modules &
 azure=$!
 sh pkg/testkit/gcstest/install.sh
 wait "$azure"

@@ -11,7 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// axe reads what install.sh has put into the user's cache.
+// axe reads what make axe has put into the user's cache.
 func axe(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("axe/package.json")

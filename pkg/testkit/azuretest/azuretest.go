@@ -96,7 +96,7 @@ func Start(ctx context.Context) (*Server, error) {
 	return s, nil
 }
 
-// installed is the program that install.sh has installed.
+// installed is the program that make emulators has installed.
 func installed(here string) (string, error) {
 	data, err := os.ReadFile(filepath.Join(here, "package.json"))
 	if err != nil {
