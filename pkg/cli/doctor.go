@@ -47,8 +47,9 @@ func (a *app) doctor() *cobra.Command {
 		Long: `Check what dray needs on this machine, with this configuration, and say what to do
 about what is missing: the engine; the data folder; version and settings of NATS;
 version, rights and deduplication of ClickHouse, tried on scratch tables that are
-dropped again; the clocks of both; DRAY_HTTP_ADDR. Whether NATS syncs every write is
-asked at its monitoring address, DRAY_NATS_MONITOR, or port 8222 of its host.
+dropped again; the clocks of both; DRAY_HTTP_ADDR. Whether NATS syncs every write, and
+has room for the streams, is asked at its monitoring address, DRAY_NATS_MONITOR, or
+port 8222 of its host.
 The exit code is 3 when something is missing; a warning alone leaves it 0.`,
 		Example: "  dray doctor\n  dray doctor --json",
 		Args:    cobra.NoArgs,

@@ -59,8 +59,13 @@ func (a *app) checkNATS(ctx context.Context) []finding {
 	if seen.MaxStore >= 0 {
 		room = humanize.IBytes(uint64(seen.MaxStore)) + " at most"
 	}
-	all = append(all, fine("NATS JetStream", "on, %s stored, %s", humanize.IBytes(uint64(seen.Stored)), room))
-	all = append(all, a.checkStreams(ctx, seen), a.checkSync(ctx))
+	on := fine("NATS JetStream", "on, %s stored, %s reserved, %s", humanize.IBytes(uint64(seen.Stored)), humanize.IBytes(uint64(seen.Reserved)), room)
+	if !seen.Fits(a.cfg.Queue.Replicas) {
+		on = broken("NATS JetStream", "raise the account's max_file, or lower the DRAY_…_MAX_BYTES of the streams",
+			"%s; the streams reserve %s more on each of %d servers", room, humanize.IBytes(uint64(seen.Lacking)), a.cfg.Queue.Replicas)
+	}
+	all = append(all, on, a.checkStreams(ctx, seen))
+	all = append(all, a.checkMonitor(ctx, seen)...)
 	if seen.SkewKnown {
 		all = append(all, clockOf("NATS", seen.Skew))
 	}
@@ -96,12 +101,12 @@ func (a *app) checkStreams(ctx context.Context, seen queue.Inspection) finding {
 	return fine(name, "%d, with %d replicas", len(seen.Streams), a.cfg.Queue.Replicas)
 }
 
-// checkSync asks the server's monitoring whether each write is on the disk before
-// it is acknowledged.
-func (a *app) checkSync(ctx context.Context) finding {
-	const name = "NATS sync"
+// checkMonitor asks the server's monitoring whether each write is on the disk
+// before it is acknowledged, and whether the streams have room there.
+func (a *app) checkMonitor(ctx context.Context, seen queue.Inspection) []finding {
+	const name, store = "NATS sync", "NATS max_file_store"
 	if a.cfg.Up != nil {
-		return fine(name, "every write, as dray up has it")
+		return []finding{fine(name, "every write, as dray up has it")}
 	}
 	monitor := os.Getenv("DRAY_NATS_MONITOR")
 	if monitor == "" {
@@ -111,7 +116,7 @@ func (a *app) checkSync(ctx context.Context) finding {
 		}
 		u, err := url.Parse(strings.TrimSpace(first))
 		if err != nil || u.Hostname() == "" {
-			return warn(name, "set DRAY_NATS_MONITOR to its monitoring address", "whether every write is synced can not be asked")
+			return []finding{warn(name, "set DRAY_NATS_MONITOR to its monitoring address", "whether every write is synced can not be asked")}
 		}
 		monitor = "http://" + net.JoinHostPort(u.Hostname(), monitorPort)
 	}
@@ -119,17 +124,25 @@ func (a *app) checkSync(ctx context.Context) finding {
 		Config struct {
 			SyncAlways bool          `json:"sync_always"`
 			Interval   time.Duration `json:"sync_interval"`
+			MaxStore   int64         `json:"max_storage"`
 		} `json:"config"`
+		Reserved int64 `json:"reserved_storage"`
 	}
 	if err := askJSON(ctx, strings.TrimSuffix(monitor, "/")+"/jsz", &answer); err != nil {
-		return warn(name, "set DRAY_NATS_MONITOR, such as http://nats:8222, or see that its configuration has jetstream {sync_interval: always}",
-			"whether every write is synced can not be asked: %v", err)
+		return []finding{warn(name, "set DRAY_NATS_MONITOR, such as http://nats:8222, or see that its configuration has jetstream {sync_interval: always}",
+			"whether every write is synced can not be asked: %v", err)}
 	}
+	synced := fine(name, "every write")
 	if !answer.Config.SyncAlways {
-		return warn(name, "set jetstream {sync_interval: always}, or have 3 replicas on machines that do not lose power together",
+		synced = warn(name, "set jetstream {sync_interval: always}, or have 3 replicas on machines that do not lose power together",
 			"writes are synced every %s: what was acknowledged meanwhile is lost at a power cut", answer.Config.Interval)
 	}
-	return fine(name, "every write")
+	most, left := humanize.IBytes(uint64(answer.Config.MaxStore)), answer.Config.MaxStore-answer.Reserved
+	if seen.Lacking > left {
+		return []finding{synced, broken(store, "raise jetstream {max_file_store: …}, which without it is three quarters of the free disk, or lower the DRAY_…_MAX_BYTES of the streams",
+			"%s, of which %s are not reserved; the streams reserve %s more", most, humanize.IBytes(uint64(max(0, left))), humanize.IBytes(uint64(seen.Lacking)))}
+	}
+	return []finding{synced, fine(store, "%s, of which %s are not reserved", most, humanize.IBytes(uint64(max(0, left))))}
 }
 
 func askJSON(ctx context.Context, address string, into any) error {

@@ -43,11 +43,13 @@ func findings(t *testing.T, env []string, code int) map[string]doctorFinding {
 	return found
 }
 
-// natsServer starts a NATS as it is without care: no sync, and JetStream or not.
-func natsServer(t *testing.T, jetStream bool) *server.Server {
+// natsServer starts a NATS as it is without care: no sync, and JetStream or not,
+// with so many bytes of files; 0: by the disk.
+func natsServer(t *testing.T, jetStream bool, maxStore int64) *server.Server {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: -1, HTTPHost: "127.0.0.1", HTTPPort: -1, JetStream: jetStream, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+		JetStreamMaxStore: maxStore, JetStreamMaxMemory: 64 << 20,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +102,7 @@ func TestDoctor(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	env := func(more ...string) []string { return append(append([]string{}, f.env...), more...) }
-	careless, without := natsServer(t, true), natsServer(t, false)
+	careless, without := natsServer(t, true, 0), natsServer(t, false, 0)
 	at := func(s *server.Server) string { return "DRAY_NATS_URL=nats://" + s.Addr().String() }
 
 	t.Run("old NATS that syncs late", func(t *testing.T) {
@@ -162,6 +164,30 @@ func TestDoctor(t *testing.T) {
 			if n := seen[name]; n.OK || !strings.Contains(n.Do, do) || strings.Contains(n.Detail, "hunter2") {
 				t.Errorf("%s: %+v", name, n)
 			}
+		}
+	})
+	t.Run("no room for what the streams reserve", func(t *testing.T) {
+		small := natsServer(t, true, 1<<30)
+		monitor := "DRAY_NATS_MONITOR=http://" + small.MonitorAddr().String()
+		seen := findings(t, env(at(small), monitor), 3)
+		if n := seen["NATS max_file_store"]; n.OK || !strings.HasPrefix(n.Detail, "1.0 GiB, of which 1.0 GiB are not reserved; the streams reserve 2.") || !strings.Contains(n.Do, "max_file_store") {
+			t.Errorf("max_file_store: %+v", n)
+		}
+		if n := seen["NATS JetStream"]; !n.OK {
+			t.Errorf("an account without a bound: %+v", n)
+		}
+		// An account's own bound is known without the monitoring address.
+		if err := small.GlobalAccount().UpdateJetStreamLimits(map[string]server.JetStreamAccountLimits{
+			"": {MaxMemory: -1, MaxStore: 512 << 20, MaxStreams: -1, MaxConsumers: -1},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if n := findings(t, env(at(small), monitor), 3)["NATS JetStream"]; n.OK || !strings.HasPrefix(n.Detail, "512 MiB at most; the streams reserve 2.") {
+			t.Errorf("an account with a bound: %+v", n)
+		}
+		if n := findings(t, env(at(small), monitor, "DRAY_WORK_MAX_BYTES=1048576", "DRAY_RESULTS_MAX_BYTES=1048576", "DRAY_JOBS_MAX_BYTES=1048576",
+			"DRAY_DEAD_MAX_BYTES=1048576", "DRAY_EVENTS_MAX_BYTES=1048576"), 0); !n["NATS JetStream"].OK || !n["NATS max_file_store"].OK {
+			t.Errorf("with smaller streams: %+v", n)
 		}
 	})
 	t.Run("well", func(t *testing.T) {

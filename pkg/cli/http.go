@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -92,8 +91,8 @@ func (a *app) health() *cobra.Command {
 			if resp.StatusCode != http.StatusOK {
 				return fmt.Errorf("not ready: %s", strings.TrimSpace(resp.Status))
 			}
-			fmt.Fprintln(os.Stdout, "ready")
-			return nil
+			_, err = fmt.Fprintln(a.Out, "ready")
+			return err
 		},
 	}
 }

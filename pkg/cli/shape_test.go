@@ -117,7 +117,7 @@ schedule: "0 3 * * *"
 	run("preview", 0, "preview", file)
 	run("test", 0, "test", newer)
 	run("watermarks", 0, "watermarks")
-	expect(t, s.env, []string{"watermarks", "forget", "newer"}, 0)
+	run("watermarks forget", 0, "watermarks", "forget", "newer")
 	run("schedules add", 0, "schedules", "add", newer)
 	run("schedules", 0, "schedules")
 	run("schedules remove", 0, "schedules", "remove", "newer")

@@ -121,6 +121,7 @@ func TestUp(t *testing.T) {
 			}
 		}
 		http.DefaultClient.CloseIdleConnections()
+		expect(t, append(s.env, "DRAY_HTTP_ADDR="+strings.TrimPrefix(s.up.HTTP, "http://")), []string{"health"}, 0, "ready")
 	})
 	t.Run("watch", func(t *testing.T) { watchJobs(t, s) })
 	t.Run("shapes", func(t *testing.T) { printShapes(t, s) })

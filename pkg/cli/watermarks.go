@@ -76,7 +76,8 @@ func (a *app) forgetWatermark() *cobra.Command {
 		Short: "Forget how far an incremental pipeline has come",
 		Long: `Forget how far an incremental pipeline has come: its next job reads everything, as
 with --full. With --claim only the claim of a job that did not end well is
-forgotten, so that the next job does not take out first what that one has loaded.`,
+forgotten, so that the next job does not take out first what that one has loaded.
+With --json it prints the watermark: as it was or, with --claim, as it is now.`,
 		Example: "  dray watermarks forget orders",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -98,11 +99,20 @@ forgotten, so that the next job does not take out first what that one has loaded
 					return usagef("job %s, which is %s, has claimed it; cancel that first", w.Job, j.State)
 				}
 			}
-			if !claim {
-				return q.ForgetWatermark(ctx, args[0])
+			said := args[0] + " is forgotten: its next job reads everything"
+			if claim {
+				w.Job, said = "", args[0]+" is claimed by no job"
+				_, err = q.PutWatermark(ctx, w, rev)
+			} else {
+				err = q.ForgetWatermark(ctx, args[0])
 			}
-			w.Job = ""
-			_, err = q.PutWatermark(ctx, w, rev)
+			switch {
+			case err != nil:
+				return err
+			case a.json:
+				return a.printJSON(w)
+			}
+			_, err = fmt.Fprintln(a.Out, said)
 			return err
 		},
 	}

@@ -21,9 +21,13 @@ type Inspection struct {
 	JetStream  bool   // this account has it; what follows is not known without
 	MaxPayload int64  // bytes of a message
 	// MaxStore are the bytes that the account's streams may have on disk, -1
-	// without a bound, Stored those they have.
-	MaxStore, Stored int64
-	Streams          []InspectedStream // those of the fleet that there are
+	// without a bound, Stored those they have, and Reserved those that NATS keeps
+	// free for them.
+	MaxStore, Stored, Reserved int64
+	// Lacking are the bytes that Ensure has NATS reserve, on each server with a
+	// replica, beside what is reserved.
+	Lacking int64
+	Streams []InspectedStream // those of the fleet that there are
 	// Skew is how much the server's clock is ahead of ours, to about the time of an
 	// answer; it is known only when there is a stream.
 	Skew      time.Duration
@@ -43,6 +47,12 @@ const minPayload = 1 << 20
 
 // PayloadEnough reports whether every record of ours fits into a message.
 func (i Inspection) PayloadEnough() bool { return i.MaxPayload >= minPayload }
+
+// Fits reports whether the account may reserve what is lacking, for so many
+// replicas.
+func (i Inspection) Fits(replicas int) bool {
+	return i.MaxStore < 0 || i.Lacking == 0 || (i.Reserved+i.Lacking)*int64(replicas) <= i.MaxStore
+}
 
 // Inspect asks the NATS of cfg what it is, also one that Connect refuses. The
 // errors are those of Connect for one that is not there or refuses the user.
@@ -78,17 +88,20 @@ func Inspect(ctx context.Context, cfg Config) (Inspection, error) {
 	case err != nil:
 		return found, explain("JetStream", err)
 	}
-	found.JetStream, found.MaxStore, found.Stored = true, account.Limits.MaxStore, int64(account.Store) //nolint:gosec // below 2^63
+	found.JetStream, found.MaxStore = true, account.Limits.MaxStore
+	found.Stored, found.Reserved = int64(account.Store), int64(account.ReservedStore) //nolint:gosec // below 2^63
 	for _, want := range cfg.topology() {
 		asked := time.Now()
 		s, err := js.Stream(ctx, want.Name)
 		if codeOf(err) == jetstream.JSErrCodeStreamNotFound {
+			found.Lacking += max(0, want.MaxBytes)
 			continue
 		}
 		if err != nil {
 			return found, explain("look at stream "+want.Name, err)
 		}
 		info := s.CachedInfo()
+		found.Lacking += max(0, want.MaxBytes-max(0, info.Config.MaxBytes))
 		stream := InspectedStream{Name: want.Name, Replicas: info.Config.Replicas}
 		if info.Cluster != nil {
 			for _, r := range info.Cluster.Replicas {
