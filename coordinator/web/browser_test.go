@@ -58,6 +58,7 @@ var closeChromium = func() {}
 type tab struct {
 	*testing.T
 	ctx    context.Context
+	close  func()
 	origin string
 
 	mu       sync.Mutex
@@ -105,9 +106,21 @@ func openTab(t *testing.T, origin, path string, options ...tabOption) *tab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, end := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
-	ctx, late := context.WithTimeout(ctx, tabWait)
-	tb := &tab{T: t, ctx: ctx, origin: origin}
+	return newTab(t, browser, origin, path, options, chromedp.WithNewBrowserContext())
+}
+
+// another opens one more tab in the tab's browser, in a window of its own or in
+// front of the tab.
+func (t *tab) another(path string, window bool) *tab {
+	t.Helper()
+	return newTab(t.T, t.ctx, t.origin, path, nil, chromedp.WithNewWindow(window))
+}
+
+func newTab(t *testing.T, parent context.Context, origin, path string, options []tabOption, in ...chromedp.ContextOption) *tab {
+	t.Helper()
+	open, end := chromedp.NewContext(parent, in...)
+	ctx, late := context.WithTimeout(open, tabWait)
+	tb := &tab{T: t, ctx: ctx, close: end, origin: origin}
 	if err := chromedp.Listen(ctx, tb.watch); err != nil {
 		t.Fatal(err)
 	}
@@ -116,12 +129,15 @@ func openTab(t *testing.T, origin, path string, options ...tabOption) *tab {
 		actions = append(actions, o(tb))
 	}
 	t.Cleanup(func() {
-		if t.Failed() {
-			text, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`document.location.href + "\n" + document.body.innerText`))
-			t.Logf("the page was:\n%.3000s", text)
+		if t.Failed() && open.Err() == nil {
+			// In a time of its own: that of the test may be over.
+			last, over := context.WithTimeout(open, 5*time.Second)
+			text, err := chromedp.Run(last, chromedp.Evaluate[string](`document.location.href + "\n" + document.body.innerText`))
+			over()
+			t.Logf("the page was (%v):\n%.3000s", err, text)
 		}
-		end()
 		late()
+		end()
 		tb.mu.Lock()
 		defer tb.mu.Unlock()
 		for _, p := range tb.problems {

@@ -13,17 +13,17 @@ import (
 	"drayage/pkg/job"
 )
 
-var screenshots = flag.String("screenshots", "", "folder to write the screenshots of the README into")
+var screenshots = flag.String("screenshots", "", "folder to write the pictures of the README into; without it they are made and thrown away")
 
 // maxShot bounds a picture, in bytes: it is kept with the code.
 const maxShot = 150 << 10
 
-// shot writes what the tab shows, as PNG.
-func (t *tab) shot(name string) {
+// shot writes what the tab shows into a folder, as PNG.
+func (t *tab) shot(folder, name string) {
 	t.Helper()
 	png, err := chromedp.Run(t.ctx, chromedp.CaptureScreenshot())
 	if err == nil {
-		err = os.WriteFile(filepath.Join(*screenshots, name+".png"), png, 0o644) //nolint:gosec // a picture for everybody
+		err = os.WriteFile(filepath.Join(folder, name+".png"), png, 0o644) //nolint:gosec // a picture for everybody
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -35,8 +35,10 @@ func (t *tab) shot(name string) {
 
 // The pictures of the README: the demo, and a job with some trouble while it runs.
 func TestScreenshots(t *testing.T) {
-	if *screenshots == "" {
-		t.Skip("make screenshots runs it")
+	t.Parallel()
+	folder, chunks := *screenshots, uint64(260)
+	if folder == "" {
+		folder, chunks = t.TempDir(), 20 // which takes less time
 	}
 	pipelines, err := filepath.Abs("../../pipelines")
 	if err != nil {
@@ -55,22 +57,23 @@ func TestScreenshots(t *testing.T) {
 	stack.Ended(t, create(t, "readings-20261128-0610", dir, text))
 	dir, text = meters(t, "metering", 640, 100*time.Millisecond)
 	running := create(t, "metering-20261128-0615", dir, text)
-	stack.Reach(t, running, func(j job.Job) bool { return j.Totals.Outcomes() >= 260 })
-	for name, p := range map[string]struct {
-		path, sign string
-		options    []tabOption
+	stack.Reach(t, running, func(j job.Job) bool { return j.Totals.Outcomes() >= chunks })
+	for _, p := range []struct {
+		name, path, sign string
+		options          []tabOption
 	}{
-		"jobs":      {"/", "metering", nil},
-		"job-light": {"/jobs/" + running, "Dead", nil},
-		"job-dark":  {"/jobs/" + running, "Dead", []tabOption{dark}},
-		"dead":      {"/dead", "reject.max", nil},
+		{"job-light", "/jobs/" + running, "Dead", nil},
+		{"job-dark", "/jobs/" + running, "Dead", []tabOption{dark}},
+		{"jobs", "/", "metering", nil},
+		{"dead", "/dead", "reject.max", nil},
 	} {
 		tb := openTab(t, site.URL, p.path, append(p.options, func(*tab) action { return chromedp.EmulateViewport(1200, 900) })...)
 		tb.see("main", p.sign)
 		if p.path != "/dead" {
 			tb.see("#live-status", "Live")
 		}
-		tb.shot(name)
+		tb.shot(folder, p.name)
+		tb.close()
 	}
 	if _, err := service.Cancel(t.Context(), running); err != nil {
 		t.Fatal(err)

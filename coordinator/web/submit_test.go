@@ -71,7 +71,7 @@ func TestSchedules(t *testing.T) {
 // Where tokens are wanted the page asks for one, and offers what it may do.
 func TestLogin(t *testing.T) {
 	t.Parallel()
-	guarded, err := served(guard.Config{Tokens: "read:viewer:read-token-0123456789 admin:boss:admin-token-0123456789"})
+	guarded, err := served(guard.Config{Tokens: "read:viewer:read-token-0123456789 admin:boss:admin-token-0123456789"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 		})
 		f.Go(service.Run)
 		var err error
-		site, err = served(guard.Config{})
+		site, err = served(guard.Config{}, nil)
 		return func() {
 			closeChromium()
 			site.CloseClientConnections()
@@ -38,8 +39,9 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// served are the site's routes behind the coordinator's own server.
-func served(cfg guard.Config) (*httptest.Server, error) {
+// served are the site's routes behind the coordinator's own server, and that
+// behind what around makes of it, if anything.
+func served(cfg guard.Config, around func(http.Handler) http.Handler) (*httptest.Server, error) {
 	page, err := web.New(web.Config{Service: service, Log: stack.Log})
 	if err != nil {
 		return nil, err
@@ -49,5 +51,9 @@ func served(cfg guard.Config) (*httptest.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return httptest.NewServer(server.Handler()), nil
+	handler := server.Handler()
+	if around != nil {
+		handler = around(handler)
+	}
+	return httptest.NewServer(handler), nil
 }

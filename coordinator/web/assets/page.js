@@ -1,26 +1,14 @@
 // What the page does beyond its HTML, all of which works without it: the chunk
 // map, the chart, confirmations in place, and whether the page is live.
 import { ChunkMap } from './chunkmap.js';
+import { follow } from './live.js';
 import { Throughput } from './throughput.js';
 
 const live = document.getElementById('live');
-const status = document.getElementById('live-status');
+if (live) follow(live, document.getElementById('live-status'));
 
-function say(state, text) {
-  if (!status) return;
-  status.dataset.live = state;
-  if (status.textContent !== text) status.textContent = text;
-}
-
-if (live) {
-  live.addEventListener('htmx:sse:after:connection', () => say('on', 'Live'));
-  live.addEventListener('htmx:sse:error', () => say('off', 'Not connected, trying again'));
-  live.addEventListener('htmx:sse:close', (e) => {
-    if (e.detail.reason === 'message') say('', 'Complete');
-  });
-}
-
-function chunkMap(canvas) {
+const canvas = document.querySelector('canvas[data-cells]');
+if (canvas) {
   const url = canvas.dataset.chunks;
   const map = new ChunkMap(canvas, document.getElementById('map-line'), (chunk) => {
     htmx.ajax('GET', `${url}/${chunk}`, { target: '#chunk', select: '#chunk', swap: 'outerHTML' })
@@ -28,11 +16,7 @@ function chunkMap(canvas) {
   });
   map.update({ ...JSON.parse(canvas.dataset.cells), whole: true });
   live?.addEventListener('cells', (e) => map.update(JSON.parse(e.detail.data)));
-  return map;
 }
-
-const canvas = document.querySelector('canvas[data-cells]');
-if (canvas) chunkMap(canvas);
 
 const chart = document.querySelector('[data-throughput]');
 if (chart) {
