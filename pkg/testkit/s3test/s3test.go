@@ -42,6 +42,7 @@ type Server struct {
 	between atomic.Pointer[Between]
 
 	mu       sync.Mutex
+	ended    *sync.Cond // a request was answered
 	requests []string
 	active   int
 	most     int
@@ -55,6 +56,7 @@ type Between func(w http.ResponseWriter, r *http.Request, next http.Handler)
 // ends it.
 func Start(public bool) (*Server, error) {
 	s := &Server{backend: s3mem.New(), public: public}
+	s.ended = sync.NewCond(&s.mu)
 	if err := s.backend.CreateBucket(Bucket); err != nil {
 		return nil, fmt.Errorf("making the bucket: %w", err)
 	}
@@ -148,6 +150,20 @@ func (s *Server) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.active--
+	s.ended.Broadcast()
+}
+
+// Quiet waits until no request is being answered, for as long as ctx lasts: a
+// client has the end of an answer before the server is done with it. It reports
+// whether that came.
+func (s *Server) Quiet(ctx context.Context) bool {
+	defer context.AfterFunc(ctx, s.ended.Broadcast)()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.active > 0 && ctx.Err() == nil {
+		s.ended.Wait()
+	}
+	return s.active == 0
 }
 
 func (s *Server) allowed(r *http.Request) bool {

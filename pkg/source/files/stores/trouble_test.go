@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
@@ -326,7 +327,14 @@ func TestSeats(t *testing.T) {
 	c.Seats = func(ctx context.Context) (context.Context, func(), error) {
 		select {
 		case <-free:
-			return ctx, func() { free <- struct{}{} }, nil
+			return ctx, func() {
+				soon, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				if !server.Quiet(soon) {
+					t.Error("the seat is given back while a request is answered")
+				}
+				free <- struct{}{}
+			}, nil
 		case <-ctx.Done():
 			return nil, nil, context.Cause(ctx)
 		}
