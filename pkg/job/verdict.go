@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -49,6 +50,14 @@ func WithClass(err error, class Class) error {
 	}
 	return &classified{err, class}
 }
+
+// Permanentf makes an error, as fmt.Errorf does, that no attempt cures.
+func Permanentf(format string, args ...any) error {
+	return WithClass(fmt.Errorf(format, args...), Permanent)
+}
+
+// Retryf makes an error, as fmt.Errorf does, that a later attempt may not meet.
+func Retryf(format string, args ...any) error { return WithClass(fmt.Errorf(format, args...), Retry) }
 
 // ClassOf returns the class of err: Permanent of a *RefusedError, the outermost
 // mark, or Retry.

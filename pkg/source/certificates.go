@@ -3,7 +3,7 @@ package source
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
+	"errors"
 	"path/filepath"
 
 	"drayage/pkg/allow"
@@ -37,21 +37,27 @@ func (c Certificates) TLS() (*tls.Config, error) {
 		path := Within(c.Dir, c.CAFile)
 		pem, err := c.Allow.ReadFile(path)
 		if err != nil {
-			return nil, job.WithClass(fmt.Errorf("reading ca_file: %w", err), job.Permanent)
+			return nil, job.Permanentf("reading ca_file: %w", err)
 		}
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, job.WithClass(fmt.Errorf("ca_file: %s holds no certificate in PEM", path), job.Permanent)
+			return nil, job.Permanentf("ca_file: %s holds no certificate in PEM", path)
 		}
 	}
 	if c.CertFile != "" {
 		pair, err := c.pair()
 		if err != nil {
-			return nil, job.WithClass(fmt.Errorf("reading cert_file and key_file: %w", err), job.Permanent)
+			return nil, job.Permanentf("reading cert_file and key_file: %w", err)
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
 	return cfg, nil
+}
+
+// Untrusted reports whether err says that the certificate of a server is not
+// trusted, or not its own.
+func Untrusted(err error) bool {
+	return errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, new(x509.UnknownAuthorityError)) || errors.As(err, new(x509.HostnameError))
 }
 
 // pair is the client's own certificate.

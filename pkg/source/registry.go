@@ -70,7 +70,7 @@ func (g Registry) Make(kind string, cfg Config) (_ Source, err error) {
 	}
 	defer func() {
 		if v := recover(); v != nil { // it fails the job, not the coordinator
-			err = job.WithClass(fmt.Errorf("the source %s panicked: %v", kind, v), job.Permanent)
+			err = job.Permanentf("the source %s panicked: %v", kind, v)
 		}
 	}()
 	s, err := factory(cfg)

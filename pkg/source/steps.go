@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 
 	"drayage/pkg/job"
@@ -34,7 +33,7 @@ func (s Steps[C]) Plan(ctx context.Context, from json.RawMessage) iter.Seq2[Plan
 		begun := len(from) > 0
 		if begun {
 			if err := json.Unmarshal(from, &at); err != nil {
-				yield(Planned{}, job.WithClass(fmt.Errorf("%s: the cursor of a plan does not parse: %w", s.Name, err), job.Permanent))
+				yield(Planned{}, job.Permanentf("%s: the cursor of a plan does not parse: %w", s.Name, err))
 				return
 			}
 		}
@@ -66,7 +65,7 @@ func (s Steps[C]) planned(piece any, at C, size int64) (Planned, error) {
 		return Planned{}, err
 	}
 	if len(input)+len(next) > maxSteps {
-		return Planned{}, job.WithClass(fmt.Errorf("%s: its key is too long for a chunk's description of %d bytes: name another key", s.Name, maxSteps), job.Permanent)
+		return Planned{}, job.Permanentf("%s: its key is too long for a chunk's description of %d bytes: name another key", s.Name, maxSteps)
 	}
 	return Planned{Input: input, Cursor: next, Bytes: size, Inputs: 1}, nil
 }

@@ -34,7 +34,7 @@ func (s *Source) Bounds(ctx context.Context, state json.RawMessage) (bounds, nex
 	}
 	found, err := rows[answer](ctx, client, fmt.Sprintf("SELECT toString(maxOrNull(%[1]s)) AS latest, toTypeName(any(%[1]s)) AS type FROM %[2]s%[3]s", column, rel, where))
 	if err == nil && len(found) != 1 {
-		err = job.WithClass(fmt.Errorf("ClickHouse gave %d rows for one", len(found)), job.Retry)
+		err = job.Retryf("ClickHouse gave %d rows for one", len(found))
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("asking for the largest %s of %s: %w", s.cfg.Watermark.Column, s.name(), err)
@@ -58,7 +58,7 @@ func (s *Source) back(value, typ string, ask func(string) ([]struct{ V *string }
 	}
 	found, err := ask(fmt.Sprintf("SELECT toString(accurateCastOrNull(CAST(%[1]s, %[2]s) - %[3]s, %[2]s)) AS V", literal(value), literal(typ), by))
 	if err == nil && len(found) != 1 {
-		err = job.WithClass(fmt.Errorf("ClickHouse gave %d rows for one", len(found)), job.Retry)
+		err = job.Retryf("ClickHouse gave %d rows for one", len(found))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("looking %s back from %s: %w", strings.TrimSpace(fmt.Sprint(l.N, " ", l.Unit)), value, err)

@@ -48,7 +48,7 @@ type cursor struct {
 func parse(input json.RawMessage) (part, error) {
 	var p part
 	if err := json.Unmarshal(input, &p); err != nil {
-		return p, job.WithClass(fmt.Errorf("the input of a chunk of ClickHouse does not parse: %w", err), job.Permanent)
+		return p, job.Permanentf("the input of a chunk of ClickHouse does not parse: %w", err)
 	}
 	return p, nil
 }
@@ -109,7 +109,7 @@ func (s *Source) Plan(ctx context.Context, from json.RawMessage, _ []job.Column)
 		var at cursor
 		if len(from) > 0 {
 			if err := json.Unmarshal(from, &at); err != nil {
-				yield(source.Planned{}, job.WithClass(fmt.Errorf("the cursor of a table of ClickHouse does not parse: %w", err), job.Permanent))
+				yield(source.Planned{}, job.Permanentf("the cursor of a table of ClickHouse does not parse: %w", err))
 				return
 			}
 		}

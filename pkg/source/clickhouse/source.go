@@ -163,16 +163,11 @@ func (s *Source) Columns(ctx context.Context, _ source.Engine) ([]job.Column, er
 	if len(s.cfg.Columns) == 0 {
 		return found, nil
 	}
-	there := map[string]bool{}
-	for _, c := range found {
-		there[c.Name] = true
+	has := make([]string, len(found))
+	for i, c := range found {
+		has[i] = c.Name
 	}
-	for _, c := range s.cfg.Columns {
-		if !there[c.Name] {
-			return nil, job.WithClass(fmt.Errorf("%s has no column %s", s.name(), c.Name), job.Permanent)
-		}
-	}
-	return s.cfg.Columns, nil
+	return s.cfg.Columns, source.CheckDeclared(s.name(), s.cfg.Columns, has, source.SameName)
 }
 
 func (s *Source) name() string {

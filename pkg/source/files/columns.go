@@ -57,7 +57,7 @@ func (s *Source) Columns(ctx context.Context, eng source.Engine) ([]job.Column, 
 	case len(s.cfg.Columns) > 0:
 		return slices.Clone(s.cfg.Columns), nil
 	case len(columns) == 0:
-		return nil, permanent("every file that %s matches is empty, so the columns can not be inferred: declare columns", strings.Join(s.cfg.Paths, ", "))
+		return nil, job.Permanentf("every file that %s matches is empty, so the columns can not be inferred: declare columns", strings.Join(s.cfg.Paths, ", "))
 	}
 	return columns, nil
 }
@@ -101,7 +101,7 @@ func (s *Source) checkDeclared(ctx context.Context, eng source.Engine, f *file) 
 		return err
 	}
 	unknown, missing, twice := compareNames(names(own), declared)
-	return permanent("%s: its first line is a header that does not name the declared columns: %s; if it is data, write header: false",
+	return job.Permanentf("%s: its first line is a header that does not name the declared columns: %s; if it is data, write header: false",
 		f.path, difference(unknown, missing, twice))
 }
 
@@ -141,7 +141,7 @@ func (s *Source) infer(ctx context.Context, eng source.Engine, f *file) ([]job.C
 			}
 			l, err := s.readLayout(ctx, f.format, h, f.format.headerLines(max(rule, headerUnknown)))
 			if err != nil {
-				return nil, permanent("%s: %w", f.path, err)
+				return nil, job.Permanentf("%s: %w", f.path, err)
 			}
 			if rule == headerYes && h.all && blank(h.data[l.start:]) {
 				return nil, errNoRows
@@ -161,7 +161,7 @@ func (s *Source) infer(ctx context.Context, eng source.Engine, f *file) ([]job.C
 	}
 	if first != nil && (rule == headerYes || rule == headerUnknown && !numbered(columns)) {
 		if unknown, missing, twice := compareNames(first, columns); len(unknown)+len(missing)+len(twice) > 0 {
-			return nil, permanent("%s: its header can not be used: %s", f.path, difference(unknown, missing, twice))
+			return nil, job.Permanentf("%s: its header can not be used: %s", f.path, difference(unknown, missing, twice))
 		}
 	}
 	return columns, nil
@@ -199,7 +199,7 @@ func (s *Source) describe(ctx context.Context, eng source.Engine, f *file, forma
 		return nil, fmt.Errorf("inferring the columns of %s (%s): %w", f.path, format, err)
 	}
 	if len(columns) == 0 {
-		return nil, permanent("the engine finds no columns in %s: declare columns", f.path)
+		return nil, job.Permanentf("the engine finds no columns in %s: declare columns", f.path)
 	}
 	return columns, nil
 }
@@ -266,7 +266,7 @@ func (f *file) schema() (*os.File, error) {
 // copied is a copy of an object that is not too large.
 func (f *file) copied() (*os.File, error) {
 	if f.Size > maxCopied {
-		return nil, permanent("%s: %w", f.path, errTooLarge)
+		return nil, job.Permanentf("%s: %w", f.path, errTooLarge)
 	}
 	return f.copy(f.Size)
 }
@@ -277,7 +277,7 @@ func (s *Source) excerpt(ctx context.Context, f *file, h head) (*os.File, error)
 	if f.format.splits() {
 		l, err := s.readLayout(ctx, f.format, h, 0)
 		if err != nil {
-			return nil, permanent("%s: %w", f.path, err)
+			return nil, job.Permanentf("%s: %w", f.path, err)
 		}
 		start = l.first
 	}
@@ -307,11 +307,11 @@ func (s *Source) excerpt(ctx context.Context, f *file, h head) (*os.File, error)
 // trim cuts a sample of n bytes after a whole record.
 func (s *Source) trim(ctx context.Context, f *file, m *os.File, n int64) error {
 	if !f.format.splits() {
-		return permanent("%s: its columns can not be inferred from the first %d bytes: declare columns", f.path, n)
+		return job.Permanentf("%s: its columns can not be inferred from the first %d bytes: declare columns", f.path, n)
 	}
 	r, _, err := s.cutter(f.format, m, n, n).Next(ctx, borders.Position{}, n/2)
 	if err != nil {
-		return permanent("%s: %w", f.path, err)
+		return job.Permanentf("%s: %w", f.path, err)
 	}
 	if err := m.Truncate(r.End); err != nil {
 		return fmt.Errorf("cutting a sample of %s: %w", f.path, err)

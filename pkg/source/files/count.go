@@ -73,7 +73,7 @@ func (f *file) countGroups(p piece) (uint64, error) {
 	var n uint64
 	for _, g := range groups {
 		if g.Rows < 0 {
-			return 0, permanent("%s: a row group of %d rows", f.path, g.Rows)
+			return 0, job.Permanentf("%s: a row group of %d rows", f.path, g.Rows)
 		}
 		n += uint64(g.Rows)
 	}
@@ -105,14 +105,14 @@ func countInput(ctx context.Context, eng source.Querier, in *source.Input) (uint
 	}
 	dir, err := os.MkdirTemp("", "dray-count-*")
 	if err != nil {
-		return 0, job.WithClass(fmt.Errorf("making a pipe: %w", err), job.Retry)
+		return 0, job.Retryf("making a pipe: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	// A name that is never used again: a query that was cancelled may open it
 	// late, and must find nothing.
 	path := filepath.Join(dir, "in")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
-		return 0, job.WithClass(fmt.Errorf("making the pipe %s: %w", path, err), job.Retry)
+		return 0, job.Retryf("making the pipe %s: %w", path, err)
 	}
 	opened, fed := make(chan struct{}), make(chan error, 1)
 	go func() { fed <- feed(ctx, path, in.Reader, opened) }()
@@ -132,7 +132,7 @@ func countInput(ctx context.Context, eng source.Querier, in *source.Input) (uint
 	case err != nil:
 		return 0, err
 	case feedErr != nil:
-		return 0, permanent("the engine did not read the input to its end")
+		return 0, job.Permanentf("the engine did not read the input to its end")
 	}
 	return n, nil
 }
@@ -146,7 +146,7 @@ func feed(ctx context.Context, path string, r io.Reader, opened chan<- struct{})
 		return syscall.EPIPE // the query ended without it
 	}
 	if err != nil {
-		return job.WithClass(fmt.Errorf("opening the pipe %s: %w", path, err), job.Retry)
+		return job.Retryf("opening the pipe %s: %w", path, err)
 	}
 	defer pipe.Close()
 	_, err = io.Copy(pipe, untilDone{ctx, r})

@@ -2,7 +2,6 @@ package files
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"syscall"
@@ -38,11 +37,6 @@ import (
 // A share that is not mounted looks like a file that is not there: the
 // operating system does not tell the two apart.
 
-// permanent makes an error that no retry cures.
-func permanent(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Permanent)
-}
-
 // absent reports whether err says that there is no such file.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
@@ -52,23 +46,23 @@ func absent(err error) bool {
 func openError(p string, err error) error {
 	switch {
 	case absent(err):
-		return permanent("%s does not exist: check the path, or where relative paths start: %w", p, err)
+		return job.Permanentf("%s does not exist: check the path, or where relative paths start: %w", p, err)
 	case errors.Is(err, fs.ErrPermission):
-		return permanent("%s can not be read: give this user the right to: %w", p, err)
+		return job.Permanentf("%s can not be read: give this user the right to: %w", p, err)
 	case errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENAMETOOLONG):
-		return permanent("opening %s: %w", p, err)
+		return job.Permanentf("opening %s: %w", p, err)
 	}
-	return job.WithClass(fmt.Errorf("opening %s: %w", p, err), job.Retry)
+	return job.Retryf("opening %s: %w", p, err)
 }
 
 // goneError is the error of a chunk whose file is not there any more.
 func goneError(p string) error {
-	return permanent("%s: %w: it was removed or renamed", p, source.ErrGone)
+	return job.Permanentf("%s: %w: it was removed or renamed", p, source.ErrGone)
 }
 
 // shorterError is the error of a file that ends before the size it had.
 func shorterError(p string) error {
-	return permanent("%s: %w: it became shorter", p, source.ErrChanged)
+	return job.Permanentf("%s: %w: it became shorter", p, source.ErrChanged)
 }
 
 // disk reads the bytes that a file had when it was opened, and keeps its own
@@ -89,7 +83,7 @@ func (d *disk) ReadAt(b []byte, at int64) (int, error) {
 	case !errors.Is(err, io.EOF) && d.f.local() == nil:
 		// the store knows its class
 	case !errors.Is(err, io.EOF):
-		err = job.WithClass(fmt.Errorf("reading %s: %w", d.f.path, err), job.Retry)
+		err = job.Retryf("reading %s: %w", d.f.path, err)
 	case at+int64(n) >= d.f.Size:
 		return n, err
 	default:

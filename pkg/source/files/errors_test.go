@@ -35,7 +35,7 @@ func outcome(t *testing.T, cfg Config) error {
 			return err
 		}
 		if in.Doubt != "" {
-			return permanent("%s: %s", source.Place(s, c.Input), in.Doubt)
+			return job.Permanentf("%s: %s", source.Place(s, c.Input), in.Doubt)
 		}
 	}
 	return err

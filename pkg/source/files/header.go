@@ -70,19 +70,19 @@ func (s *Source) settleHeader(ctx context.Context, f *file, rule headerRule, col
 		case headerYes:
 			return layout{}, headerByEngine, nil
 		}
-		return layout{}, rule, permanent("%s: whether it has a header can not be told of %s files: write header: true or header: false", f.path, f.comp.name)
+		return layout{}, rule, job.Permanentf("%s: whether it has a header can not be told of %s files: write header: true or header: false", f.path, f.comp.name)
 	}
 	if err != nil {
 		return layout{}, rule, err
 	}
 	l, err := s.readLayout(ctx, f.format, h, f.format.headerLines(rule))
 	if err != nil {
-		return l, rule, permanent("%s: %w", f.path, err)
+		return l, rule, job.Permanentf("%s: %w", f.path, err)
 	}
 	if len(l.names) == 0 {
 		l.names = nil
 		if rule == headerYes && !h.all || rule == headerYes && int64(len(h.data)) > l.start {
-			return l, rule, permanent("%s: its header is an empty line", f.path)
+			return l, rule, job.Permanentf("%s: its header is an empty line", f.path)
 		}
 		if rule == headerUnknown {
 			l.start = l.first
@@ -99,11 +99,11 @@ func (s *Source) settleHeader(ctx context.Context, f *file, rule headerRule, col
 			l.names, l.start = nil, l.first
 			return l, headerNo, nil
 		}
-		return l, rule, permanent("%s: its first line looks like a header of other columns than the source's: %s; if it is data, write header: false",
+		return l, rule, job.Permanentf("%s: its first line looks like a header of other columns than the source's: %s; if it is data, write header: false",
 			f.path, difference(unknown, missing, twice))
 	}
 	if !same {
-		return l, rule, permanent("%s: its header does not name the columns of the source: %s", f.path, difference(unknown, missing, twice))
+		return l, rule, job.Permanentf("%s: its header does not name the columns of the source: %s", f.path, difference(unknown, missing, twice))
 	}
 	return l, rule, nil
 }
@@ -182,7 +182,7 @@ func (s *Source) structure(ctx context.Context, f *file, p piece, columns []job.
 	}
 	l, err := s.readLayout(ctx, f.format, h, f.format.headerLines(headerYes))
 	if err != nil {
-		return nil, permanent("%s: %w", f.path, err)
+		return nil, job.Permanentf("%s: %w", f.path, err)
 	}
 	return inOrder(f, columns, l.names)
 }
@@ -192,7 +192,7 @@ func (s *Source) structure(ctx context.Context, f *file, p piece, columns []job.
 // over chunks of another may differ.
 func inOrder(f *file, columns []job.Column, names []string) ([]job.Column, error) {
 	if unknown, missing, twice := compareNames(names, columns); len(unknown)+len(missing)+len(twice) > 0 {
-		return nil, permanent("%s: its header does not name the columns of the source: %s", f.path, difference(unknown, missing, twice))
+		return nil, job.Permanentf("%s: its header does not name the columns of the source: %s", f.path, difference(unknown, missing, twice))
 	}
 	byName := make(map[string]job.Column, len(columns))
 	for _, c := range columns {

@@ -76,12 +76,12 @@ func (l local) walk(ctx context.Context, g glob, from string, yield func(string,
 	case err != nil:
 		return openError(literal, err)
 	case info.IsDir():
-		return permanent("%s is a directory: name its files, such as %s/*.csv or %s/**", g.text, g.text, g.text)
+		return job.Permanentf("%s is a directory: name its files, such as %s/*.csv or %s/**", g.text, g.text, g.text)
 	default:
-		return permanent("%s is not a regular file but %s", g.text, info.Mode().Type())
+		return job.Permanentf("%s is not a regular file but %s", g.text, info.Mode().Type())
 	}
 	if _, err := l.allow.Stat(l.abs(g.base)); errors.Is(err, fs.ErrNotExist) {
-		return permanent("the glob %q matches no file: %s does not exist: check the path, or where relative paths start", g.text, l.abs(g.base))
+		return job.Permanentf("the glob %q matches no file: %s does not exist: check the path, or where relative paths start", g.text, l.abs(g.base))
 	}
 	var after []string
 	if from != "" {
@@ -160,7 +160,7 @@ func (l local) regular(path string) (fs.FileInfo, error) {
 		return nil, openError(path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, permanent("%s is not a regular file but %s", path, info.Mode().Type())
+		return nil, job.Permanentf("%s is not a regular file but %s", path, info.Mode().Type())
 	}
 	return info, nil
 }
@@ -193,9 +193,9 @@ func (l local) planned(path string, v version) (fs.FileInfo, error) {
 	case err != nil:
 		return nil, openError(path, err)
 	case !info.Mode().IsRegular():
-		return nil, permanent("%s: %w: it is not a regular file any more but %s", path, source.ErrChanged, info.Mode().Type())
+		return nil, job.Permanentf("%s: %w: it is not a regular file any more but %s", path, source.ErrChanged, info.Mode().Type())
 	case versionOf(info) != v:
-		return nil, permanent("%s: %w: it had %d bytes, modified %d, and now has %d, modified %d (nanoseconds of Unix time); start a new job for the new file",
+		return nil, job.Permanentf("%s: %w: it had %d bytes, modified %d, and now has %d, modified %d (nanoseconds of Unix time); start a new job for the new file",
 			path, source.ErrChanged, v.Size, v.MTime, info.Size(), info.ModTime().UnixNano())
 	}
 	return info, nil
@@ -227,10 +227,10 @@ func (b *localBlob) unchanged(v version) error {
 	}
 	own, err := b.Stat()
 	if err != nil {
-		return job.WithClass(fmt.Errorf("looking at %s: %w", b.path, err), job.Retry)
+		return job.Retryf("looking at %s: %w", b.path, err)
 	}
 	if !os.SameFile(now, own) {
-		return permanent("%s: %w: another file took its place", b.path, source.ErrChanged)
+		return job.Permanentf("%s: %w: another file took its place", b.path, source.ErrChanged)
 	}
 	return nil
 }

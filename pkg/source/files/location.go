@@ -3,6 +3,7 @@ package files
 import (
 	"encoding/json"
 
+	"drayage/pkg/job"
 	"drayage/pkg/source"
 )
 
@@ -43,7 +44,7 @@ func (s *Source) formatOf(path string) (format, compression, error) {
 	case s.format != nil:
 		f = *s.format
 	case err != nil:
-		return f, comp, permanent("%s: %w: write format: CSV or another one", path, err)
+		return f, comp, job.Permanentf("%s: %w: write format: CSV or another one", path, err)
 	}
 	return f, comp, nil
 }

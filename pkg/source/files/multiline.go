@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 
+	"drayage/pkg/job"
 	"drayage/pkg/source/files/borders"
 )
 
@@ -135,7 +136,7 @@ func (f *framer) give(end int) error {
 }
 
 func (f *framer) tooLong() error {
-	return permanent("%s: at byte %d: a record is longer than %d bytes: does multiline.begin match the first line of each record? multiline.max takes longer ones",
+	return job.Permanentf("%s: at byte %d: a record is longer than %d bytes: does multiline.begin match the first line of each record? multiline.max takes longer ones",
 		f.name, f.at, f.max)
 }
 

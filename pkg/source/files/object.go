@@ -264,7 +264,7 @@ func (s *stream) problem(ctx context.Context, err error) error {
 	case s.ctx.Err() != nil:
 		return fmt.Errorf("reading %s: %w", s.path, context.Cause(s.ctx))
 	case errors.Is(context.Cause(ctx), errSilent):
-		return job.WithClass(fmt.Errorf("reading %s: %w (%s)", s.path, errSilent, silence), job.Retry)
+		return job.Retryf("reading %s: %w (%s)", s.path, errSilent, silence)
 	}
 	return objectError(s.path, err)
 }
@@ -323,7 +323,7 @@ func (s *stream) broken(err error) error {
 	}
 	s.broke = s.at
 	if s.breaks++; s.breaks > maxBreaks {
-		return job.WithClass(fmt.Errorf("reading %s: the connection broke off at byte %d, %d times in a row: %w", s.path, s.at, s.breaks, err), job.Retry)
+		return job.Retryf("reading %s: the connection broke off at byte %d, %d times in a row: %w", s.path, s.at, s.breaks, err)
 	}
 	wait := time.NewTimer(firstPause << (s.breaks - 1))
 	defer wait.Stop()

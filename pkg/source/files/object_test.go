@@ -13,6 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files/store"
 )
@@ -32,7 +33,7 @@ func (s *shelf) Stat(context.Context, string) (store.Object, error) {
 
 func (s *shelf) Read(ctx context.Context, o store.Object, start, end int64) (io.ReadCloser, error) {
 	if o.Version != "1" {
-		return nil, permanent("k: %w", store.ErrChanged)
+		return nil, job.Permanentf("k: %w", store.ErrChanged)
 	}
 	if end < 0 {
 		end = int64(len(s.data))

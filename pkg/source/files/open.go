@@ -21,7 +21,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 		return nil, err
 	}
 	if p.Err != "" {
-		return nil, permanent("%s", p.Err)
+		return nil, job.Permanentf("%s", p.Err)
 	}
 	f, err := s.reopen(ctx, p)
 	if err != nil {
@@ -77,7 +77,7 @@ func (f *file) footer() (*rowgroups.Footer, *disk, error) {
 	}
 	footer, err := rowgroups.Read(d, f.Size)
 	if err != nil {
-		return nil, nil, d.or(permanent("%s: %w", f.path, err))
+		return nil, nil, d.or(job.Permanentf("%s: %w", f.path, err))
 	}
 	return footer, d, nil
 }
@@ -86,7 +86,7 @@ func (f *file) footer() (*rowgroups.Footer, *disk, error) {
 func (f *file) groups(footer *rowgroups.Footer, p piece) ([]rowgroups.Group, error) {
 	all := footer.Groups()
 	if p.Start < 0 || p.End > int64(len(all)) || p.Start >= p.End {
-		return nil, permanent("%s: a chunk of the row groups %d to %d of %d", f.path, p.Start, p.End, len(all))
+		return nil, job.Permanentf("%s: a chunk of the row groups %d to %d of %d", f.path, p.Start, p.End, len(all))
 	}
 	return all[p.Start:p.End], nil
 }
@@ -108,11 +108,11 @@ func (s *Source) openGroups(f *file, p piece, in *source.Input) error {
 	}
 	m, err := scratch("rowgroups", in.Bytes)
 	if err != nil {
-		return job.WithClass(fmt.Errorf("%s: copying row groups: %w", f.path, err), job.Retry)
+		return job.Retryf("%s: copying row groups: %w", f.path, err)
 	}
 	if err := footer.Copy(m, int(p.Start), int(p.End)); err != nil {
 		m.Close()
-		return d.or(job.WithClass(fmt.Errorf("%s: copying row groups: %w", f.path, err), job.Retry))
+		return d.or(job.Retryf("%s: copying row groups: %w", f.path, err))
 	}
 	// A filter may ask for a Bloom filter whose length the file does not say,
 	// so that it is not in the copy.
@@ -137,7 +137,7 @@ func (s *Source) openWhole(ctx context.Context, f *file, p piece, in *source.Inp
 			return err
 		}
 		if l, err = s.readLayout(ctx, f.format, h, f.format.headerLines(rule)); err != nil {
-			return permanent("%s: %w", f.path, err)
+			return job.Permanentf("%s: %w", f.path, err)
 		}
 	}
 	if l.names != nil {
@@ -172,10 +172,10 @@ func (s *Source) openWhole(ctx context.Context, f *file, p piece, in *source.Inp
 		return nil
 	}
 	if f.comp.open == nil && in.Framed {
-		return permanent("%s: lines of %s files can not be put together to records: decompress it, or compress it with gzip or zstd", f.path, f.comp.name)
+		return job.Permanentf("%s: lines of %s files can not be put together to records: decompress it, or compress it with gzip or zstd", f.path, f.comp.name)
 	}
 	if f.comp.open == nil {
-		return permanent("%s: lines can not be skipped in %s files of the format %s: decompress it, or compress it with gzip or zstd", f.path, f.comp.name, f.format.asked)
+		return job.Permanentf("%s: lines can not be skipped in %s files of the format %s: decompress it, or compress it with gzip or zstd", f.path, f.comp.name, f.format.asked)
 	}
 	r, err := f.plain()
 	if err != nil {
@@ -215,7 +215,7 @@ func (f *file) copy(n int64) (*os.File, error) {
 	}
 	m, err := scratch("object", n)
 	if err != nil {
-		return nil, job.WithClass(fmt.Errorf("%s: copying it: %w", f.path, err), job.Retry)
+		return nil, job.Retryf("%s: copying it: %w", f.path, err)
 	}
 	if _, err := io.Copy(m, r); err != nil {
 		m.Close()

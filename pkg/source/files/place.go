@@ -10,6 +10,7 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 
+	"drayage/pkg/job"
 	"drayage/pkg/source/files/store"
 )
 
@@ -121,7 +122,7 @@ func (s *Source) place(path string) (place, error) {
 	}
 	k, there := s.keys[path]
 	if !there {
-		return place{}, permanent("%s is not among the addresses of the pipeline", path)
+		return place{}, job.Permanentf("%s is not among the addresses of the pipeline", path)
 	}
 	return k.at, nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 
@@ -43,7 +42,7 @@ type piece struct {
 func parsePiece(input json.RawMessage) (piece, error) {
 	var p piece
 	if err := json.Unmarshal(input, &p); err != nil {
-		return p, permanent("the input of a chunk of files does not parse: %w", err)
+		return p, job.Permanentf("the input of a chunk of files does not parse: %w", err)
 	}
 	return p, nil
 }
@@ -68,7 +67,7 @@ func (s *Source) Plan(ctx context.Context, from json.RawMessage, columns []job.C
 		p := planner{s: s, columns: columns, yield: yield}
 		if len(from) > 0 {
 			if err := json.Unmarshal(from, &p.at); err != nil {
-				yield(source.Planned{}, permanent("the cursor of a files source does not parse: %w", err))
+				yield(source.Planned{}, job.Permanentf("the cursor of a files source does not parse: %w", err))
 				return
 			}
 		}
@@ -155,7 +154,7 @@ func (p *planner) read(ctx context.Context, at found, going bool) error {
 
 // gone is the error of a file that vanished with a part of it not planned yet.
 func (p *planner) gone() error {
-	return permanent("%s: %w: it was removed or renamed while it was being planned", p.at.Path, source.ErrGone)
+	return job.Permanentf("%s: %w: it was removed or renamed while it was being planned", p.at.Path, source.ErrGone)
 }
 
 // chunk yields one chunk of f; it returns errStop when the caller has enough.
@@ -166,7 +165,7 @@ func (p *planner) chunk(f *file, in piece, bytes int64) error {
 		return err
 	}
 	if len(input)+maxGrowth > MaxPiece {
-		return permanent("%s: the path is too long for a chunk's description of %d bytes", f.path, MaxPiece)
+		return job.Permanentf("%s: the path is too long for a chunk's description of %d bytes", f.path, MaxPiece)
 	}
 	at, err := json.Marshal(p.at)
 	if err != nil {
@@ -194,7 +193,7 @@ func (p *planner) begin(ctx context.Context, f *file) (layout, error) {
 		return l, err
 	}
 	if p.at.First == headerNo && open && rule == headerYes {
-		return l, permanent("%s: it begins with a header, and the files before it do not: write header: true or header: false, or split the paths", f.path)
+		return l, job.Permanentf("%s: it begins with a header, and the files before it do not: write header: true or header: false, or split the paths", f.path)
 	}
 	p.at.Header, p.at.Names = rule, fingerprint(l.names)
 	if open {
@@ -281,13 +280,13 @@ func (f *file) cutError(err error) error {
 	var cut *borders.Error
 	switch {
 	case errors.As(err, &cut):
-		return permanent("%s: %w", f.path, err)
+		return job.Permanentf("%s: %w", f.path, err)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return shorterError(f.path)
 	case f.local() == nil:
 		return err // the store knows its class
 	}
-	return job.WithClass(fmt.Errorf("cutting %s: %w", f.path, err), job.Retry)
+	return job.Retryf("cutting %s: %w", f.path, err)
 }
 
 func (p *planner) groups(ctx context.Context, f *file) error {
@@ -346,5 +345,5 @@ func (s *Source) checkNames(f *file, names []string, columns []job.Column) error
 	if len(unknown) > 0 && len(missing)+len(twice) == 0 {
 		hint = "; declare the columns to leave others out"
 	}
-	return permanent("%s: its columns are not those of the source: %s%s", f.path, difference(unknown, missing, twice), hint)
+	return job.Permanentf("%s: its columns are not those of the source: %s%s", f.path, difference(unknown, missing, twice), hint)
 }

@@ -28,13 +28,13 @@ func (s *Source) Records(ctx context.Context, input json.RawMessage, columns []j
 		return nil, err
 	}
 	if !format.splits() {
-		return nil, permanent("%s: files of the format %s: %w", p.Path, format.asked, source.ErrNoRecords)
+		return nil, job.Permanentf("%s: files of the format %s: %w", p.Path, format.asked, source.ErrNoRecords)
 	}
 	in := &source.Input{Format: format.name, Compression: none, Structure: columns, Settings: s.settings(format, columns)}
 	s.shape(format, in)
 	switch {
 	case p.Header == headerByEngine:
-		return nil, permanent("%s: in which order its header names the columns can not be told of %s files: decompress it, or compress it with gzip or zstd", p.Path, comp.name)
+		return nil, job.Permanentf("%s: in which order its header names the columns can not be told of %s files: decompress it, or compress it with gzip or zstd", p.Path, comp.name)
 	case p.Header != headerYes, p.Names == fingerprint(names(columns)):
 		return in, nil
 	}

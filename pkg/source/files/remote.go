@@ -84,7 +84,7 @@ func (r *remote) reaches(g glob, path string) bool {
 func (r *remote) version(ctx context.Context, path string) (version, error) {
 	o, err := r.store.Stat(ctx, r.key(path))
 	if errors.Is(err, store.ErrNotFound) {
-		return version{}, permanent("%s does not exist: check the address; for many objects write a glob such as *.csv: %w", path, err)
+		return version{}, job.Permanentf("%s does not exist: check the address; for many objects write a glob such as *.csv: %w", path, err)
 	}
 	return objectVersion(o), err
 }
@@ -103,9 +103,9 @@ func objectError(path string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, store.ErrChanged):
-		return permanent("%s: %w: the store has another version of it now; start a new job for that", path, source.ErrChanged)
+		return job.Permanentf("%s: %w: the store has another version of it now; start a new job for that", path, source.ErrChanged)
 	case errors.Is(err, store.ErrNotFound):
-		return permanent("%s: %w: it was deleted, or renamed", path, source.ErrGone)
+		return job.Permanentf("%s: %w: it was deleted, or renamed", path, source.ErrGone)
 	}
 	return job.WithClass(fmt.Errorf("reading %s: %w", path, err), job.ClassOf(err))
 }

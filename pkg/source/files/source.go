@@ -102,7 +102,7 @@ func (c *content) Read(b []byte) (int, error) {
 func (f *file) skip(r io.Reader, n int64) error {
 	_, err := io.CopyN(io.Discard, r, n)
 	if errors.Is(err, io.EOF) {
-		return permanent("%s: it ends within its first %d bytes", f.path, n)
+		return job.Permanentf("%s: it ends within its first %d bytes", f.path, n)
 	}
 	return err
 }
@@ -111,7 +111,7 @@ func (c *content) Close() error { return c.plain.Close() }
 
 // failure says what an error of the decompression comes from.
 func (c *content) failure(err error) error {
-	return c.raw.or(permanent("%s: it can not be decompressed with %s: %w", c.raw.f.path, c.raw.f.comp.name, err))
+	return c.raw.or(job.Permanentf("%s: it can not be decompressed with %s: %w", c.raw.f.path, c.raw.f.comp.name, err))
 }
 
 // head reads the beginning of the decompressed content.

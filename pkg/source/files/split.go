@@ -40,11 +40,11 @@ func (s *Source) split(ctx context.Context, input json.RawMessage, floor int64) 
 	case f.grouped():
 		parts, err = f.splitGroups(p)
 	case p.Doubt != "":
-		return nil, permanent("%s: %w: the borders of its records are not known", f.path, source.ErrWhole)
+		return nil, job.Permanentf("%s: %w: the borders of its records are not known", f.path, source.ErrWhole)
 	case f.cut():
 		parts, err = s.splitRange(ctx, f, p, floor)
 	default:
-		return nil, permanent("%s: %w: a file of the format %s and compression %s is one chunk", f.path, source.ErrWhole, f.format.asked, f.comp.name)
+		return nil, job.Permanentf("%s: %w: a file of the format %s and compression %s is one chunk", f.path, source.ErrWhole, f.format.asked, f.comp.name)
 	}
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (f *file) splitGroups(p piece) ([]job.Part, error) {
 		return nil, err
 	}
 	if len(groups) == 1 {
-		return nil, permanent("%s: %w: it is one row group of %d rows", f.path, source.ErrWhole, groups[0].Rows)
+		return nil, job.Permanentf("%s: %w: it is one row group of %d rows", f.path, source.ErrWhole, groups[0].Rows)
 	}
 	total := bytesOf(groups)
 	n, before := 1, groups[0].Bytes
@@ -101,9 +101,9 @@ func (s *Source) splitRange(ctx context.Context, f *file, p piece, floor int64) 
 	size := p.End - p.Start
 	switch {
 	case p.Start < 0 || p.End > f.Size || size <= 0:
-		return nil, permanent("%s: a chunk of the bytes %d to %d of %d", f.path, p.Start, p.End, f.Size)
+		return nil, job.Permanentf("%s: a chunk of the bytes %d to %d of %d", f.path, p.Start, p.End, f.Size)
 	case size < floor:
-		return nil, permanent("%s: %w: it is a range of %d bytes, and below %d none is cut", f.path, source.ErrWhole, size, floor)
+		return nil, job.Permanentf("%s: %w: it is a range of %d bytes, and below %d none is cut", f.path, source.ErrWhole, size, floor)
 	}
 	// A range begins with a record and outside of all that a scan remembers:
 	// scanned on its own it has the borders that it has in the file. Of JSON
@@ -121,13 +121,13 @@ func (s *Source) splitRange(ctx context.Context, f *file, p piece, floor int64) 
 		}
 		// A long record goes over the middle and to the end.
 		if want <= 1 {
-			return nil, permanent("%s: %w: it is one record of %d bytes", f.path, source.ErrWhole, size)
+			return nil, job.Permanentf("%s: %w: it is one record of %d bytes", f.path, source.ErrWhole, size)
 		}
 	}
 	// Of JSON, what stands between two records is in neither part.
 	second, _, err := c.Next(ctx, after, 1)
 	if errors.Is(err, io.EOF) {
-		return nil, permanent("%s: %w: it is one record of %d bytes", f.path, source.ErrWhole, size)
+		return nil, job.Permanentf("%s: %w: it is one record of %d bytes", f.path, source.ErrWhole, size)
 	}
 	if err != nil {
 		return nil, f.cutError(err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"drayage/pkg/job"
 	"drayage/pkg/source"
 )
 
@@ -98,7 +99,7 @@ func (s *Source) treeAt(at place) (tree, error) {
 	}
 	opener := s.cfg.Stores[at.scheme]
 	if opener == nil {
-		return nil, permanent("nothing is known of %s addresses", at.scheme)
+		return nil, job.Permanentf("nothing is known of %s addresses", at.scheme)
 	}
 	st, err := opener(at.bucket)
 	if err != nil {
@@ -159,7 +160,7 @@ func (s *Source) settle(f *file, look bool) (err error) {
 	}
 	f.begin = begin[:got]
 	if f.comp, err = f.comp.settle(f.format, f.begin); err != nil {
-		return permanent("%s: %w", f.path, err)
+		return job.Permanentf("%s: %w", f.path, err)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package files
 import (
 	"context"
 	"errors"
+
+	"drayage/pkg/job"
 )
 
 // found is a file that a pattern matched.
@@ -53,7 +55,7 @@ func (s *Source) walk(ctx context.Context, first int, from string, yield func(fo
 // nothing is the error of a glob that matches no file.
 func (s *Source) nothing(g glob) error {
 	if g.at != (place{}) {
-		return permanent("the glob %q matches no object: check the address, and that there are objects below %s%s", g.text, g.at, g.base)
+		return job.Permanentf("the glob %q matches no object: check the address, and that there are objects below %s%s", g.text, g.at, g.base)
 	}
-	return permanent("the glob %q matches no file below %s: check the path, or where relative paths start", g.text, s.local().abs(g.base))
+	return job.Permanentf("the glob %q matches no file below %s: check the path, or where relative paths start", g.text, s.local().abs(g.base))
 }

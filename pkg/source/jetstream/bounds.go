@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 
+	"drayage/pkg/job"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -31,7 +33,7 @@ func (s *Source) Bounds(ctx context.Context, from json.RawMessage) (found, next 
 	if len(from) > 0 {
 		st = &state{}
 		if err := json.Unmarshal(from, st); err != nil {
-			return nil, nil, permanent("the state of the stream %s does not parse: %w", s.cfg.Stream, err)
+			return nil, nil, job.Permanentf("the state of the stream %s does not parse: %w", s.cfg.Stream, err)
 		}
 	}
 	ctx, c, err := s.connect(ctx)
@@ -101,7 +103,7 @@ func (c *client) ranges(ctx context.Context) (bounds, *jetstream.StreamInfo, err
 	}
 	var b bounds
 	if err := json.Unmarshal(c.s.cfg.Bounds, &b); err != nil {
-		return b, nil, permanent("the bounds of a job of the stream %s do not parse: %w", c.s.cfg.Stream, err)
+		return b, nil, job.Permanentf("the bounds of a job of the stream %s do not parse: %w", c.s.cfg.Stream, err)
 	}
 	stream, err := c.stream(ctx, b.Created)
 	if err != nil {

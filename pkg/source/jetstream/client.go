@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"drayage/pkg/job"
 	"drayage/pkg/source"
 )
 
@@ -122,10 +123,10 @@ func (c *client) stream(ctx context.Context, created int64) (jetstream.Stream, e
 	}
 	info := st.CachedInfo()
 	if info.Config.Retention != jetstream.LimitsPolicy {
-		return nil, permanent("stream %s: its retention is %s: a message that is acknowledged is gone and can not be read again; read from a stream with limits that sources this one", name, info.Config.Retention)
+		return nil, job.Permanentf("stream %s: its retention is %s: a message that is acknowledged is gone and can not be read again; read from a stream with limits that sources this one", name, info.Config.Retention)
 	}
 	if created != 0 && info.Created.UnixNano() != created {
-		return nil, permanent("stream %s: %w: it was deleted and made anew: start again with --full", name, source.ErrChanged)
+		return nil, job.Permanentf("stream %s: %w: it was deleted and made anew: start again with --full", name, source.ErrChanged)
 	}
 	return st, nil
 }
@@ -177,7 +178,7 @@ func (c *client) first(ctx context.Context, seq int64, after time.Time) (stored,
 	case answer.Error != nil:
 		return stored{}, false, c.failed(doing, answer.Error)
 	case answer.Message.Time.Before(after):
-		return stored{}, false, permanent("stream %s: this server can not find a message by its time: from: earliest works, and nats-server 2.11 or newer does", c.s.cfg.Stream)
+		return stored{}, false, job.Permanentf("stream %s: this server can not find a message by its time: from: earliest works, and nats-server 2.11 or newer does", c.s.cfg.Stream)
 	}
 	return answer.Message, true, nil
 }

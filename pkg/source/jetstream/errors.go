@@ -1,9 +1,6 @@
 package jetstream
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -36,11 +33,6 @@ import (
 //	no server, no leader, a cut connection, a timeout    Retry      nats.go's
 //	anything else                                        Retry
 
-// permanent makes an error that no retry cures.
-func permanent(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Permanent)
-}
-
 // final are errors that another attempt meets as well.
 var final = []error{
 	nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
@@ -59,16 +51,11 @@ func classify(doing string, err error) error {
 			return job.WithClass(wrapped, job.Permanent)
 		}
 	}
-	var untrusted x509.UnknownAuthorityError
-	var foreign x509.HostnameError
-	var certificate *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return job.WithClass(wrapped, job.Retry)
-	case errors.As(err, &untrusted), errors.As(err, &foreign), errors.As(err, &certificate):
+	case source.Untrusted(err):
 		return job.WithClass(wrapped, job.Permanent)
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return permanent("%s: %w: there is no such stream: check stream, url and the account: %w", doing, source.ErrGone, err)
+		return job.Permanentf("%s: %w: there is no such stream: check stream, url and the account: %w", doing, source.ErrGone, err)
 	case errors.Is(err, jetstream.ErrMaximumConsumersLimit):
 		return job.WithClass(wrapped, job.SlowDown)
 	}
@@ -77,12 +64,12 @@ func classify(doing string, err error) error {
 
 // lost is the error of sequence numbers that are not in the stream any more.
 func (s *Source) lost(from, to int64) error {
-	return permanent("stream %s: %w: the messages %d to %d are not in the stream any more: its limits or an administrator removed them; start again from what is there with --full, and let the stream keep messages longer than the time between two jobs",
+	return job.Permanentf("stream %s: %w: the messages %d to %d are not in the stream any more: its limits or an administrator removed them; start again from what is there with --full, and let the stream keep messages longer than the time between two jobs",
 		s.cfg.Stream, source.ErrGone, from, to-1)
 }
 
 // shorter is the error of a stream that ends before the messages that it had.
 func (s *Source) shorter(end, want int64) error {
-	return permanent("stream %s: %w: its next message is %d, and it had messages up to %d: the server lost them; start again with --full",
+	return job.Permanentf("stream %s: %w: its next message is %d, and it had messages up to %d: the server lost them; start again with --full",
 		s.cfg.Stream, source.ErrChanged, end, want-1)
 }

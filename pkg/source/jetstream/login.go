@@ -2,7 +2,6 @@ package jetstream
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -74,11 +73,11 @@ func (l Login) options() ([]nats.Option, error) {
 	case l.NKey != "":
 		key, err := l.key()
 		if err != nil {
-			return nil, permanent("nkey: %w", err)
+			return nil, job.Permanentf("nkey: %w", err)
 		}
 		public, err := key.PublicKey()
 		if err != nil {
-			return nil, permanent("nkey: %w", err)
+			return nil, job.Permanentf("nkey: %w", err)
 		}
 		opts = append(opts, nats.Nkey(public, key.Sign))
 	case l.Creds != "":
@@ -109,11 +108,11 @@ func (l Login) creds() ([]byte, error) {
 		from = path
 		var err error
 		if content, err = l.Allow.ReadFile(path); err != nil {
-			return nil, job.WithClass(fmt.Errorf("reading the credentials of NATS: %w", err), job.Permanent)
+			return nil, job.Permanentf("reading the credentials of NATS: %w", err)
 		}
 	}
 	if _, err := nkeys.ParseDecoratedUserNKey(content); err != nil {
-		return nil, permanent("%s holds no credentials of NATS, which are a JWT and the seed of a user", from)
+		return nil, job.Permanentf("%s holds no credentials of NATS, which are a JWT and the seed of a user", from)
 	}
 	return content, nil
 }

@@ -54,7 +54,7 @@ func (s *Source) begin(ctx context.Context, from json.RawMessage) (cursor, error
 	var at cursor
 	if len(from) > 0 {
 		if err := json.Unmarshal(from, &at); err != nil || at.Per < 1 || at.From < 1 {
-			return at, permanent("the cursor of a plan of JetStream does not parse: %s", from)
+			return at, job.Permanentf("the cursor of a plan of JetStream does not parse: %s", from)
 		}
 		return at, nil
 	}
@@ -80,7 +80,7 @@ func (s *Source) Split(_ context.Context, input json.RawMessage, _ []job.Column)
 	}
 	middle := p.From + (p.To-p.From)/2
 	if middle == p.From {
-		return nil, permanent("stream %s: %w: it is the one message %d", s.cfg.Stream, source.ErrWhole, p.From)
+		return nil, job.Permanentf("stream %s: %w: it is the one message %d", s.cfg.Stream, source.ErrWhole, p.From)
 	}
 	a, b := p, p
 	a.To, b.From = middle, middle

@@ -146,7 +146,7 @@ var errPiece = errors.New("the input of a chunk of JetStream does not parse")
 func parsePiece(input json.RawMessage) (piece, error) {
 	var p piece
 	if err := json.Unmarshal(input, &p); err != nil || p.From < 1 || p.To <= p.From {
-		return p, permanent("%w: %s", errPiece, input)
+		return p, job.Permanentf("%w: %s", errPiece, input)
 	}
 	return p, nil
 }

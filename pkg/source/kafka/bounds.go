@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"drayage/pkg/job"
 	"drayage/pkg/source"
 )
 
@@ -65,7 +66,7 @@ func (b bounds) spans() ([]span, error) {
 		for i := range n {
 			v, size := binary.Uvarint(rest)
 			if size <= 0 || v > 1<<62 {
-				return nil, permanent("%w", errBounds)
+				return nil, job.Permanentf("%w", errBounds)
 			}
 			n[i], rest = int64(v), rest[size:] //nolint:gosec // bounded above
 		}
@@ -77,7 +78,7 @@ func (b bounds) spans() ([]span, error) {
 func parseBounds(raw json.RawMessage) (bounds, error) {
 	var b bounds
 	if err := json.Unmarshal(raw, &b); err != nil {
-		return b, permanent("%w: %w", errBounds, err)
+		return b, job.Permanentf("%w: %w", errBounds, err)
 	}
 	return b, nil
 }
@@ -103,7 +104,7 @@ func (s *Source) Bounds(ctx context.Context, from json.RawMessage) (found, next 
 	if len(from) > 0 {
 		st = &state{}
 		if err := json.Unmarshal(from, st); err != nil {
-			return nil, nil, permanent("the state of the topic %s does not parse: %w", s.cfg.Topic, err)
+			return nil, nil, job.Permanentf("the state of the topic %s does not parse: %w", s.cfg.Topic, err)
 		}
 	}
 	id, spans, err := c.bounds(ctx, st)
@@ -168,7 +169,7 @@ func (c *client) froms(ctx context.Context, st *state, starts, ends map[int32]in
 		froms := maps.Clone(starts)
 		for p, n := range st.Next {
 			if _, known := starts[p]; !known {
-				return nil, permanent("topic %s: %w: the partition %d is not there any more: start again with --full", c.s.cfg.Topic, source.ErrChanged, p)
+				return nil, job.Permanentf("topic %s: %w: the partition %d is not there any more: start again with --full", c.s.cfg.Topic, source.ErrChanged, p)
 			}
 			froms[p] = n
 		}

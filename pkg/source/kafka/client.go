@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
+	"drayage/pkg/job"
 	"drayage/pkg/source"
 )
 
@@ -74,7 +75,7 @@ func (s *Source) connect(ctx context.Context) (context.Context, *client, error) 
 	c, err := kgo.NewClient(opts...)
 	if err != nil {
 		release()
-		return nil, nil, permanent("setting up the client of Kafka: %w", err)
+		return nil, nil, job.Permanentf("setting up the client of Kafka: %w", err)
 	}
 	return held, &client{s: s, kgo: c, adm: kadm.NewClient(c), release: release}, nil
 }
@@ -122,7 +123,7 @@ func (c *client) topic(ctx context.Context) (kadm.TopicDetail, error) {
 	t, ok := all[c.s.cfg.Topic]
 	switch {
 	case !ok || errors.Is(t.Err, kerr.UnknownTopicOrPartition):
-		return t, permanent("%s: %w: there is no such topic: check topic and brokers: %w", doing, source.ErrGone, kerr.UnknownTopicOrPartition)
+		return t, job.Permanentf("%s: %w: there is no such topic: check topic and brokers: %w", doing, source.ErrGone, kerr.UnknownTopicOrPartition)
 	case t.Err != nil:
 		return t, classify(doing, t.Err)
 	}
@@ -136,7 +137,7 @@ func (c *client) same(ctx context.Context, id topicID) (kadm.TopicDetail, error)
 		return t, err
 	}
 	if now := topicID(t.ID); !id.zero() && !now.zero() && id != now {
-		return t, permanent("topic %s: %w: it was deleted and made anew: start again with --full", c.s.cfg.Topic, source.ErrChanged)
+		return t, job.Permanentf("topic %s: %w: it was deleted and made anew: start again with --full", c.s.cfg.Topic, source.ErrChanged)
 	}
 	return t, nil
 }

@@ -1,9 +1,6 @@
 package kafka
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -32,11 +29,6 @@ import (
 //	 starts, is not reachable or cuts the connection
 //	anything else                                        Retry
 
-// permanent makes an error that no retry cures.
-func permanent(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Permanent)
-}
-
 // final are the codes that another attempt meets as well.
 var final = []error{
 	kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState,
@@ -55,18 +47,13 @@ func classify(doing string, err error) error {
 			return job.WithClass(wrapped, job.Permanent)
 		}
 	}
-	var untrusted x509.UnknownAuthorityError
-	var foreign x509.HostnameError
-	var certificate *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return job.WithClass(wrapped, job.Retry)
-	case errors.As(err, &untrusted), errors.As(err, &foreign), errors.As(err, &certificate):
+	case source.Untrusted(err):
 		return job.WithClass(wrapped, job.Permanent)
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
-		return permanent("%s: %w: %w", doing, source.ErrGone, err)
+		return job.Permanentf("%s: %w: %w", doing, source.ErrGone, err)
 	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
-		return permanent("%s: %w: the topic was made anew: start a new job with --full: %w", doing, source.ErrChanged, err)
+		return job.Permanentf("%s: %w: the topic was made anew: start a new job with --full: %w", doing, source.ErrChanged, err)
 	case errors.Is(err, kerr.ThrottlingQuotaExceeded):
 		return job.WithClass(wrapped, job.SlowDown)
 	}
@@ -75,12 +62,12 @@ func classify(doing string, err error) error {
 
 // lost is the error of offsets that are not in the log any more.
 func (s *Source) lost(partition int32, from, to int64) error {
-	return permanent("topic %s, partition %d: %w: the offsets %d to %d are not in the log any more: retention or an administrator removed them; start again from what is there with --full, and let the topic keep messages longer than the time between two jobs",
+	return job.Permanentf("topic %s, partition %d: %w: the offsets %d to %d are not in the log any more: retention or an administrator removed them; start again from what is there with --full, and let the topic keep messages longer than the time between two jobs",
 		s.cfg.Topic, partition, source.ErrGone, from, to-1)
 }
 
 // shorter is the error of a log that ends before the offsets that it had.
 func (s *Source) shorter(partition int32, end, want int64) error {
-	return permanent("topic %s, partition %d: %w: it ends at the offset %d, and had messages up to %d: the broker lost them; start again with --full",
+	return job.Permanentf("topic %s, partition %d: %w: it ends at the offset %d, and had messages up to %d: the broker lost them; start again with --full",
 		s.cfg.Topic, partition, source.ErrChanged, end, want)
 }

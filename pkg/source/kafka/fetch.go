@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"drayage/pkg/job"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -91,7 +93,7 @@ func (f *fetcher) fetch(ctx context.Context) ([]*kgo.Record, error) {
 		d, ok := t.Partitions[p]
 		switch {
 		case !ok:
-			return nil, permanent("%s: %w", doing, errNoPartition)
+			return nil, job.Permanentf("%s: %w", doing, errNoPartition)
 		case d.Err != nil:
 			return nil, classify(doing, d.Err)
 		case d.Leader < 0:

@@ -46,10 +46,10 @@ func (s *Source) begin(ctx context.Context, from json.RawMessage) (cursor, []spa
 		return s.first(ctx)
 	}
 	if err := json.Unmarshal(from, &at); err != nil {
-		return at, nil, permanent("the cursor of a plan of Kafka does not parse: %w", err)
+		return at, nil, job.Permanentf("the cursor of a plan of Kafka does not parse: %w", err)
 	}
 	if at.Per < 1 {
-		return at, nil, permanent("the cursor of a plan of Kafka has no size of chunks")
+		return at, nil, job.Permanentf("the cursor of a plan of Kafka has no size of chunks")
 	}
 	if !at.Own {
 		spans, err := at.Bounds.spans()
@@ -65,7 +65,7 @@ func (s *Source) begin(ctx context.Context, from json.RawMessage) (cursor, []spa
 	}
 	spans = filled(spans)
 	if at.Skip > len(spans) {
-		return at, nil, permanent("the cursor of a plan of Kafka is not of these bounds")
+		return at, nil, job.Permanentf("the cursor of a plan of Kafka is not of these bounds")
 	}
 	at.Bounds.Topic = b.Topic
 	if spans = spans[at.Skip:]; len(spans) > 0 && at.Begun {
@@ -146,7 +146,7 @@ func (s *Source) cut(ctx context.Context, at cursor, spans []span, yield func(so
 				return err
 			}
 			if len(encoded) > maxCursor {
-				return permanent("topic %s: %d partitions with messages are more than a cursor holds; some %d fit: run it on a schedule, whose jobs carry their bounds by themselves",
+				return job.Permanentf("topic %s: %d partitions with messages are more than a cursor holds; some %d fit: run it on a schedule, whose jobs carry their bounds by themselves",
 					s.cfg.Topic, len(spans), MaxPartitions)
 			}
 			if !yield(source.Planned{Input: input, Cursor: encoded, Bytes: p.bytes(), Inputs: at.Inputs}, nil) {
@@ -165,7 +165,7 @@ func (s *Source) Split(_ context.Context, input json.RawMessage, _ []job.Column)
 	}
 	middle := p.From + (p.To-p.From)/2
 	if middle == p.From {
-		return nil, permanent("topic %s, partition %d: %w: it is the one offset %d", s.cfg.Topic, p.Partition, source.ErrWhole, p.From)
+		return nil, job.Permanentf("topic %s, partition %d: %w: it is the one offset %d", s.cfg.Topic, p.Partition, source.ErrWhole, p.From)
 	}
 	a, b := p, p
 	a.To, b.From = middle, middle

@@ -216,7 +216,7 @@ func (p piece) bytes() int64 { return p.Mean * (p.To - p.From) }
 func parsePiece(input json.RawMessage) (piece, error) {
 	var p piece
 	if err := json.Unmarshal(input, &p); err != nil || p.From < 0 || p.To <= p.From {
-		return p, permanent("the input of a chunk of Kafka does not parse: %s: %w", input, errBounds)
+		return p, job.Permanentf("the input of a chunk of Kafka does not parse: %s: %w", input, errBounds)
 	}
 	return p, nil
 }

@@ -2,7 +2,6 @@ package kinds
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
@@ -19,7 +18,7 @@ func custom(p *pipeline.Pipeline, env Env) (source.Source, error) {
 	if len(s.Custom.Settings) > 0 {
 		var err error
 		if cfg.Settings, err = json.Marshal(s.Custom.Settings); err != nil {
-			return nil, job.WithClass(fmt.Errorf("the settings of the source have no JSON: %w", err), job.Permanent)
+			return nil, job.Permanentf("the settings of the source have no JSON: %w", err)
 		}
 	}
 	return env.Custom.Make(s.Custom.Kind, cfg)

@@ -62,7 +62,7 @@ func infer(ctx context.Context, eng source.Engine, f Format, values [][]byte) ([
 		return nil, job.WithClass(ErrNoSample, job.Permanent)
 	}
 	if len(sample) > MaxSample {
-		return nil, job.WithClass(fmt.Errorf("the first message has more than %d bytes, too many to infer columns from: declare columns", MaxSample), job.Permanent)
+		return nil, job.Permanentf("the first message has more than %d bytes, too many to infer columns from: declare columns", MaxSample)
 	}
 	set := f.Settings()
 	delete(set, "input_format_csv_empty_as_default")

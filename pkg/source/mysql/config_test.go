@@ -10,6 +10,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 )
 
 func TestConfig(t *testing.T) {
@@ -36,7 +37,7 @@ func TestConfig(t *testing.T) {
 		"near socket": {Config{URL: url + "?socket=run", Table: "t"}, "url", "absolute"},
 		"nothing":     {Config{URL: url}, "table", "missing"},
 		"both":        {Config{URL: url, Table: "t", Query: "SELECT 1"}, "query", "beside table"},
-		"long":        {Config{URL: url, Table: strings.Repeat("t", maxTable+1)}, "table", "letters"},
+		"long":        {Config{URL: url, Table: strings.Repeat("t", keyed.MaxTable+1)}, "table", "letters"},
 		"three parts": {Config{URL: url, Table: "a.b.c"}, "table", "one dot"},
 		"open quote":  {Config{URL: url, Table: "`a"}, "table", "not closed"},
 		"statement":   {Config{URL: url, Table: "t WHERE 1"}, "table", "not the name"},

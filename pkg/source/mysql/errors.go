@@ -1,9 +1,6 @@
 package mysql
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -35,11 +32,6 @@ import (
 //	 server stops or starts
 //	no connection, or it broke                           Retry
 //	anything else                                        Retry
-
-// permanent makes an error that no retry cures.
-func permanent(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Permanent)
-}
 
 // verdict is what an error number means, with what to do.
 type verdict struct {
@@ -114,9 +106,6 @@ func classify(doing string, err error) error {
 	if job.ClassOf(err) == job.Permanent {
 		return wrapped
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return job.WithClass(wrapped, job.Retry)
-	}
 	for _, hopeless := range []error{
 		mysql.ErrNoTLS, mysql.ErrCleartextPassword, mysql.ErrNativePassword, mysql.ErrOldPassword, mysql.ErrOldProtocol, mysql.ErrUnknownPlugin,
 	} {
@@ -124,10 +113,7 @@ func classify(doing string, err error) error {
 			return job.WithClass(wrapped, job.Permanent)
 		}
 	}
-	var untrusted x509.UnknownAuthorityError
-	var foreign x509.HostnameError
-	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &untrusted) || errors.As(err, &foreign) || errors.As(err, &certificate) {
+	if source.Untrusted(err) {
 		return job.WithClass(wrapped, job.Permanent)
 	}
 	return job.WithClass(wrapped, job.Retry)
@@ -151,11 +137,11 @@ func (e *serverError) Unwrap() error { return e.err }
 
 // gone is the error of a table that is not there any more.
 func (s *Source) gone() error {
-	return permanent("%s: %w: it was dropped or renamed after the job was planned", s.name(), source.ErrGone)
+	return job.Permanentf("%s: %w: it was dropped or renamed after the job was planned", s.name(), source.ErrGone)
 }
 
 // changed is the error of columns that are not those of the plan.
 func (s *Source) changed() error {
-	return permanent("%s: %w: its columns have other names, types or NOT NULL than when the job was planned; start a new job",
+	return job.Permanentf("%s: %w: its columns have other names, types or NOT NULL than when the job was planned; start a new job",
 		s.name(), source.ErrChanged)
 }

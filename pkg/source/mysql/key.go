@@ -9,6 +9,9 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"drayage/pkg/job"
+	"drayage/pkg/source/keyed"
 )
 
 // maxBound bounds one bound of a range, in bytes: longer keys are no bounds of
@@ -16,10 +19,9 @@ import (
 // cursor.
 const maxBound = 200
 
-// bound is a key, a value for each of its columns: the digits of numbers and
-// dates, and of texts the bytes that the server stores, as hexadecimals. So
-// nothing but the server ever compares two of them, by the column's collation.
-type bound []string
+// A bound has the digits of numbers and dates, and of texts the bytes that the
+// server stores, as hexadecimals. So nothing but the server ever compares two of
+// them, by the column's collation.
 
 // key are the columns that a relation is cut by.
 type key struct {
@@ -119,7 +121,7 @@ var number10 = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // valid reports whether a bound may be one of this key, and nothing else: it
 // becomes a part of a statement.
-func (k *key) valid(b bound) bool {
+func (k *key) valid(b keyed.Bound) bool {
 	if len(b) != len(k.columns) {
 		return false
 	}
@@ -145,7 +147,7 @@ func (k *key) valid(b bound) bool {
 // within is the predicate of the keys after from, up to and including to; nil is
 // no bound. A key of which a part is NULL is within no range. Comparisons of
 // rows are written out, for the server looks up no row in an index.
-func (k *key) within(from, to bound) string {
+func (k *key) within(from, to keyed.Bound) string {
 	var all []string
 	for _, c := range k.columns {
 		if !c.notNull {
@@ -166,7 +168,7 @@ func (k *key) within(from, to bound) string {
 
 // beyond writes that the key stands on one side of a bound; last compares the
 // last column.
-func (k *key) beyond(b bound, side, last string) string {
+func (k *key) beyond(b keyed.Bound, side, last string) string {
 	var ways []string
 	same := ""
 	for i, c := range k.columns {
@@ -213,13 +215,13 @@ func (c *session) find(r *relation) (*key, error) {
 	if len(c.s.cfg.Key) > 0 {
 		k, err := c.keyOf(r, c.s.cfg.Key)
 		if err == nil && r.stored && k.index == "" {
-			return nil, permanent("%s: it has no index that begins with %s; name columns of an index, or leave out key",
+			return nil, job.Permanentf("%s: it has no index that begins with %s; name columns of an index, or leave out key",
 				c.s.name(), strings.Join(c.s.cfg.Key, ", "))
 		}
 		return k, err
 	}
 	for _, ix := range r.indexes {
-		fit := ix.unique && ix.whole && len(ix.columns) <= maxKey
+		fit := ix.unique && ix.whole && len(ix.columns) <= keyed.MaxKey
 		var names []string
 		for _, col := range ix.columns {
 			fit = fit && col.notNull && col.typ.manner() != unfit
@@ -239,9 +241,9 @@ func (c *session) keyOf(r *relation, names []string) (*key, error) {
 		col := r.column(name)
 		switch {
 		case col == nil:
-			return nil, permanent("%s: it has no column %q, which key names", c.s.name(), name)
+			return nil, job.Permanentf("%s: it has no column %q, which key names", c.s.name(), name)
 		case col.typ.manner() == unfit:
-			return nil, permanent("%s: a column of the type %s can not be a key, as %q is", c.s.name(), col.typ.name, name)
+			return nil, job.Permanentf("%s: a column of the type %s can not be a key, as %q is", c.s.name(), col.typ.name, name)
 		}
 		k.columns = append(k.columns, col)
 		collation := ""
@@ -291,9 +293,9 @@ func (c *session) collate(k *key) error {
 
 // plannedKey returns the key that was planned. What a statement is made of must be
 // of its kind.
-func (c *session) plannedKey(r *relation, names, collations []string, bounds ...bound) (*key, error) {
+func (c *session) plannedKey(r *relation, names, collations []string, bounds ...keyed.Bound) (*key, error) {
 	if len(names) == 0 {
-		return nil, permanent("%s: a cursor or chunk names no key", c.s.name())
+		return nil, job.Permanentf("%s: a cursor or chunk names no key", c.s.name())
 	}
 	for _, name := range names {
 		if r.column(name) == nil {
@@ -315,28 +317,34 @@ func (c *session) plannedKey(r *relation, names, collations []string, bounds ...
 		if strings.ContainsFunc(collation, func(r rune) bool {
 			return r != '_' && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r))
 		}) {
-			return nil, permanent("%s: a chunk names a collation that is none", c.s.name())
+			return nil, job.Permanentf("%s: a chunk names a collation that is none", c.s.name())
 		}
 	}
 	for _, b := range bounds {
 		if b != nil && !k.valid(b) {
-			return nil, permanent("%s: the input of a chunk has a bound that is not of its key", c.s.name())
+			return nil, job.Permanentf("%s: the input of a chunk has a bound that is not of its key", c.s.name())
 		}
 	}
 	return k, nil
 }
 
-// step returns the key that is n keys, at least 1, after from and not after to;
-// nil when there are fewer. A key that is too long for a bound is passed over.
-func (c *session) step(k *key, from, to bound, n int64) (bound, error) {
-	return c.bound("walking the key", fmt.Sprintf("SELECT %s FROM %s WHERE %s%s ORDER BY %s LIMIT 1 OFFSET %d",
+// walk implements keyed.Keys.
+type walk struct {
+	c *session
+	k *key
+}
+
+// Step implements keyed.Keys.
+func (w walk) Step(from, to keyed.Bound, n int64) (keyed.Bound, error) {
+	k := w.k
+	return w.c.bound("walking the key", fmt.Sprintf("SELECT %s FROM %s WHERE %s%s ORDER BY %s LIMIT 1 OFFSET %d",
 		k.values(), k.from(), k.within(from, to), k.short(), k.order(""), n-1))
 }
 
-// count returns how many keys that may be bounds there are in a range, at most
-// limit.
-func (c *session) count(k *key, from, to bound, limit int64) (int64, error) {
-	got, err := c.one("counting keys", fmt.Sprintf("SELECT COUNT(*) FROM (SELECT 1 FROM %s WHERE %s%s LIMIT %d) AS _c",
+// Count implements keyed.Keys.
+func (w walk) Count(from, to keyed.Bound, limit int64) (int64, error) {
+	k := w.k
+	got, err := w.c.one("counting keys", fmt.Sprintf("SELECT COUNT(*) FROM (SELECT 1 FROM %s WHERE %s%s LIMIT %d) AS _c",
 		k.from(), k.within(from, to), k.short(), limit))
 	if err != nil {
 		return 0, err
@@ -346,7 +354,7 @@ func (c *session) count(k *key, from, to bound, limit int64) (int64, error) {
 
 // last returns the largest key of the rows that meet a condition, "" for all;
 // nil where it is too long for a bound. It reports whether there is a key at all.
-func (c *session) last(k *key, where string) (b bound, found bool, err error) {
+func (c *session) last(k *key, where string) (b keyed.Bound, found bool, err error) {
 	if where != "" {
 		where = " AND (" + where + "\n)"
 	}
@@ -363,18 +371,25 @@ func (c *session) last(k *key, where string) (b bound, found bool, err error) {
 	return b, true, nil
 }
 
-// before returns the largest key after from and smaller than to, nil for none.
-func (c *session) before(k *key, from, to bound) (bound, error) {
-	return c.bound("looking for the largest key", fmt.Sprintf("SELECT %s FROM %s WHERE %s AND %s%s ORDER BY %s LIMIT 1",
+// Before implements keyed.Keys.
+func (w walk) Before(from, to keyed.Bound) (keyed.Bound, error) {
+	k := w.k
+	return w.c.bound("looking for the largest key", fmt.Sprintf("SELECT %s FROM %s WHERE %s AND %s%s ORDER BY %s LIMIT 1",
 		k.values(), k.from(), k.within(from, nil), k.beyond(to, "<", "<"), k.short(), k.order(" DESC")))
 }
 
-func (c *session) bound(doing, sql string) (bound, error) {
+// SomeNull implements keyed.Keys.
+func (w walk) SomeNull() (bool, error) {
+	some, err := w.c.rows("looking for rows without a key", fmt.Sprintf("SELECT 1 FROM %s WHERE %s LIMIT 1", w.k.from(), w.k.null()))
+	return len(some) > 0, err
+}
+
+func (c *session) bound(doing, sql string) (keyed.Bound, error) {
 	all, err := c.rows(doing, sql)
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
-	b := make(bound, len(all[0]))
+	b := make(keyed.Bound, len(all[0]))
 	for i := range b {
 		b[i] = all[0].text(i)
 	}
@@ -382,7 +397,7 @@ func (c *session) bound(doing, sql string) (bound, error) {
 }
 
 // shown is a bound for people: texts that are readable stand as they are.
-func (b bound) shown(collations []string) string {
+func shown(b keyed.Bound, collations []string) string {
 	all := make([]string, len(b))
 	for i, text := range b {
 		all[i] = text

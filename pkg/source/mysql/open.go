@@ -20,7 +20,7 @@ func (s *Source) parsePiece(input json.RawMessage) (piece, error) {
 		err = errors.New("it names no range")
 	}
 	if err != nil {
-		return p, permanent("%s: the input of a chunk does not parse: %w", s.name(), err)
+		return p, job.Permanentf("%s: the input of a chunk does not parse: %w", s.name(), err)
 	}
 	return p, nil
 }
@@ -110,7 +110,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 			case in.err != nil:
 				return in.err
 			}
-			return job.WithClass(fmt.Errorf("%s: the chunk was not read to its end", s.name()), job.Retry)
+			return job.Retryf("%s: the chunk was not read to its end", s.name())
 		},
 		Close: func() error {
 			stop()

@@ -5,39 +5,24 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"slices"
 	"strconv"
 	"strings"
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 )
 
 // piece is what a chunk says about its input.
 type piece struct {
-	Shape string `json:"f"`
-	// The keys after From, up to and including To, or those of which a part is
-	// NULL. Without a Key the chunk is everything.
-	Key        []string `json:"k,omitempty"`
-	Collations []string `json:"c,omitempty"`
-	From       bound    `json:"a,omitempty"`
-	To         bound    `json:"z,omitempty"`
-	Null       bool     `json:"n,omitempty"`
-
-	Bytes int64 `json:"s,omitempty"` // estimated
+	keyed.Range          // without a Key the chunk is everything
+	Collations  []string `json:"c,omitempty"` // of the columns of Key
 }
 
-// cursor is where planning goes on. What is settled when it begins stays.
+// cursor is where planning goes on.
 type cursor struct {
-	Shape      string   `json:"f"`
-	Key        []string `json:"k,omitempty"`
+	keyed.Cursor
 	Collations []string `json:"c,omitempty"`
-	Last       bound    `json:"a,omitempty"` // planned up to here
-	Max        bound    `json:"z,omitempty"` // the largest key; nil: the end is open
-	Per        int64    `json:"p,omitempty"` // rows of a chunk
-	Mean       int64    `json:"s,omitempty"` // bytes of a row, estimated
-	Ranges     bool     `json:"r,omitempty"` // all ranges are planned
-	Done       bool     `json:"d,omitempty"`
 }
 
 const (
@@ -88,13 +73,18 @@ func (s *Source) next(ctx context.Context, at *cursor, begun bool, columns []job
 			return p, false, err
 		}
 	}
-	p = piece{Shape: at.Shape, Key: at.Key, Collations: at.Collations}
-	if len(at.Key) > 0 {
-		return c.nextRange(at, r, p)
+	p.Collations = at.Collations
+	if len(at.Key) == 0 {
+		at.Done = true
+		p.Range = keyed.Range{Shape: at.Shape, Bytes: r.bytes}
+		return p, true, nil
 	}
-	at.Done = true
-	p.Bytes = r.bytes
-	return p, true, nil
+	k, err := c.plannedKey(r, at.Key, at.Collations, at.Last, at.Max)
+	if err != nil {
+		return p, false, err
+	}
+	p.Range, found, err = at.Next(walk{c, k}, k.null() != "" && !c.spans(k))
+	return p, found, err
 }
 
 // planned returns the relation, when it still has the shape that was planned.
@@ -139,10 +129,7 @@ func (c *session) settle(at *cursor, r *relation) error {
 	if at.Mean, err = c.mean(k); err != nil {
 		return err
 	}
-	at.Per = int64(min(c.s.cfg.Rows, 1<<40)) //nolint:gosec // bounded
-	if at.Per == 0 {
-		at.Per = min(max(c.s.cfg.ChunkBytes/at.Mean, 1), DefaultRows)
-	}
+	at.Per = keyed.Per(c.s.cfg.Rows, c.s.cfg.ChunkBytes, at.Mean)
 	for i, col := range k.columns {
 		at.Key = append(at.Key, col.name)
 		at.Collations = append(at.Collations, k.collations[i])
@@ -152,9 +139,9 @@ func (c *session) settle(at *cursor, r *relation) error {
 	}
 	if c.spans(k) {
 		if c.s.span.From != nil {
-			at.Last = bound{*c.s.span.From}
+			at.Last = keyed.Bound{*c.s.span.From}
 		}
-		at.Max = bound{*c.s.span.To}
+		at.Max = keyed.Bound{*c.s.span.To}
 		return nil
 	}
 	var found bool
@@ -183,40 +170,4 @@ func (c *session) mean(k *key) (int64, error) {
 	}
 	n, err := strconv.ParseInt(got.text(0), 10, 64)
 	return max(n, 1), err
-}
-
-// nextRange plans the next range of the key.
-func (c *session) nextRange(at *cursor, r *relation, p piece) (piece, bool, error) {
-	k, err := c.plannedKey(r, at.Key, at.Collations, at.Last, at.Max)
-	if err != nil {
-		return p, false, err
-	}
-	if !at.Ranges {
-		p.From, p.Bytes = at.Last, at.Per*at.Mean
-		if p.To, err = c.step(k, at.Last, at.Max, at.Per); err != nil {
-			return p, false, err
-		}
-		if p.To == nil {
-			p.To, at.Ranges = at.Max, true
-			left, err := c.count(k, p.From, p.To, at.Per)
-			if err != nil {
-				return p, false, err
-			}
-			p.Bytes = left * at.Mean
-		}
-		at.Last = p.To
-		at.Ranges = at.Ranges || slices.Equal(p.To, at.Max)
-		at.Done = at.Ranges && (k.null() == "" || c.spans(k))
-		return p, true, nil
-	}
-	at.Done = true
-	if k.null() == "" {
-		return p, false, nil
-	}
-	some, err := c.rows("looking for rows without a key", fmt.Sprintf("SELECT 1 FROM %s WHERE %s LIMIT 1", k.from(), k.null()))
-	if err != nil || len(some) == 0 {
-		return p, false, err
-	}
-	p.Null = true
-	return p, true, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 	"drayage/pkg/source/sourcetest"
 )
 
@@ -284,12 +285,12 @@ func TestWhichKey(t *testing.T) {
 // Descriptions fit, or the key is refused.
 func TestDescriptionsFit(t *testing.T) {
 	var names, columns []string
-	for i := range maxKey {
+	for i := range keyed.MaxKey {
 		names = append(names, fmt.Sprintf("%s%d", strings.Repeat("<", 62), i))
 		columns = append(columns, identifier(names[i])+" varchar(100) NOT NULL")
 	}
 	exec(t, fmt.Sprintf("CREATE TABLE long_names (%s, KEY (%s)); INSERT INTO long_names SELECT %s FROM seq_1_to_50",
-		strings.Join(columns, ", "), identifier(names[0]), strings.Repeat(", lpad(seq, 25, '<')", maxKey)[2:]))
+		strings.Join(columns, ", "), identifier(names[0]), strings.Repeat(", lpad(seq, 25, '<')", keyed.MaxKey)[2:]))
 	s := mustNew(t, Config{Table: "long_names", Key: names[:1], Rows: 5})
 	_, chunks := sourcetest.Lines(t, s)
 	if len(chunks) < 10 {

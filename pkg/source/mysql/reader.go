@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"sync"
+
+	"drayage/pkg/job"
 )
 
 const (
@@ -86,11 +88,11 @@ func (r *reader) row() {
 	if n, ok := lost.(int64); ok && n == 0 {
 		return
 	} else if ok && n > 0 && n <= int64(len(r.fields)) {
-		r.err = permanent("%s: a text of %s has a character that is not in Unicode: read its bytes, with query: SELECT …, CAST(%s AS BINARY)",
+		r.err = job.Permanentf("%s: a text of %s has a character that is not in Unicode: read its bytes, with query: SELECT …, CAST(%s AS BINARY)",
 			r.place, r.fields[n-1].name, identifier(r.fields[n-1].name))
 		return
 	}
-	r.err = permanent("%s: the server did not say whether a text lost a character, but %v", r.place, lost)
+	r.err = job.Permanentf("%s: the server did not say whether a text lost a character, but %v", r.place, lost)
 }
 
 // leave ends the session. A Read that waits for the server ends, for the

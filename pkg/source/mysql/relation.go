@@ -81,12 +81,12 @@ func (c *session) fields(r *relation) error {
 		driver.RowsColumnTypePrecisionScale
 	})
 	if !ok {
-		return permanent("%s: the client of MySQL tells no types", c.s.name())
+		return job.Permanentf("%s: the client of MySQL tells no types", c.s.name())
 	}
 	r.columns = nil
 	for i, name := range rows.Columns() {
 		if r.column(name) != nil {
-			return permanent("%s: it has two columns %q: give one of them another name", c.s.name(), name)
+			return job.Permanentf("%s: it has two columns %q: give one of them another name", c.s.name(), name)
 		}
 		precision, scale, _ := types.ColumnTypePrecisionScale(i)
 		r.columns = append(r.columns, &column{name: name, typ: wireType(types.ColumnTypeDatabaseTypeName(i), precision, scale)})
@@ -138,7 +138,7 @@ FROM information_schema.COLUMNS WHERE `+c.of()+" ORDER BY ORDINAL_POSITION")
 	}
 	for _, shown := range seen {
 		if r.column(shown.name) == nil {
-			return permanent("%s: information_schema does not show its column %q to the user of the url", c.s.name(), shown.name)
+			return job.Permanentf("%s: information_schema does not show its column %q to the user of the url", c.s.name(), shown.name)
 		}
 	}
 	if !r.stored {

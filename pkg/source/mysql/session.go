@@ -80,7 +80,7 @@ func (s *Source) connect(ctx context.Context) (*session, error) {
 func (s *Source) dial(ctx context.Context, polite *atomic.Bool, bare bool) (client, error) {
 	cfg, err := parseURL(s.cfg.URL, s.cfg.Allow)
 	if err != nil {
-		return nil, permanent("the url %w", err)
+		return nil, job.Permanentf("the url %w", err)
 	}
 	if bare {
 		cfg.DBName = ""
@@ -94,7 +94,7 @@ func (s *Source) dial(ctx context.Context, polite *atomic.Bool, bare bool) (clie
 	}
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
-		return nil, permanent("the url is not an address of MySQL")
+		return nil, job.Permanentf("the url is not an address of MySQL")
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectPatience)
 	defer cancel()
@@ -104,7 +104,7 @@ func (s *Source) dial(ctx context.Context, polite *atomic.Bool, bare bool) (clie
 	}
 	c, ok := conn.(client)
 	if !ok {
-		return nil, permanent("the client of MySQL can not be cancelled")
+		return nil, job.Permanentf("the client of MySQL can not be cancelled")
 	}
 	return c, nil
 }
@@ -243,7 +243,7 @@ func (c *session) rows(doing, sql string) ([]row, error) {
 func (c *session) one(doing, sql string) (row, error) {
 	all, err := c.rows(doing, sql)
 	if err == nil && len(all) != 1 {
-		err = job.WithClass(fmt.Errorf("%s: %s: the server gave %d rows in place of one", c.s.name(), doing, len(all)), job.Retry)
+		err = job.Retryf("%s: %s: the server gave %d rows in place of one", c.s.name(), doing, len(all))
 	}
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 )
 
 // Source is the source of a table or query. It holds no connection between
@@ -35,7 +36,7 @@ func New(cfg Config) (*Source, error) {
 		return nil, job.WithClass(err, job.Permanent)
 	}
 	if cfg.ChunkBytes == 0 {
-		cfg.ChunkBytes = defaultChunkBytes
+		cfg.ChunkBytes = keyed.ChunkBytes
 	}
 	span, err := source.ParseSpan(cfg.Bounds)
 	if err != nil {
@@ -44,7 +45,7 @@ func New(cfg Config) (*Source, error) {
 	s := &Source{cfg: cfg, query: strings.TrimRight(cfg.Query, "; \t\r\n"), span: span}
 	if cfg.Table != "" {
 		if s.table, err = parseTable(cfg.Table); err != nil {
-			return nil, permanent("table %w", err)
+			return nil, job.Permanentf("table %w", err)
 		}
 	}
 	return s, nil
@@ -79,12 +80,7 @@ func (s *Source) Columns(ctx context.Context, _ source.Engine) ([]job.Column, er
 		for _, col := range r.columns {
 			has = append(has, col.name)
 		}
-		for _, want := range s.cfg.Columns {
-			if r.column(want.Name) == nil {
-				return nil, permanent("%s: it has no column %q, which the pipeline declares; it has %s", s.name(), want.Name, strings.Join(has, ", "))
-			}
-		}
-		return s.cfg.Columns, nil
+		return s.cfg.Columns, source.CheckDeclared(s.name(), s.cfg.Columns, has, strings.EqualFold)
 	}
 	var all []job.Column
 	for _, col := range r.columns {
@@ -111,7 +107,7 @@ func (c *session) check(r *relation) error {
 func (c *session) existing() (*relation, error) {
 	r, found, err := c.describe()
 	if err == nil && !found {
-		err = permanent("%s: there is no such table in the database: write database.table, in the case that the server wants", c.s.name())
+		err = job.Permanentf("%s: there is no such table in the database: write database.table, in the case that the server wants", c.s.name())
 	}
 	return r, err
 }

@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"drayage/pkg/allow"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 )
 
 // Config is the block source.postgres of a pipeline.
@@ -30,24 +30,13 @@ type Config struct {
 
 	Columns    []job.Column // those to read, and their types; empty: all, typed as package postgres maps them
 	ChunkBytes int64        // about how large a chunk is; 128 MiB by default
-	Rows       uint64       // rows of a chunk; 0: by ChunkBytes, at most DefaultRows
+	Rows       uint64       // rows of a chunk; 0: by ChunkBytes, at most keyed.MaxRows
 	Seats      source.Seats // for the connections; nil: unbounded
 	Allow      *allow.Rules // what may be reached; nil: everything
 
 	Watermark job.Watermark   // for Source.Bounds
 	Bounds    json.RawMessage // what Source.Bounds returned; nil: everything
 }
-
-const (
-	// DefaultRows bounds the rows of a chunk when Config.Rows names none.
-	DefaultRows = 1_000_000
-	// maxKey bounds the columns of a key.
-	maxKey = 8
-	// maxTable bounds the name of a table in a pipeline: two identifiers, quoted.
-	maxTable = 300
-
-	defaultChunkBytes = 128 << 20
-)
 
 // Validate reports every mistake that can be seen without a server, as
 // source.FieldErrors, or nil. It never repeats the URL.
@@ -70,34 +59,13 @@ func (c Config) Validate() error {
 			bad("url", urlHint, "is not an address of PostgreSQL, or names a file that can not be read")
 		}
 	}
-	switch {
-	case c.Table == "" && c.Query == "":
-		bad("table", "name a table, or write query: SELECT …", "is missing")
-	case c.Table != "" && c.Query != "":
-		bad("query", "leave out one of them", "can not stand beside table")
-	case len(c.Table) > maxTable:
-		bad("table", "write schema.table", "has more than %d letters", maxTable)
-	}
+	keyed.Config{Table: c.Table, Query: c.Query, Key: c.Key, ChunkBytes: c.ChunkBytes}.Check(bad, "write schema.table", source.SameName)
 	for _, text := range []struct{ field, value string }{
 		{"table", c.Table}, {"query", c.Query}, {"where", c.Where}, {"key", strings.Join(c.Key, "")},
 	} {
 		if strings.ContainsRune(text.value, 0) {
 			bad(text.field, "", "has a zero byte, which no text of PostgreSQL has")
 		}
-	}
-	if len(c.Key) > maxKey {
-		bad("key", "the first of them are enough", "has %d columns; %d are possible", len(c.Key), maxKey)
-	}
-	for i, k := range c.Key {
-		switch {
-		case k == "":
-			bad("key", "name a column", "has an empty name")
-		case slices.Contains(c.Key[:i], k):
-			bad("key", "name it once", "%q is there twice", k)
-		}
-	}
-	if c.ChunkBytes < 0 {
-		bad("chunk", "128MiB is the default", "is negative")
 	}
 	if len(all) == 0 {
 		return nil

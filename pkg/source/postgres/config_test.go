@@ -9,6 +9,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 )
 
 func TestConfig(t *testing.T) {
@@ -25,7 +26,7 @@ func TestConfig(t *testing.T) {
 		"broken url":    {Config{URL: "postgres://u:hunter2 /%zz@h:x/d", Table: "t"}, "url", "no"},
 		"nothing":       {Config{URL: url}, "table", "missing"},
 		"both":          {Config{URL: url, Table: "t", Query: "SELECT 1"}, "query", "beside table"},
-		"long":          {Config{URL: url, Table: strings.Repeat("t", maxTable+1)}, "table", "letters"},
+		"long":          {Config{URL: url, Table: strings.Repeat("t", keyed.MaxTable+1)}, "table", "letters"},
 		"zero":          {Config{URL: url, Table: "t", Where: "v = '\x00'"}, "where", "zero byte"},
 		"many keys":     {Config{URL: url, Table: "t", Key: strings.Split("abcdefghi", "")}, "key", "8 are possible"},
 		"empty key":     {Config{URL: url, Table: "t", Key: []string{""}}, "key", "empty name"},

@@ -1,9 +1,6 @@
 package postgres
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -37,11 +34,6 @@ import (
 //	 a lock that is not to be had (55P03)
 //	no connection, or it broke (08 and the network's)    Retry
 //	anything else                                        Retry
-
-// permanent makes an error that no retry cures.
-func permanent(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Permanent)
-}
 
 // verdicts are the classes by SQLSTATE, the longest prefix first; what is not
 // among them is tried again.
@@ -100,17 +92,10 @@ func classify(doing string, err error) error {
 		}
 		return job.WithClass(&serverError{doing: doing, text: text, err: pg}, job.Retry)
 	}
-	wrapped := fmt.Errorf("%s: %w", doing, err)
-	var untrusted x509.UnknownAuthorityError
-	var foreign x509.HostnameError
-	var certificate *tls.CertificateVerificationError
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return job.WithClass(wrapped, job.Retry)
-	case errors.As(err, &untrusted), errors.As(err, &foreign), errors.As(err, &certificate):
-		return job.WithClass(wrapped, job.Permanent)
+	if source.Untrusted(err) {
+		return job.Permanentf("%s: %w", doing, err)
 	}
-	return job.WithClass(wrapped, job.Retry)
+	return job.Retryf("%s: %w", doing, err)
 }
 
 // serverError is what the server answered, with what to do.
@@ -127,11 +112,11 @@ func (e *serverError) Unwrap() error { return e.err }
 
 // gone is the error of a table that is not there any more.
 func (s *Source) gone() error {
-	return permanent("%s: %w: it was dropped or renamed after the job was planned", s.name(), source.ErrGone)
+	return job.Permanentf("%s: %w: it was dropped or renamed after the job was planned", s.name(), source.ErrGone)
 }
 
 // changed is the error of columns that are not those of the plan.
 func (s *Source) changed() error {
-	return permanent("%s: %w: its columns have other names, types or NOT NULL than when the job was planned; start a new job",
+	return job.Permanentf("%s: %w: its columns have other names, types or NOT NULL than when the job was planned; start a new job",
 		s.name(), source.ErrChanged)
 }

@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"drayage/pkg/job"
+	"drayage/pkg/source/keyed"
 )
 
 // maxBound bounds the text of one bound of a range, in bytes: longer keys are
 // no bounds of chunks. Escaped, two of them fit into a chunk's description.
 const maxBound = 200
-
-// bound is the text of a key, a value for each of its columns.
-type bound []string
 
 // key are the columns that a relation is cut by.
 type key struct {
@@ -45,7 +45,7 @@ func (k *key) texts() string {
 }
 
 // at writes a bound as SQL.
-func (k *key) at(b bound) string {
+func (k *key) at(b keyed.Bound) string {
 	all := make([]string, len(b))
 	for i, text := range b {
 		all[i] = literal(text) + "::" + k.columns[i].sqlType
@@ -55,7 +55,7 @@ func (k *key) at(b bound) string {
 
 // within is the predicate of the keys after from, up to and including to; nil is
 // no bound. A key of which a part is NULL is within no range.
-func (k *key) within(from, to bound) string {
+func (k *key) within(from, to keyed.Bound) string {
 	var all []string
 	for _, c := range k.columns {
 		if !c.notNull {
@@ -106,7 +106,7 @@ func (c *session) findKey(r *relation, named []string) (*key, error) {
 	for _, name := range named {
 		col := r.column(name)
 		if col == nil {
-			return nil, permanent("%s: it has no column %q, which key names", c.s.name(), name)
+			return nil, job.Permanentf("%s: it has no column %q, which key names", c.s.name(), name)
 		}
 		k.columns = append(k.columns, col)
 	}
@@ -136,7 +136,7 @@ ORDER BY i.indexrelid`, r.oid))
 			continue
 		}
 		if len(named) == 0 {
-			if ix.is(0) && len(numbers) <= maxKey {
+			if ix.is(0) && len(numbers) <= keyed.MaxKey {
 				k.columns, k.indexed = r.numbered(numbers), true
 				break
 			}
@@ -178,17 +178,23 @@ func (c *session) byIndex(k *key) error {
 	return err
 }
 
-// step returns the key that is n keys, at least 1, after from and not after to;
-// nil when there are fewer. A key that is too long for a bound is passed over.
-func (c *session) step(k *key, from, to bound, n int64) (bound, error) {
-	return c.bound("walking the key", fmt.Sprintf("SELECT %s FROM %s WHERE %s%s ORDER BY %s OFFSET %d LIMIT 1",
+// walk implements keyed.Keys.
+type walk struct {
+	c *session
+	k *key
+}
+
+// Step implements keyed.Keys.
+func (w walk) Step(from, to keyed.Bound, n int64) (keyed.Bound, error) {
+	k := w.k
+	return w.c.bound("walking the key", fmt.Sprintf("SELECT %s FROM %s WHERE %s%s ORDER BY %s OFFSET %d LIMIT 1",
 		k.texts(), k.rel.sql, k.within(from, to), k.short(), k.order(""), n-1))
 }
 
-// count returns how many keys that may be bounds there are in a range, at most
-// limit.
-func (c *session) count(k *key, from, to bound, limit int64) (int64, error) {
-	got, err := c.one("counting keys", fmt.Sprintf("SELECT count(*) FROM (SELECT FROM %s WHERE %s%s LIMIT %d) AS _c",
+// Count implements keyed.Keys.
+func (w walk) Count(from, to keyed.Bound, limit int64) (int64, error) {
+	k := w.k
+	got, err := w.c.one("counting keys", fmt.Sprintf("SELECT count(*) FROM (SELECT FROM %s WHERE %s%s LIMIT %d) AS _c",
 		k.rel.sql, k.within(from, to), k.short(), limit))
 	if err != nil {
 		return 0, err
@@ -198,7 +204,7 @@ func (c *session) count(k *key, from, to bound, limit int64) (int64, error) {
 
 // last returns the largest key; nil where it is too long for a bound. It reports
 // whether there is a key at all.
-func (c *session) last(k *key) (b bound, found bool, err error) {
+func (c *session) last(k *key) (b keyed.Bound, found bool, err error) {
 	all, err := c.rows("looking for the largest key", fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT 1",
 		k.texts(), k.rel.sql, k.within(nil, nil), k.order(" DESC")))
 	if err != nil || len(all) == 0 {
@@ -213,17 +219,24 @@ func (c *session) last(k *key) (b bound, found bool, err error) {
 	return b, true, nil
 }
 
-// before returns the largest key after from and smaller than to, nil for none.
-func (c *session) before(k *key, from, to bound) (bound, error) {
+// Before implements keyed.Keys.
+func (w walk) Before(from, to keyed.Bound) (keyed.Bound, error) {
+	k := w.k
 	where := k.within(from, to)
 	if to != nil {
 		where += " AND " + k.tuple() + " < " + k.at(to)
 	}
-	return c.bound("looking for the largest key", fmt.Sprintf("SELECT %s FROM %s WHERE %s%s ORDER BY %s LIMIT 1",
+	return w.c.bound("looking for the largest key", fmt.Sprintf("SELECT %s FROM %s WHERE %s%s ORDER BY %s LIMIT 1",
 		k.texts(), k.rel.sql, where, k.short(), k.order(" DESC")))
 }
 
-func (c *session) bound(doing, sql string) (bound, error) {
+// SomeNull implements keyed.Keys.
+func (w walk) SomeNull() (bool, error) {
+	some, err := w.c.one("looking for rows without a key", fmt.Sprintf("SELECT EXISTS (SELECT FROM %s WHERE %s)", w.k.rel.sql, w.k.null()))
+	return err == nil && some.is(0), err
+}
+
+func (c *session) bound(doing, sql string) (keyed.Bound, error) {
 	all, err := c.rows(doing, sql)
 	if err != nil || len(all) == 0 {
 		return nil, err
@@ -231,8 +244,8 @@ func (c *session) bound(doing, sql string) (bound, error) {
 	return boundOf(all[0]), nil
 }
 
-func boundOf(r row) bound {
-	b := make(bound, len(r))
+func boundOf(r row) keyed.Bound {
+	b := make(keyed.Bound, len(r))
 	for i := range b {
 		b[i] = r.text(i)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 )
 
 func (s *Source) parsePiece(input json.RawMessage) (piece, error) {
@@ -22,7 +23,7 @@ func (s *Source) parsePiece(input json.RawMessage) (piece, error) {
 		err = errors.New("it names no range")
 	}
 	if err != nil {
-		return p, permanent("%s: the input of a chunk does not parse: %w", s.name(), err)
+		return p, job.Permanentf("%s: the input of a chunk does not parse: %w", s.name(), err)
 	}
 	return p, nil
 }
@@ -44,24 +45,21 @@ func (c *session) copySQL(r *relation, p piece, columns []job.Column) (string, e
 	switch p.Manner {
 	case byBlocks:
 		if r.file != p.File {
-			return "", permanent("%s: %w: it was rewritten (VACUUM FULL, CLUSTER, TRUNCATE, ALTER TABLE) while it is read by its blocks; start a new job, or name an indexed key",
+			return "", job.Permanentf("%s: %w: it was rewritten (VACUUM FULL, CLUSTER, TRUNCATE, ALTER TABLE) while it is read by its blocks; start a new job, or name an indexed key",
 				c.s.name(), source.ErrChanged)
 		}
 		where = fmt.Sprintf("ctid >= '(%d,0)'::tid AND ctid < '(%d,0)'::tid", p.Begin, p.End)
 	case byKey:
-		k, err := c.keyOf(r, p.Key)
+		// Where many rows share the first column of the key, the server would
+		// read and sort the whole table for each chunk.
+		k, err := c.walked(r, p.Key)
 		if err != nil {
 			return "", err
 		}
-		for _, b := range []bound{p.From, p.To} {
+		for _, b := range []keyed.Bound{p.From, p.To} {
 			if b != nil && len(b) != len(k.columns) {
-				return "", permanent("%s: the input of a chunk has a bound that is not of its key", c.s.name())
+				return "", job.Permanentf("%s: the input of a chunk has a bound that is not of its key", c.s.name())
 			}
-		}
-		// Where many rows share the first column of the key, the server would
-		// read and sort the whole table for each chunk.
-		if err := c.byIndex(k); err != nil {
-			return "", err
 		}
 		where = k.within(p.From, p.To)
 		if p.Null {
@@ -136,7 +134,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 			case rows.err != nil:
 				return rows.err
 			}
-			return job.WithClass(fmt.Errorf("%s: the chunk was not read to its end", s.name()), job.Retry)
+			return job.Retryf("%s: the chunk was not read to its end", s.name())
 		},
 		Close: func() error {
 			left()

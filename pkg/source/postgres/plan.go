@@ -9,6 +9,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 )
 
 // manner is how a relation is cut.
@@ -22,36 +23,21 @@ const (
 
 // piece is what a chunk says about its input.
 type piece struct {
-	Shape  string `json:"f"`
-	Manner manner `json:"m"`
-	// Of byKey: the columns, and the keys after From, up to and including To;
-	// or those of which a part is NULL.
-	Key  []string `json:"k,omitempty"`
-	From bound    `json:"a,omitempty"`
-	To   bound    `json:"z,omitempty"`
-	Null bool     `json:"n,omitempty"`
+	keyed.Range        // with a Key only byKey
+	Manner      manner `json:"m"`
 	// Of byBlocks: the blocks [Begin, End) of File.
 	Begin int64  `json:"b,omitempty"`
 	End   int64  `json:"e,omitempty"`
 	File  string `json:"i,omitempty"`
-
-	Bytes int64 `json:"s,omitempty"` // estimated
 }
 
-// cursor is where planning goes on. What is settled when it begins stays.
+// cursor is where planning goes on. Of byBlocks, Per and Mean are of blocks.
 type cursor struct {
-	Shape  string   `json:"f"`
-	Manner manner   `json:"m"`
-	Key    []string `json:"k,omitempty"`
-	Last   bound    `json:"a,omitempty"` // planned up to here
-	Max    bound    `json:"z,omitempty"` // the largest key; nil: the end is open
-	Next   int64    `json:"b,omitempty"` // block
-	Blocks int64    `json:"e,omitempty"`
-	File   string   `json:"i,omitempty"`
-	Per    int64    `json:"p,omitempty"` // rows or blocks of a chunk
-	Mean   int64    `json:"s,omitempty"` // bytes of a row or block, estimated
-	Ranges bool     `json:"r,omitempty"` // all ranges are planned
-	Done   bool     `json:"d,omitempty"`
+	keyed.Cursor
+	Manner manner `json:"m"`
+	Block  int64  `json:"b,omitempty"` // the next
+	Blocks int64  `json:"e,omitempty"`
+	File   string `json:"i,omitempty"`
 }
 
 const (
@@ -101,19 +87,24 @@ func (s *Source) next(ctx context.Context, at *cursor, begun bool, columns []job
 			return p, false, err
 		}
 	}
-	p = piece{Shape: at.Shape, Manner: at.Manner, Key: at.Key}
+	p = piece{Range: keyed.Range{Shape: at.Shape}, Manner: at.Manner}
 	switch at.Manner {
 	case byKey:
-		return c.nextRange(at, r, p)
+		k, err := c.walked(r, at.Key)
+		if err != nil {
+			return p, false, err
+		}
+		p.Range, found, err = at.Next(walk{c, k}, k.null() != "" && !c.spans(k))
+		return p, found, err
 	case byBlocks:
-		if at.Next >= at.Blocks {
+		if at.Block >= at.Blocks {
 			at.Done = true
 			return p, false, nil
 		}
-		p.Begin, p.End, p.File = at.Next, min(at.Next+at.Per, at.Blocks), at.File
+		p.Begin, p.End, p.File = at.Block, min(at.Block+at.Per, at.Blocks), at.File
 		p.Bytes = (p.End - p.Begin) * at.Mean
-		at.Next = p.End
-		at.Done = at.Next >= at.Blocks
+		at.Block = p.End
+		at.Done = at.Block >= at.Blocks
 		return p, true, nil
 	}
 	at.Done = true
@@ -165,10 +156,7 @@ func (c *session) settle(at *cursor, r *relation) error {
 	if err != nil {
 		return err
 	}
-	rows := int64(min(c.s.cfg.Rows, 1<<40)) //nolint:gosec // bounded
-	if rows == 0 {
-		rows = min(max(c.s.cfg.ChunkBytes/mean, 1), DefaultRows)
-	}
+	rows := keyed.Per(c.s.cfg.Rows, c.s.cfg.ChunkBytes, mean)
 	if k == nil {
 		at.Manner, at.Blocks, at.File = byBlocks, r.blocks, r.file
 		at.Mean = max(r.bytes/max(r.blocks, 1), 1)
@@ -181,9 +169,9 @@ func (c *session) settle(at *cursor, r *relation) error {
 	}
 	if c.spans(k) {
 		if c.s.span.From != nil {
-			at.Last = bound{*c.s.span.From}
+			at.Last = keyed.Bound{*c.s.span.From}
 		}
-		at.Max = bound{*c.s.span.To}
+		at.Max = keyed.Bound{*c.s.span.To}
 		return nil
 	}
 	if err := c.byIndex(k); err != nil {
@@ -213,43 +201,13 @@ func (c *session) mean(r *relation) (int64, error) {
 	return max(n, 1), err
 }
 
-// nextRange plans the next range of the key.
-func (c *session) nextRange(at *cursor, r *relation, p piece) (piece, bool, error) {
-	k, err := c.keyOf(r, at.Key)
-	if err != nil {
-		return p, false, err
+// walked returns the key of the named columns, which the server reads by its index.
+func (c *session) walked(r *relation, names []string) (*key, error) {
+	k, err := c.keyOf(r, names)
+	if err == nil {
+		err = c.byIndex(k)
 	}
-	if err := c.byIndex(k); err != nil {
-		return p, false, err
-	}
-	if !at.Ranges {
-		p.From, p.Bytes = at.Last, at.Per*at.Mean
-		if p.To, err = c.step(k, at.Last, at.Max, at.Per); err != nil {
-			return p, false, err
-		}
-		if p.To == nil {
-			p.To, at.Ranges = at.Max, true
-			left, err := c.count(k, p.From, p.To, at.Per)
-			if err != nil {
-				return p, false, err
-			}
-			p.Bytes = left * at.Mean
-		}
-		at.Last = p.To
-		at.Ranges = at.Ranges || same(p.To, at.Max)
-		at.Done = at.Ranges && (k.null() == "" || c.spans(k))
-		return p, true, nil
-	}
-	at.Done = true
-	if k.null() == "" {
-		return p, false, nil
-	}
-	some, err := c.one("looking for rows without a key", fmt.Sprintf("SELECT EXISTS (SELECT FROM %s WHERE %s)", r.sql, k.null()))
-	if err != nil || !some.is(0) {
-		return p, false, err
-	}
-	p.Null = true
-	return p, true, nil
+	return k, err
 }
 
 // keyOf returns the key of the named columns.
@@ -263,19 +221,7 @@ func (c *session) keyOf(r *relation, names []string) (*key, error) {
 		k.columns = append(k.columns, col)
 	}
 	if len(k.columns) == 0 {
-		return nil, permanent("%s: a cursor or chunk names no key", c.s.name())
+		return nil, job.Permanentf("%s: a cursor or chunk names no key", c.s.name())
 	}
 	return k, nil
-}
-
-func same(a, b bound) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }

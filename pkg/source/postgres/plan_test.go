@@ -12,6 +12,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 	"drayage/pkg/source/sourcetest"
 )
 
@@ -200,12 +201,12 @@ INSERT INTO scanned SELECT i / 10, i, repeat('x', 500) FROM generate_series(1, 2
 // Planned from any cursor, on any day, a plan is the same; descriptions fit.
 func TestDescriptionsFit(t *testing.T) {
 	var names, columns []string
-	for i := range maxKey {
+	for i := range keyed.MaxKey {
 		names = append(names, fmt.Sprintf("%s%d", strings.Repeat("\x01", 62), i))
 		columns = append(columns, identifier(names[i])+" text NOT NULL")
 	}
 	exec(t, fmt.Sprintf("CREATE TABLE long_names (%s)", strings.Join(columns, ", ")))
-	exec(t, fmt.Sprintf("INSERT INTO long_names SELECT %s FROM generate_series(1, 50) i", strings.Repeat(", lpad(i::text, 25, chr(1))", maxKey)[2:]))
+	exec(t, fmt.Sprintf("INSERT INTO long_names SELECT %s FROM generate_series(1, 50) i", strings.Repeat(", lpad(i::text, 25, chr(1))", keyed.MaxKey)[2:]))
 	exec(t, fmt.Sprintf("CREATE INDEX ON long_names (%s)", identifier(names[0])))
 	s := mustNew(t, Config{Table: "long_names", Key: names[:1], Rows: 5})
 	_, chunks := sourcetest.Lines(t, s)

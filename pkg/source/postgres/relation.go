@@ -87,7 +87,7 @@ func (c *session) table(r *relation) (found bool, err error) {
 	switch kind := t.text(2); kind {
 	case "r", "m", "v", "p", "f":
 	default:
-		return false, permanent("%s: it is no table or view (relkind %s)", c.s.name(), kind)
+		return false, job.Permanentf("%s: it is no table or view (relkind %s)", c.s.name(), kind)
 	}
 	r.rows, _ = strconv.ParseFloat(t.text(3), 64)
 	var size int64
@@ -118,12 +118,12 @@ func (c *session) columns(r *relation) error {
 		return c.failed("reading its columns", err)
 	}
 	if len(fields) == 0 {
-		return permanent("%s: it has no columns", c.s.name())
+		return job.Permanentf("%s: it has no columns", c.s.name())
 	}
 	var list strings.Builder
 	for i, f := range fields {
 		if r.column(f.Name) != nil {
-			return permanent("%s: it has two columns %q: give one of them another name", c.s.name(), f.Name)
+			return job.Permanentf("%s: it has two columns %q: give one of them another name", c.s.name(), f.Name)
 		}
 		r.columns = append(r.columns, &column{name: f.Name, typ: pgType{mod: -1}})
 		fmt.Fprintf(&list, ", (%d, %d::oid, %d, %s)", i, f.DataTypeOID, f.TypeModifier, literal(f.Name))
@@ -150,7 +150,7 @@ ORDER BY f.i`, list.String()[2:], oid))
 		return err
 	}
 	if len(rows) != len(r.columns) {
-		return permanent("%s: the server does not know the types of all its columns", c.s.name())
+		return job.Permanentf("%s: the server does not know the types of all its columns", c.s.name())
 	}
 	for i, t := range rows {
 		col := r.columns[i]
@@ -168,7 +168,7 @@ ORDER BY f.i`, list.String()[2:], oid))
 		col.number = t.text(9)
 		r.file = t.text(10)
 		if t.is(11) {
-			return job.WithClass(fmt.Errorf("%s: it was rewritten this very moment", c.s.name()), job.Retry)
+			return job.Retryf("%s: it was rewritten this very moment", c.s.name())
 		}
 	}
 	return nil

@@ -55,7 +55,7 @@ func (s *Source) connect(ctx context.Context) (*session, error) {
 			return nil, fmt.Errorf("%s: %w", s.name(), err)
 		}
 		// The error may hold the password.
-		return nil, permanent("%s: the url is not an address of PostgreSQL, or names a file that can not be read", s.name())
+		return nil, job.Permanentf("%s: the url is not an address of PostgreSQL, or names a file that can not be read", s.name())
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectPatience
@@ -149,7 +149,7 @@ func (c *session) rows(doing, sql string) ([]row, error) {
 func (c *session) one(doing, sql string) (row, error) {
 	all, err := c.rows(doing, sql)
 	if err == nil && len(all) != 1 {
-		err = job.WithClass(fmt.Errorf("%s: %s: the server gave %d rows in place of one", c.s.name(), doing, len(all)), job.Retry)
+		err = job.Retryf("%s: %s: the server gave %d rows in place of one", c.s.name(), doing, len(all))
 	}
 	if err != nil {
 		return nil, err

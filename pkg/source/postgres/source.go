@@ -6,6 +6,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 )
 
 // Source is the source of a table or query. It holds no connection between
@@ -35,7 +36,7 @@ func New(cfg Config) (*Source, error) {
 		return nil, job.WithClass(err, job.Permanent)
 	}
 	if cfg.ChunkBytes == 0 {
-		cfg.ChunkBytes = defaultChunkBytes
+		cfg.ChunkBytes = keyed.ChunkBytes
 	}
 	span, err := source.ParseSpan(cfg.Bounds)
 	if err != nil {
@@ -73,12 +74,7 @@ func (s *Source) Columns(ctx context.Context, _ source.Engine) ([]job.Column, er
 		for _, col := range r.columns {
 			has = append(has, col.name)
 		}
-		for _, want := range s.cfg.Columns {
-			if r.column(want.Name) == nil {
-				return nil, permanent("%s: it has no column %q, which the pipeline declares; it has %s", s.name(), want.Name, strings.Join(has, ", "))
-			}
-		}
-		return s.cfg.Columns, nil
+		return s.cfg.Columns, source.CheckDeclared(s.name(), s.cfg.Columns, has, source.SameName)
 	}
 	var all []job.Column
 	for _, col := range r.columns {
@@ -103,7 +99,7 @@ func (c *session) check(r *relation) error {
 func (c *session) existing() (*relation, error) {
 	r, found, err := c.describe()
 	if err == nil && !found {
-		err = permanent("%s: there is no such table in the database, or on the search path of the user: write schema.table, with capital letters in double quotes", c.s.name())
+		err = job.Permanentf("%s: there is no such table in the database, or on the search path of the user: write schema.table, with capital letters in double quotes", c.s.name())
 	}
 	return r, err
 }

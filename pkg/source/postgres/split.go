@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 )
 
 // Split implements source.Splitter: a range of a key is cut where half of its
@@ -42,11 +42,11 @@ func (s *Source) Split(ctx context.Context, input json.RawMessage, columns []job
 }
 
 func (s *Source) whole(p piece) error {
-	return permanent("%s: %w", s.place(p), source.ErrWhole)
+	return job.Permanentf("%s: %w", s.place(p), source.ErrWhole)
 }
 
 // middle returns a key that cuts a range in two parts that both have keys.
-func (s *Source) middle(ctx context.Context, p piece, columns []job.Column) (bound, error) {
+func (s *Source) middle(ctx context.Context, p piece, columns []job.Column) (keyed.Bound, error) {
 	c, err := s.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -56,35 +56,15 @@ func (s *Source) middle(ctx context.Context, p piece, columns []job.Column) (bou
 	if err != nil {
 		return nil, err
 	}
-	k, err := c.keyOf(r, p.Key)
+	k, err := c.walked(r, p.Key)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.byIndex(k); err != nil {
-		return nil, err
+	middle, err := p.Middle(walk{c, k})
+	if err == nil && middle == nil {
+		err = s.whole(p)
 	}
-	n, err := c.count(k, p.From, p.To, math.MaxInt64)
-	if err != nil {
-		return nil, err
-	}
-	middle, err := c.step(k, p.From, p.To, max(n/2, 1))
-	if err != nil {
-		return nil, err
-	}
-	after, err := c.step(k, middle, p.To, 1)
-	if err != nil {
-		return nil, err
-	}
-	if middle != nil && after == nil {
-		// The second half is one key, which the first has as well.
-		if middle, err = c.before(k, p.From, middle); err != nil {
-			return nil, err
-		}
-	}
-	if middle == nil {
-		return nil, s.whole(p)
-	}
-	return middle, nil
+	return middle, err
 }
 
 // Locate implements source.Locator: the name is the table with the range.

@@ -12,6 +12,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
 	"drayage/pkg/source/sourcetest"
 )
 
@@ -218,7 +219,7 @@ func TestCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	shape, _ := r.shape(columns)
-	if input, err = json.Marshal(piece{Shape: shape, Manner: asWhole}); err != nil {
+	if input, err = json.Marshal(piece{Range: keyed.Range{Shape: shape}, Manner: asWhole}); err != nil {
 		t.Fatal(err)
 	}
 	for name, end := range map[string]func(stop func(), in *source.Input){

@@ -93,7 +93,7 @@ func (s *Source) Plan(ctx context.Context, from json.RawMessage, _ []job.Column)
 		var at cursor
 		if len(from) > 0 {
 			if err := json.Unmarshal(from, &at); err != nil {
-				yield(source.Planned{}, job.WithClass(fmt.Errorf("the cursor of a query does not parse: %w", err), job.Permanent))
+				yield(source.Planned{}, job.Permanentf("the cursor of a query does not parse: %w", err))
 				return
 			}
 		}
@@ -114,7 +114,7 @@ func (s *Source) Plan(ctx context.Context, from json.RawMessage, _ []job.Column)
 func parse(input json.RawMessage) (part, error) {
 	var p part
 	if err := json.Unmarshal(input, &p); err != nil {
-		return p, job.WithClass(fmt.Errorf("the input of a chunk of a query does not parse: %w", err), job.Permanent)
+		return p, job.Permanentf("the input of a chunk of a query does not parse: %w", err)
 	}
 	return p, nil
 }

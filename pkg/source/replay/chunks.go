@@ -86,7 +86,7 @@ func (c *Chunks) Count(ctx context.Context, eng source.Querier, input json.RawMe
 	if s, ok := c.Source.(source.Counter); ok {
 		return s.Count(ctx, eng, input, columns)
 	}
-	return 0, job.WithClass(fmt.Errorf("counting the records of a chunk: %w", errors.ErrUnsupported), job.Permanent)
+	return 0, job.Permanentf("counting the records of a chunk: %w", errors.ErrUnsupported)
 }
 
 // Locate implements source.Locator where the inner source does, and returns
@@ -95,5 +95,5 @@ func (c *Chunks) Locate(input json.RawMessage) (source.Location, error) {
 	if s, ok := c.Source.(source.Locator); ok {
 		return s.Locate(input)
 	}
-	return source.Location{}, job.WithClass(fmt.Errorf("locating a chunk: %w", errors.ErrUnsupported), job.Permanent)
+	return source.Location{}, job.Permanentf("locating a chunk: %w", errors.ErrUnsupported)
 }

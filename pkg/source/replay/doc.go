@@ -27,7 +27,7 @@ func begin(from json.RawMessage) (at cursor, first uint64, err error) {
 		return at, 0, nil
 	}
 	if err := json.Unmarshal(from, &at); err != nil {
-		return at, 0, job.WithClass(fmt.Errorf("the cursor of a replay does not parse: %w", err), job.Permanent)
+		return at, 0, job.Permanentf("the cursor of a replay does not parse: %w", err)
 	}
 	return at, at.Last + 1, nil
 }

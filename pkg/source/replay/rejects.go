@@ -239,7 +239,7 @@ func (r *records) Read(b []byte) (int, error) {
 func (r *records) check() error {
 	switch {
 	case r.end && r.read == 0 && r.of.Bytes > 0:
-		return job.WithClass(fmt.Errorf("%s: %w: none is in quarantine", r.of.place(), source.ErrGone), job.Permanent)
+		return job.Permanentf("%s: %w: none is in quarantine", r.of.place(), source.ErrGone)
 	case r.read > r.of.Bytes, r.end && r.read != r.of.Bytes:
 		return r.changed()
 	}
@@ -247,5 +247,5 @@ func (r *records) check() error {
 }
 
 func (r *records) changed() error {
-	return job.WithClass(fmt.Errorf("%s: %w: they had %d bytes, and %d were read", r.of.place(), source.ErrChanged, r.of.Bytes, r.read), job.Permanent)
+	return job.Permanentf("%s: %w: they had %d bytes, and %d were read", r.of.place(), source.ErrChanged, r.of.Bytes, r.read)
 }

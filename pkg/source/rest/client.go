@@ -142,7 +142,7 @@ func (c *client) try(ctx context.Context, to *url.URL, body string) (res *respon
 	}
 	req, err := http.NewRequestWithContext(reqCtx, cfg.Method, to.String(), payload)
 	if err != nil {
-		return nil, 0, permanent("the request can not be made: %w", failure(ctx, err))
+		return nil, 0, job.Permanentf("the request can not be made: %w", failure(ctx, err))
 	}
 	c.s.headers(req)
 	got, err := c.http.Do(req)
@@ -206,7 +206,7 @@ func (s *Source) contentType() string {
 // problem says what went wrong with a connection.
 func (c *client) problem(ctx, reqCtx context.Context, err error) error {
 	if ctx.Err() == nil && errors.Is(context.Cause(reqCtx), errSilent) {
-		return again("%w (%s)", errSilent, c.s.timeout)
+		return job.Retryf("%w (%s)", errSilent, c.s.timeout)
 	}
 	return failure(ctx, err)
 }
@@ -218,23 +218,23 @@ func (c *client) status(got *http.Response, body *bufio.Reader) error {
 	what := fmt.Sprintf("the server answered %d %s", code, http.StatusText(code))
 	switch {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		return permanent("%s: look at the credentials (bearer, basic, headers) and at what they may read: %s", what, said)
+		return job.Permanentf("%s: look at the credentials (bearer, basic, headers) and at what they may read: %s", what, said)
 	case code == http.StatusNotFound || code == http.StatusGone:
-		return permanent("%s: check url; an API that answers so after its last page needs paging.total: %s", what, said)
+		return job.Permanentf("%s: check url; an API that answers so after its last page needs paging.total: %s", what, said)
 	case code == http.StatusTooManyRequests:
 		return job.WithClass(fmt.Errorf("%s: set or lower rate: %s", what, said), job.SlowDown)
 	case code == http.StatusRequestTimeout || code == http.StatusTooEarly || code >= 500:
-		return again("%s: %s", what, said)
+		return job.Retryf("%s: %s", what, said)
 	case code >= 300 && code < 400:
 		to := "no address"
 		if u, err := got.Location(); err == nil {
 			to = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 		}
-		return permanent("%s to %s, which is not followed: write the address in url", what, to)
+		return job.Permanentf("%s to %s, which is not followed: write the address in url", what, to)
 	case code < 300:
-		return again("%s, which carries no page: %s", what, said)
+		return job.Retryf("%s, which carries no page: %s", what, said)
 	}
-	return permanent("%s: %s", what, said)
+	return job.Permanentf("%s: %s", what, said)
 }
 
 // looksJSON refuses an answer that is a page for people, and reports whether
@@ -255,7 +255,7 @@ func (c *client) looksJSON(got *http.Response, body *bufio.Reader) (lines bool, 
 	lines = strings.Contains(kind, "ndjson") || strings.Contains(kind, "jsonl") || strings.Contains(kind, "json-lines") ||
 		strings.Contains(kind, "stream+json") || !strings.Contains(kind, "json")
 	if strings.Contains(kind, "html") || strings.Contains(kind, "xml") || len(begin) == 1 && begin[0] != '{' && begin[0] != '[' && begin[0] != 'n' {
-		return false, again("the server answered %d with no JSON but %q: %s", got.StatusCode, kind, c.excerpt(body))
+		return false, job.Retryf("the server answered %d with no JSON but %q: %s", got.StatusCode, kind, c.excerpt(body))
 	}
 	return lines, nil
 }
@@ -297,7 +297,7 @@ func (w *watched) Read(b []byte) (int, error) {
 	n, err := w.body.Read(b)
 	w.watch.Stop() // the time between reads is not the server's
 	if w.left -= int64(n); w.left < 0 {
-		return 0, permanent("the page is larger than %d bytes (max_page): ask for smaller pages with paging.size, or raise it", w.c.s.cfg.MaxPage)
+		return 0, job.Permanentf("the page is larger than %d bytes (max_page): ask for smaller pages with paging.size, or raise it", w.c.s.cfg.MaxPage)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = w.c.problem(w.ctx, w.reqCtx, err)

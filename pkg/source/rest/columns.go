@@ -43,7 +43,7 @@ func (s *Source) Columns(ctx context.Context, eng source.Engine) ([]job.Column, 
 			break
 		}
 	}
-	return nil, permanent("%s: the first %d chunks have no records, so the columns can not be inferred: declare columns", s.url.place(nil), seen)
+	return nil, job.Permanentf("%s: the first %d chunks have no records, so the columns can not be inferred: declare columns", s.url.place(nil), seen)
 }
 
 // sample reads the first records of a chunk, whole ones.
@@ -72,7 +72,7 @@ func (s *Source) checkDeclared(sample []byte) error {
 		return nil
 	}
 	if err := json.Unmarshal(first, &record); err != nil {
-		return permanent("%s: the first record is no JSON object: %w", s.url.place(nil), err)
+		return job.Permanentf("%s: the first record is no JSON object: %w", s.url.place(nil), err)
 	}
 	if len(record) == 0 {
 		return nil
@@ -90,7 +90,7 @@ func (s *Source) checkDeclared(sample []byte) error {
 	for i, k := range keys {
 		keys[i] = k[:min(len(k), maxKey)]
 	}
-	return permanent("%s: the first record has none of the declared columns, but %s%s: check columns and records", s.url.place(nil), strings.Join(keys, ", "), more)
+	return job.Permanentf("%s: the first record has none of the declared columns, but %s%s: check columns and records", s.url.place(nil), strings.Join(keys, ", "), more)
 }
 
 // infer asks the engine for the columns of records.
@@ -106,7 +106,7 @@ func (s *Source) infer(ctx context.Context, eng source.Engine, sample []byte) ([
 		return nil, fmt.Errorf("inferring the columns of %s: %w", s.url.place(nil), err)
 	}
 	if len(columns) == 0 {
-		return nil, permanent("%s: the engine finds no columns in the records: declare columns", s.url.place(nil))
+		return nil, job.Permanentf("%s: the engine finds no columns in the records: declare columns", s.url.place(nil))
 	}
 	return columns, nil
 }

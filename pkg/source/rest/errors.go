@@ -2,15 +2,13 @@ package rest
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source"
 )
 
 // The errors of this package and what they are for a chunk. Each names the
@@ -36,16 +34,6 @@ import (
 //	a chunk's description does not parse                   Permanent
 //	the chunk can not be cut any further                   Permanent (source.ErrWhole)
 
-// permanent makes an error that no retry cures.
-func permanent(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Permanent)
-}
-
-// again makes an error that a later attempt may not meet.
-func again(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Retry)
-}
-
 // errSilent is the cause of a request that the server let wait too long.
 var errSilent = errors.New("the server was silent for longer than timeout")
 
@@ -59,11 +47,8 @@ func failure(ctx context.Context, err error) error {
 	for errors.As(err, &u) {
 		err = u.Err
 	}
-	var untrusted *tls.CertificateVerificationError
-	var unknown x509.UnknownAuthorityError
-	var name x509.HostnameError
-	if errors.As(err, &untrusted) || errors.As(err, &unknown) || errors.As(err, &name) {
-		return permanent("the server's certificate is not trusted: %w", err)
+	if source.Untrusted(err) {
+		return job.Permanentf("the server's certificate is not trusted: %w", err)
 	}
 	return job.WithClass(err, job.Retry)
 }

@@ -157,7 +157,7 @@ func (r *records) fill(size int) error {
 		}
 		before := r.out.Len()
 		if err := json.Compact(&r.out, raw); err != nil {
-			return again("a record is not JSON: %w", err)
+			return job.Retryf("a record is not JSON: %w", err)
 		}
 		_, _ = r.digest.Write(r.out.Bytes()[before:]) // a hash takes everything
 		r.out.WriteByte('\n')
@@ -215,7 +215,7 @@ func (r *records) target() (*url.URL, string, error) {
 	}
 	to, err := r.s.url.url(vars)
 	if err != nil {
-		return nil, "", permanent("url does not parse with its values")
+		return nil, "", job.Permanentf("url does not parse with its values")
 	}
 	add := func(param, v string) {
 		if to.RawQuery != "" {
@@ -239,7 +239,7 @@ func (r *records) broken(err error) error {
 	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return again("the answer is broken JSON after record %d: %w", r.answer.count, err)
+		return job.Retryf("the answer is broken JSON after record %d: %w", r.answer.count, err)
 	}
 	return err
 }

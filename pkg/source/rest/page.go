@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"drayage/pkg/job"
 )
 
 // parsePath cuts "data.items" into its keys. A dot within a key has a backslash
@@ -93,7 +95,7 @@ func (a *answer) next() (json.RawMessage, error) {
 				// More is false at the end, before a stray bracket, and where
 				// the bytes can not be read.
 				if _, err := a.dec.Token(); err == nil {
-					return nil, again("the answer is not JSON after record %d", a.count)
+					return nil, job.Retryf("the answer is not JSON after record %d", a.count)
 				} else if !errors.Is(err, io.EOF) {
 					return nil, early(err)
 				}
@@ -138,7 +140,7 @@ func (a *answer) record() (json.RawMessage, error) {
 	}
 	a.count++
 	if a.raw[0] != '{' {
-		return nil, permanent("record %d is no object but %s", a.count, kindOf(a.raw))
+		return nil, job.Permanentf("record %d is no object but %s", a.count, kindOf(a.raw))
 	}
 	return a.raw, nil
 }
@@ -149,7 +151,7 @@ func (a *answer) step() error {
 	if errors.Is(err, io.EOF) && len(a.stack) == 0 {
 		a.ended = true
 		if a.kind == "" {
-			return again("the answer is empty")
+			return job.Retryf("the answer is empty")
 		}
 		return nil
 	}
@@ -157,7 +159,7 @@ func (a *answer) step() error {
 		return early(err)
 	}
 	if len(a.stack) == 0 && a.kind != "" {
-		return again("more follows the end of the JSON")
+		return job.Retryf("more follows the end of the JSON")
 	}
 	top := len(a.stack) - 1
 	if key, ok := token.(string); ok && top >= 0 && a.stack[top].key {
@@ -202,10 +204,10 @@ func (a *answer) enter(object bool) error {
 		a.other = "an object"
 	}
 	if slices.Equal(a.here, a.want.cursor) && len(a.want.cursor) > 0 {
-		return permanent("the next cursor at %s is an %s", strings.Join(a.want.cursor, "."), kind)
+		return job.Permanentf("the next cursor at %s is an %s", strings.Join(a.want.cursor, "."), kind)
 	}
 	if len(a.stack) == maxDepth {
-		return permanent("the answer is nested deeper than %d", maxDepth)
+		return job.Permanentf("the answer is nested deeper than %d", maxDepth)
 	}
 	a.stack = append(a.stack, level{object: object, key: object})
 	if !object {
@@ -272,16 +274,16 @@ func (a *answer) missing() error {
 			if depth > 0 {
 				where = strings.Join(a.want.records[:depth], ".") + " has"
 			}
-			return permanent("%s; %s the keys %s%s: %s", what, where, strings.Join(keys, ", "), more, hint)
+			return job.Permanentf("%s; %s the keys %s%s: %s", what, where, strings.Join(keys, ", "), more, hint)
 		}
 	}
-	return permanent("%s: %s", what, hint)
+	return job.Permanentf("%s: %s", what, hint)
 }
 
 // early turns the end of the bytes within a value into an error.
 func early(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return again("the answer ends early: %w", io.ErrUnexpectedEOF)
+		return job.Retryf("the answer ends early: %w", io.ErrUnexpectedEOF)
 	}
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"drayage/pkg/job"
 )
 
 // pager goes through the pages of one chunk.
@@ -49,7 +51,7 @@ func (p *pager) vars() (name, value string) {
 // is another one. It refuses what would go on for ever.
 func (p *pager) next(a *answer, now marks, at *url.URL, header http.Header) (more bool, err error) {
 	if p.number > 1 && p.repeats(a, now) {
-		return false, permanent("page %d is the same as the one before: the API does not heed the paging, or repeats its last page (paging.total tells where it ends)", p.number)
+		return false, job.Permanentf("page %d is the same as the one before: the API does not heed the paging, or repeats its last page (paging.total tells where it ends)", p.number)
 	}
 	p.last = marks{}
 	if a.count > 0 {
@@ -68,7 +70,7 @@ func (p *pager) next(a *answer, now marks, at *url.URL, header http.Header) (mor
 		return false, err
 	}
 	if p.number++; p.number > p.cfg.MaxPages {
-		return false, permanent("there are more than %d pages: raise paging.max_pages, or cut the range smaller", p.cfg.MaxPages)
+		return false, job.Permanentf("there are more than %d pages: raise paging.max_pages, or cut the range smaller", p.cfg.MaxPages)
 	}
 	return true, nil
 }
@@ -90,7 +92,7 @@ func (p *pager) counted(a *answer) (more bool, err error) {
 	if p.cfg.Total != "" {
 		total, err := strconv.Atoi(strings.Trim(string(a.total), `"`))
 		if err != nil {
-			return false, permanent("page %d has no number of records at %s (paging.total)", p.number, p.cfg.Total)
+			return false, job.Permanentf("page %d has no number of records at %s (paging.total)", p.number, p.cfg.Total)
 		}
 		if p.records >= total {
 			return false, nil
@@ -112,11 +114,11 @@ func (p *pager) named(a *answer) (next string, err error) {
 		return "", nil
 	case text[0] == '"':
 		if err := json.Unmarshal(a.cursor, &next); err != nil {
-			return "", again("the next cursor does not parse: %w", err)
+			return "", job.Retryf("the next cursor does not parse: %w", err)
 		}
 		return next, nil
 	case text == "true":
-		return "", permanent("the next cursor at %s is true: name the path of the cursor itself", p.cfg.Cursor)
+		return "", job.Permanentf("the next cursor at %s is true: name the path of the cursor itself", p.cfg.Cursor)
 	default:
 		return text, nil
 	}
@@ -128,7 +130,7 @@ func (p *pager) cursored(a *answer) (more bool, err error) {
 		return false, err
 	}
 	if next == p.cursor {
-		return false, permanent("page %d names its own cursor as the next one: the API would repeat it for ever", p.number)
+		return false, job.Permanentf("page %d names its own cursor as the next one: the API would repeat it for ever", p.number)
 	}
 	p.cursor = next
 	return true, p.circle(next)
@@ -145,11 +147,11 @@ func (p *pager) linked(a *answer, at *url.URL, header http.Header) (more bool, e
 	next, err := at.Parse(text)
 	switch {
 	case err != nil:
-		return false, permanent("the link to the page after page %d is no address", p.number)
+		return false, job.Permanentf("the link to the page after page %d is no address", p.number)
 	case !sameOrigin(at, next):
-		return false, permanent("the link to the page after page %d leads to another host, %s://%s", p.number, next.Scheme, next.Host)
+		return false, job.Permanentf("the link to the page after page %d leads to another host, %s://%s", p.number, next.Scheme, next.Host)
 	case next.String() == at.String():
-		return false, permanent("page %d names itself as the next one: the API would repeat it for ever", p.number)
+		return false, job.Permanentf("page %d names itself as the next one: the API would repeat it for ever", p.number)
 	}
 	next.Fragment = ""
 	p.link = next
@@ -160,7 +162,7 @@ func (p *pager) linked(a *answer, at *url.URL, header http.Header) (more bool, e
 // before, which moves up at pages 1, 2, 4, 8, …: without keeping them all.
 func (p *pager) circle(next string) error {
 	if p.mark != "" && next == p.mark {
-		return permanent("after page %d comes again what came %d pages before: the API goes round in a circle", p.number, p.since+1)
+		return job.Permanentf("after page %d comes again what came %d pages before: the API goes round in a circle", p.number, p.since+1)
 	}
 	if p.since++; p.since == p.power {
 		p.mark, p.since, p.power = next, 0, 2*p.power

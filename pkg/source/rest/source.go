@@ -91,7 +91,7 @@ func (s *Source) Plan(ctx context.Context, from json.RawMessage, _ []job.Column)
 		var at cursor
 		if len(from) > 0 {
 			if err := json.Unmarshal(from, &at); err != nil {
-				yield(source.Planned{}, permanent("the cursor of an http source does not parse: %w", err))
+				yield(source.Planned{}, job.Permanentf("the cursor of an http source does not parse: %w", err))
 				return
 			}
 		}
@@ -112,7 +112,7 @@ func (s *Source) Plan(ctx context.Context, from json.RawMessage, _ []job.Column)
 func parsePart(input json.RawMessage) (part, error) {
 	var p part
 	if err := json.Unmarshal(input, &p); err != nil {
-		return p, permanent("the input of a chunk of an http source does not parse: %w", err)
+		return p, job.Permanentf("the input of a chunk of an http source does not parse: %w", err)
 	}
 	return p, nil
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"io"
 
 	"drayage/pkg/job"
@@ -39,7 +38,7 @@ func (e *exactly) Read(b []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		err = io.ErrUnexpectedEOF
 	}
-	return n, job.WithClass(fmt.Errorf("reading %s: %w", e.name, err), job.Retry)
+	return n, job.Retryf("reading %s: %w", e.name, err)
 }
 
 // Close implements io.Closer.

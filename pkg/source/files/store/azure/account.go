@@ -12,6 +12,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 
 	"drayage/pkg/allow"
+	"drayage/pkg/job"
 	"drayage/pkg/source"
 )
 
@@ -236,5 +237,5 @@ func accountHost(bucket string) (string, error) {
 			}
 		}
 	}
-	return "", permanent("az://%s: it is neither a container nor the host of a storage account, such as mine.blob.core.windows.net: of another host write az://CONTAINER/… and azure: {endpoint: …}", bucket)
+	return "", job.Permanentf("az://%s: it is neither a container nor the host of a storage account, such as mine.blob.core.windows.net: of another host write az://CONTAINER/… and azure: {endpoint: …}", bucket)
 }

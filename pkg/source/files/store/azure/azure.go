@@ -25,6 +25,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 
+	"drayage/pkg/job"
 	"drayage/pkg/source/files/store"
 )
 
@@ -75,11 +76,11 @@ func (s *Store) connected(what string) (*service.Client, error) {
 	}
 	who, err := s.cfg.identity(s.host)
 	if err != nil {
-		return nil, permanent("%s: %w", what, err)
+		return nil, job.Permanentf("%s: %w", what, err)
 	}
 	client, err := who.connect(&service.ClientOptions{ClientOptions: s.options()})
 	if err != nil {
-		return nil, permanent("%s: %w", what, who.hide(err))
+		return nil, job.Permanentf("%s: %w", what, who.hide(err))
 	}
 	s.client, s.who = client, who
 	return client, nil
@@ -110,7 +111,7 @@ func (s *Store) open(key string) (client *container.Client, name, what string, e
 	if in == "" {
 		var found bool
 		if in, name, found = strings.Cut(key, "/"); !found || in == "" {
-			return nil, "", what, permanent("%s: it names no container: write az://%s/CONTAINER/…", what, s.host)
+			return nil, "", what, job.Permanentf("%s: it names no container: write az://%s/CONTAINER/…", what, s.host)
 		}
 	}
 	account, err := s.connected(what)
@@ -150,19 +151,19 @@ func (s *Store) List(ctx context.Context, prefix, after string, yield func(store
 			return s.failure(ctx, what, err)
 		}
 		if page.Segment == nil {
-			return again("%s: the answer is no listing", what)
+			return job.Retryf("%s: the answer is no listing", what)
 		}
 		before := orderOf(page.Segment.BlobItems)
 		for _, item := range page.Segment.BlobItems {
 			o, err := object(within, item)
 			switch {
 			case err != nil:
-				return permanent("%s: %w", what, err)
+				return job.Permanentf("%s: %w", what, err)
 			case last != "" && !before(last, o.Key):
 				if last == after {
 					continue // of a server that does not start there
 				}
-				return permanent("%s: the server lists %q after %q: the order of its listings is not known", what, o.Key, last)
+				return job.Permanentf("%s: the server lists %q after %q: the order of its listings is not known", what, o.Key, last)
 			}
 			last = o.Key
 			if folder(item) {
@@ -239,9 +240,9 @@ func (s *Store) Stat(ctx context.Context, key string) (store.Object, error) {
 	case err != nil:
 		return store.Object{}, s.failure(ctx, what, err)
 	case res.ETag == nil || res.ContentLength == nil:
-		return store.Object{}, permanent("%s: the server gives no ETag or no size, so the version can not be told", what)
+		return store.Object{}, job.Permanentf("%s: the server gives no ETag or no size, so the version can not be told", what)
 	case folderMark(res.Metadata):
-		return store.Object{}, permanent("%s: %w, it is a folder", what, store.ErrNotFound)
+		return store.Object{}, job.Permanentf("%s: %w, it is a folder", what, store.ErrNotFound)
 	}
 	o := store.Object{Key: key, Size: *res.ContentLength, Version: bare(*res.ETag)}
 	if res.LastModified != nil {
@@ -285,11 +286,11 @@ func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.
 	case err != nil:
 		return nil, s.failure(ctx, what, err)
 	case res.Body == nil:
-		return nil, again("%s: the answer has no body", what)
+		return nil, job.Retryf("%s: the answer has no body", what)
 	case res.ETag != nil && bare(*res.ETag) != o.Version:
-		err = permanent("%s: %w", what, store.ErrChanged) // of a server that does not compare
+		err = job.Permanentf("%s: %w", what, store.ErrChanged) // of a server that does not compare
 	case !holds(res.DownloadResponse, start, end):
-		err = again("%s: the server answered with %q, when asked for the bytes %d to %d", what, deref(res.ContentRange), start, end-1)
+		err = job.Retryf("%s: the server answered with %q, when asked for the bytes %d to %d", what, deref(res.ContentRange), start, end-1)
 	default:
 		return store.Exactly(what, res.Body, end-start), nil
 	}
@@ -316,7 +317,7 @@ func deref(text *string) string {
 func (s *Store) compare(ctx context.Context, o store.Object) error {
 	now, err := s.Stat(ctx, o.Key)
 	if err == nil && now.Version != o.Version {
-		err = permanent("%s: %w", s.named(o.Key), store.ErrChanged)
+		err = job.Permanentf("%s: %w", s.named(o.Key), store.ErrChanged)
 	}
 	return err
 }

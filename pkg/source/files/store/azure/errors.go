@@ -2,10 +2,8 @@ package azure
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -38,16 +36,6 @@ import (
 //	no account, no credentials anywhere                    Permanent
 //	Entra ID gives no token                                Permanent
 //	 it fails itself (5xx)                                 Retry
-
-// permanent makes an error that no retry cures.
-func permanent(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Permanent)
-}
-
-// again makes an error that a later attempt may not meet.
-func again(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Retry)
-}
 
 const (
 	role    = "give the identity the role Storage Blob Data Reader of the account or the container"
@@ -95,7 +83,11 @@ func (s *Store) failure(ctx context.Context, what string, err error) error {
 	case errors.As(err, &answer):
 		return refused(what, answer.StatusCode, answer.ErrorCode, who)
 	}
-	return unanswered(what, who.hide(err), err)
+	if errors.As(err, new(interface{ NonRetriable() })) {
+		// No credentials at all, a token that must not travel over http.
+		return job.Permanentf("%s: no request can be made: %s: write azure: {anonymous: true} for a public container, or name credentials", what, store.Clip(who.hide(err).Error(), excerpt))
+	}
+	return store.Unanswered(what, "the name of the account, and at azure.endpoint", who.hide(err), err)
 }
 
 // refused is what an answer means.
@@ -104,13 +96,13 @@ func refused(what string, status int, code string, who identity) error {
 	hint := hints[code]
 	switch {
 	case status == http.StatusNotFound && hint == "":
-		return permanent("%s: %w", what, store.ErrNotFound)
+		return job.Permanentf("%s: %w", what, store.ErrNotFound)
 	case status == http.StatusPreconditionFailed:
-		return permanent("%s: %w", what, store.ErrChanged)
+		return job.Permanentf("%s: %w", what, store.ErrChanged)
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
 		return job.WithClass(fmt.Errorf("%s: %s", what, text), job.SlowDown)
 	case status == http.StatusRequestTimeout, status >= http.StatusInternalServerError, status < http.StatusMultipleChoices:
-		return again("%s: %s", what, text)
+		return job.Retryf("%s: %s", what, text)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		if hint == "" {
 			hint = role + ", or look at the key or signature"
@@ -120,7 +112,7 @@ func refused(what string, status int, code string, who identity) error {
 	if hint != "" {
 		text += ": " + hint
 	}
-	return permanent("%s: %s", what, text)
+	return job.Permanentf("%s: %s", what, text)
 }
 
 // tokenless is the error of an Entra ID that gives no token.
@@ -135,25 +127,7 @@ func tokenless(what string, answer *http.Response, err error) error {
 	// Below a line of dashes is the answer as it came.
 	said, _, _ := strings.Cut(err.Error(), "----")
 	return job.WithClass(fmt.Errorf("%s: Entra ID gives no token%s: %s: look at AZURE_TENANT_ID, AZURE_CLIENT_ID and its kin, at the identity of the machine, or run az login",
-		what, status, clip(said)), class)
-}
-
-// unanswered is the error of a request that got no answer; said is err without
-// secrets.
-func unanswered(what string, said, err error) error {
-	var host *net.DNSError
-	var untrusted *tls.CertificateVerificationError
-	var silent interface{ NonRetriable() }
-	switch {
-	case errors.As(err, &host) && host.IsNotFound && !host.IsTemporary:
-		return permanent("%s: there is no host %s: look at the name of the account, and at azure.endpoint: %w", what, host.Name, said)
-	case errors.As(err, &untrusted):
-		return permanent("%s: the certificate of the server is not trusted: %w", what, said)
-	case errors.As(err, &silent):
-		// No credentials at all, a token that must not travel over http.
-		return permanent("%s: no request can be made: %s: write azure: {anonymous: true} for a public container, or name credentials", what, clip(said.Error()))
-	}
-	return again("%s: %w", what, said)
+		what, status, store.Clip(said, excerpt)), class)
 }
 
 // hide returns err, or its text without what is secret.
@@ -181,12 +155,3 @@ func signature(sas string) string {
 }
 
 const excerpt = 600 // of a text of the client in ours
-
-// clip makes one line of a text, and shortens it.
-func clip(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > excerpt {
-		text = strings.ToValidUTF8(text[:excerpt], "") + "…"
-	}
-	return text
-}

@@ -2,12 +2,10 @@ package gcs
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -37,11 +35,6 @@ import (
 //	no credentials anywhere, a file that has none          Permanent
 //	a token that is refused                                Permanent
 //	a token server that fails or does not answer           Retry
-
-// permanent makes an error that no retry cures.
-func permanent(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Permanent)
-}
 
 // ended is the error of a call whose context has ended.
 func ended(ctx context.Context, what string) error {
@@ -98,7 +91,7 @@ func (s *Store) refused(what string, res *http.Response) error {
 	}
 	code := res.StatusCode
 	answer := &answerError{status: code, after: retryAfter(res)}
-	answer.text = strings.TrimSpace(fmt.Sprintf("the server answered %d %s", code, clip(said.Error.Message)))
+	answer.text = strings.TrimSpace(fmt.Sprintf("the server answered %d %s", code, store.Clip(said.Error.Message, excerpt)))
 	mark := func(class job.Class, hint string) error {
 		if hint != "" {
 			hint = ": " + hint
@@ -133,15 +126,7 @@ func unanswered(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return ended(ctx, what)
 	}
-	var host *net.DNSError
-	var untrusted *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &host) && host.IsNotFound && !host.IsTemporary:
-		return permanent("%s: there is no host %s: look at gcs.endpoint, or at %s: %w", what, host.Name, emulator, err)
-	case errors.As(err, &untrusted):
-		return permanent("%s: the certificate of the server is not trusted: %w", what, err)
-	}
-	return job.WithClass(fmt.Errorf("%s: %w", what, err), job.Retry)
+	return store.Unanswered(what, "gcs.endpoint, or at "+emulator, err, err)
 }
 
 // tokenless is the error of credentials that give no token.
@@ -168,14 +153,5 @@ func tokenless(ctx context.Context, what string, err error) error {
 	}
 	why, _ := said.Error.(string) // invalid_grant and its kin
 	return job.WithClass(fmt.Errorf("%s: the credentials give no token, the server answered %d %s%s",
-		what, code, clip(strings.TrimSpace(why+" "+said.Description)), hint), class)
-}
-
-// clip shortens what a server said.
-func clip(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > excerpt {
-		text = strings.ToValidUTF8(text[:excerpt], "") + "…"
-	}
-	return text
+		what, code, store.Clip(why+" "+said.Description, excerpt), hint), class)
 }

@@ -150,7 +150,7 @@ func (s *Store) List(ctx context.Context, prefix, after string, yield func(store
 		}
 		err := s.describe(ctx, what, s.base, query, &page)
 		if answered(err, http.StatusNotFound) {
-			return permanent("%s: there is no such bucket, look at its name", what)
+			return job.Permanentf("%s: there is no such bucket, look at its name", what)
 		}
 		if err != nil {
 			return err
@@ -160,7 +160,7 @@ func (s *Store) List(ctx context.Context, prefix, after string, yield func(store
 			case item.Name == after && after != "":
 				continue
 			case item.Name <= last && last != "":
-				return permanent("%s: the server lists %q after %q: the order of its listings is not that of the keys", what, item.Name, last)
+				return job.Permanentf("%s: the server lists %q after %q: the order of its listings is not that of the keys", what, item.Name, last)
 			}
 			last = item.Name
 			if err := yield(item.object()); err != nil {
@@ -171,7 +171,7 @@ func (s *Store) List(ctx context.Context, prefix, after string, yield func(store
 			return nil
 		}
 		if page.NextPageToken == token {
-			return permanent("%s: the server gives the same page of the listing again", what)
+			return job.Permanentf("%s: the server gives the same page of the listing again", what)
 		}
 		token = page.NextPageToken
 	}
@@ -185,7 +185,7 @@ func (s *Store) Stat(ctx context.Context, key string) (store.Object, error) {
 		return store.Object{}, err
 	}
 	if found.Generation == "" {
-		return store.Object{}, permanent("%s: the server gives no generation, so the version can not be told", what)
+		return store.Object{}, job.Permanentf("%s: the server gives no generation, so the version can not be told", what)
 	}
 	o := found.object()
 	o.Key = key
@@ -214,7 +214,7 @@ func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.
 	}
 	switch generation := res.Header.Get("X-Goog-Generation"); {
 	case generation != "" && generation != o.Version:
-		err = permanent("%s: %w", what, store.ErrChanged) // of a server that does not compare
+		err = job.Permanentf("%s: %w", what, store.ErrChanged) // of a server that does not compare
 	case !holds(res, start, end):
 		err = job.WithClass(fmt.Errorf("%s: the server answered %s with %q, %d bytes, when asked for the bytes %d to %d",
 			what, res.Status, res.Header.Get("Content-Range"), res.ContentLength, start, end-1), job.Retry)
@@ -237,7 +237,7 @@ func holds(res *http.Response, start, end int64) bool {
 func (s *Store) compare(ctx context.Context, o store.Object) error {
 	now, err := s.Stat(ctx, o.Key)
 	if err == nil && now.Version != o.Version {
-		err = permanent("%s: %w", s.named(o.Key), store.ErrChanged)
+		err = job.Permanentf("%s: %w", s.named(o.Key), store.ErrChanged)
 	}
 	return err
 }

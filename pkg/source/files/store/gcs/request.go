@@ -57,7 +57,7 @@ func (s *Store) try(ctx context.Context, what, to string, query url.Values, head
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to+"?"+query.Encode(), nil)
 	if err != nil {
-		return nil, permanent("%s: %w", what, err)
+		return nil, job.Permanentf("%s: %w", what, err)
 	}
 	req.Header = header.Clone()
 	if err := s.authorize(ctx, what, req); err != nil {
@@ -82,7 +82,7 @@ func (s *Store) authorize(ctx context.Context, what string, req *http.Request) e
 	}
 	creds, err := s.credentials()
 	if err != nil {
-		return permanent("%s: %w", what, err)
+		return job.Permanentf("%s: %w", what, err)
 	}
 	token, err := creds.Token(ctx)
 	if err != nil {

@@ -2,10 +2,8 @@ package s3
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 
@@ -34,11 +32,6 @@ import (
 //	no such host, a certificate that is not trusted        Permanent
 //	no connection, or it broke                             Retry
 //	no credentials anywhere                                Permanent
-
-// permanent makes an error that no retry cures.
-func permanent(text string, args ...any) error {
-	return job.WithClass(fmt.Errorf(text, args...), job.Permanent)
-}
 
 // verdict is what an answer means.
 type verdict struct {
@@ -132,15 +125,7 @@ func (s *Store) failure(ctx context.Context, key string, err error) error {
 
 // unanswered is the error of a request that got no answer.
 func unanswered(what string, err error) error {
-	var host *net.DNSError
-	var untrusted *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &host) && host.IsNotFound && !host.IsTemporary:
-		return permanent("%s: there is no host %s: look at endpoint, region and the name of the bucket (path_style: true where the endpoint has no names for buckets): %w", what, host.Name, err)
-	case errors.As(err, &untrusted):
-		return permanent("%s: the certificate of the server is not trusted: %w", what, err)
-	}
-	return job.WithClass(fmt.Errorf("%s: %w", what, err), job.ClassOf(err))
+	return store.Unanswered(what, "endpoint, region and the name of the bucket (path_style: true where the endpoint has no names for buckets)", err, err)
 }
 
 // region is that of the requests.

@@ -141,7 +141,7 @@ func (s *Store) connected(ctx context.Context) (*s3.Client, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, permanent("s3://%s: the configuration of AWS (~/.aws/config, AWS_PROFILE, s3.profile) can not be used: %w", s.bucket, err)
+		return nil, job.Permanentf("s3://%s: the configuration of AWS (~/.aws/config, AWS_PROFILE, s3.profile) can not be used: %w", s.bucket, err)
 	}
 	if cfg.Region == "" {
 		cfg.Region = DefaultRegion
@@ -151,7 +151,7 @@ func (s *Store) connected(ctx context.Context) (*s3.Client, error) {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-			return nil, permanent("s3://%s: no credentials are found in the environment (AWS_*), in ~/.aws, by a web identity or of the machine; of a public bucket write s3: {anonymous: true}: %w", s.bucket, err)
+			return nil, job.Permanentf("s3://%s: no credentials are found in the environment (AWS_*), in ~/.aws, by a web identity or of the machine; of a public bucket write s3: {anonymous: true}: %w", s.bucket, err)
 		}
 	}
 	s.client = s3.NewFromConfig(cfg, func(o *s3.Options) {
@@ -188,7 +188,7 @@ func (s *Store) List(ctx context.Context, prefix, after string, yield func(store
 		for _, o := range page.Contents {
 			key := aws.ToString(o.Key)
 			if key <= after {
-				return permanent("s3://%s: the server lists %q after %q: the order of its listings is not that of the keys", s.bucket, key, after)
+				return job.Permanentf("s3://%s: the server lists %q after %q: the order of its listings is not that of the keys", s.bucket, key, after)
 			}
 			after = key
 			object := store.Object{Key: key, Size: aws.ToInt64(o.Size), Version: aws.ToString(o.ETag)}
@@ -203,7 +203,7 @@ func (s *Store) List(ctx context.Context, prefix, after string, yield func(store
 			return nil
 		}
 		if len(page.Contents) == 0 {
-			return permanent("s3://%s: the server gives an empty page of a listing that goes on", s.bucket)
+			return job.Permanentf("s3://%s: the server gives an empty page of a listing that goes on", s.bucket)
 		}
 	}
 }
@@ -223,7 +223,7 @@ func (s *Store) Stat(ctx context.Context, key string) (store.Object, error) {
 		o.Modified = *out.LastModified
 	}
 	if o.Version == "" {
-		return o, permanent("s3://%s/%s: the server gives no ETag, so its version can not be told", s.bucket, key)
+		return o, job.Permanentf("s3://%s/%s: the server gives no ETag, so its version can not be told", s.bucket, key)
 	}
 	return o, nil
 }
@@ -233,7 +233,7 @@ func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.
 	if start >= end { // no range can be asked for
 		now, err := s.Stat(ctx, o.Key)
 		if err == nil && now.Version != o.Version {
-			err = permanent("s3://%s/%s: %w", s.bucket, o.Key, store.ErrChanged)
+			err = job.Permanentf("s3://%s/%s: %w", s.bucket, o.Key, store.ErrChanged)
 		}
 		return io.NopCloser(strings.NewReader("")), err
 	}
@@ -250,11 +250,11 @@ func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.
 	name, n := fmt.Sprintf("s3://%s/%s", s.bucket, o.Key), aws.ToInt64(out.ContentLength)
 	switch {
 	case out.ETag != nil && *out.ETag != o.Version: // of a server that does not compare
-		err = permanent("%s: %w", name, store.ErrChanged)
+		err = job.Permanentf("%s: %w", name, store.ErrChanged)
 	case n > end-start:
-		err = permanent("%s: the server does not read parts of objects: it can not be used", name)
+		err = job.Permanentf("%s: the server does not read parts of objects: it can not be used", name)
 	case n < end-start:
-		err = job.WithClass(fmt.Errorf("%s: the server gave %d bytes of the range %d to %d", name, n, start, end), job.Retry)
+		err = job.Retryf("%s: the server gave %d bytes of the range %d to %d", name, n, start, end)
 	default:
 		return store.Exactly(name, out.Body, n), nil
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"drayage/pkg/allow"
+	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files/store"
 )
@@ -78,7 +79,7 @@ var _ store.Store = (*Store)(nil)
 func New(cfg Config, server string) (*Store, error) {
 	base, err := url.Parse(server + "/")
 	if err != nil {
-		return nil, permanent("the address of a server does not parse: look at its host, and write letters that are special in a user or password as %%40 and the like")
+		return nil, job.Permanentf("the address of a server does not parse: look at its host, and write letters that are special in a user or password as %%40 and the like")
 	}
 	s := &Store{cfg: cfg, base: base}
 	s.http = &http.Client{Transport: store.NewTransport(cfg.Seats, cfg.Allow), CheckRedirect: s.redirect}
@@ -109,7 +110,7 @@ func (s *Store) redirect(req *http.Request, via []*http.Request) error {
 
 // List implements store.Store: a web server has no listing.
 func (s *Store) List(context.Context, string, string, func(store.Object) error) error {
-	return permanent("%s: a web server does not list its files: name each of them", s.name(""))
+	return job.Permanentf("%s: a web server does not list its files: name each of them", s.name(""))
 }
 
 // name is the address of a key without what may be secret.
@@ -131,7 +132,7 @@ func (s *Store) Stat(ctx context.Context, key string) (store.Object, error) {
 	switch res.StatusCode {
 	case http.StatusPartialContent:
 		if o.Size, err = total(res.Header); err != nil {
-			return o, permanent("%s: %w", s.name(key), err)
+			return o, job.Permanentf("%s: %w", s.name(key), err)
 		}
 	case http.StatusRequestedRangeNotSatisfiable: // it is empty
 		o.Size = 0
@@ -142,7 +143,7 @@ func (s *Store) Stat(ctx context.Context, key string) (store.Object, error) {
 		o.Whole = true
 	}
 	if o.Version == "" {
-		return o, permanent("%s: the server gives neither ETag nor Last-Modified, so it can not be told whether it is still the same file: load a copy of it", s.name(key))
+		return o, job.Permanentf("%s: the server gives neither ETag nor Last-Modified, so it can not be told whether it is still the same file: load a copy of it", s.name(key))
 	}
 	if at, err := http.ParseTime(res.Header.Get("Last-Modified")); err == nil {
 		o.Modified = at
@@ -174,7 +175,7 @@ func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.
 	if end >= 0 && start >= end { // no range can be asked for
 		now, err := s.Stat(ctx, o.Key)
 		if err == nil && now.Version != o.Version {
-			err = permanent("%s: %w", s.name(o.Key), store.ErrChanged)
+			err = job.Permanentf("%s: %w", s.name(o.Key), store.ErrChanged)
 		}
 		return io.NopCloser(strings.NewReader("")), err
 	}
@@ -205,7 +206,7 @@ func (s *Store) Read(ctx context.Context, o store.Object, start, end int64) (io.
 
 // compare finds out whether an answer is what was asked for.
 func (s *Store) compare(res *http.Response, o store.Object, start, end int64) error {
-	changed := permanent("%s: %w", s.name(o.Key), store.ErrChanged)
+	changed := job.Permanentf("%s: %w", s.name(o.Key), store.ErrChanged)
 	if versionOf(res.Header) != o.Version {
 		return changed
 	}
@@ -220,16 +221,16 @@ func (s *Store) compare(res *http.Response, o store.Object, start, end int64) er
 	case res.StatusCode == http.StatusOK && start == 0 && end == o.Size && res.ContentLength == o.Size:
 		return nil // all of it was asked for
 	case res.StatusCode != http.StatusPartialContent:
-		return again("%s: the server answered %d where a part of the file was asked for", s.name(o.Key), res.StatusCode)
+		return job.Retryf("%s: the server answered %d where a part of the file was asked for", s.name(o.Key), res.StatusCode)
 	}
 	size, err := total(res.Header)
 	switch {
 	case err != nil:
-		return permanent("%s: %w", s.name(o.Key), err)
+		return job.Permanentf("%s: %w", s.name(o.Key), err)
 	case size != o.Size:
 		return changed
 	case !strings.HasPrefix(res.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-%d/", start, end-1)):
-		return again("%s: the server gave %q, and not the bytes %d to %d", s.name(o.Key), res.Header.Get("Content-Range"), start, end)
+		return job.Retryf("%s: the server gave %q, and not the bytes %d to %d", s.name(o.Key), res.Header.Get("Content-Range"), start, end)
 	}
 	return nil
 }
@@ -254,12 +255,12 @@ func (s *Store) ask(ctx context.Context, key string, h http.Header) (*http.Respo
 func (s *Store) try(ctx context.Context, key string, h http.Header) (*http.Response, error) {
 	to, err := s.base.Parse(s.base.Scheme + "://" + s.base.Host + "/" + key)
 	if err != nil {
-		return nil, permanent("%s: it is not an address", s.name(key))
+		return nil, job.Permanentf("%s: it is not an address", s.name(key))
 	}
 	to.User = s.base.User
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
 	if err != nil {
-		return nil, permanent("%s: it is not an address", s.name(key))
+		return nil, job.Permanentf("%s: it is not an address", s.name(key))
 	}
 	for name, value := range s.cfg.Headers {
 		req.Header.Set(name, value)
