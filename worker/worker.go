@@ -79,9 +79,6 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	return w, nil
 }
 
-// ID is the name under which the worker records results.
-func (w *Worker) ID() string { return w.cfg.ID }
-
 // Run carries chunks until ctx ends. It then takes no more, gives the chunks
 // at work the grace period to finish, gives the rest back to the queue, and
 // returns nil. It returns an error when it cannot begin.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -210,8 +209,8 @@ far as they are still known, and which job took it over.`,
 				Failed []job.Attempt `json:"failed_attempts"`
 			}{l, attempts})
 		}
-		w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
-		row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+		w := &table{}
+		row := w.row
 		row("job", "%s", j.ID)
 		row("chunk", "%d, generation %d", l.Chunk.Ordinal, l.Chunk.Generation)
 		row("input", "%s", l.Place)
@@ -219,7 +218,7 @@ far as they are still known, and which job took it over.`,
 		row("given up", "%s (%s) by %s", l.At.Format(time.RFC3339), humanize.Time(l.At), l.Worker)
 		row("attempts", "%d", l.Attempts)
 		row("reason", "%s", l.Reason)
-		row("error", "%s", strings.ReplaceAll(l.Error, "\n", "\n\t"))
+		row("error", "%s", l.Error)
 		for _, t := range attempts {
 			row(fmt.Sprintf("attempt %d", t.Attempt), "%s on %s after %s: %s: %s", t.At.Format(time.RFC3339), t.Worker,
 				time.Duration(t.TookMS)*time.Millisecond, t.Verdict, oneLine(t.Error, shownError))
@@ -232,7 +231,7 @@ far as they are still known, and which job took it over.`,
 		default:
 			row("next", "dray dead replay %s --chunk %d, or dray dead drop", j.ID, chunk)
 		}
-		return w.Flush()
+		return w.write(a.Out)
 	}
 	return cmd
 }

@@ -221,7 +221,7 @@ func TestSubmitJobsShow(t *testing.T) {
 		t.Errorf("jobs printed\n%s", out)
 	}
 	var list []job.Job
-	out, _, _ = dray(t, f.env, "jobs", "--json", "--state", "done")
+	out, _, _ = dray(t, f.env, "jobs", "--json", "--state", "done", "-n", "0")
 	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 1 || list[0].Totals.RowsLoaded != 900 {
 		t.Errorf("jobs --json printed %s (%v)", out, err)
 	}

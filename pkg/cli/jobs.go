@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ what the rest will take, and why it waits.`,
 	cmd.Flags().StringVar(&pipeline, "pipeline", "", "only jobs of the pipeline of this name")
 	cmd.Flags().StringVar(&text, "text", "", "only jobs with this in their name, pipeline, file, tables or error, in any case")
 	cmd.Flags().StringVar(&since, "since", "", "only jobs created since: 90m, 2h, 7d, a date or a time such as 2026-11-28T06:00:00Z")
-	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "at most so many")
+	cmd.Flags().IntVarP(&limit, "limit", "n", 50, "at most so many; 0: all")
 	a.completeFlag(cmd, "state", append(stateNames(), liveJobs))
 	a.completePipelines(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -55,6 +56,9 @@ what the rest will take, and why it waits.`,
 		}
 		if limit < 0 {
 			return usagef("--limit %d: it is 0 or more", limit)
+		}
+		if limit == 0 {
+			limit = math.MaxInt
 		}
 		list, err := a.jobRows(cmd.Context(), f, after, limit)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -86,7 +85,7 @@ func (a *app) listRejects(ctx context.Context, ch *clickhouse.Client, j job.Job,
 	if limit > 0 {
 		f.Limit = uint64(limit) + 1 // to know whether there are more
 	}
-	w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
+	var t table
 	n, cut := 0, false
 	err := ch.Rejects(ctx, f, func(r clickhouse.RejectRow) error {
 		if cut = limit > 0 && n == limit; cut {
@@ -96,19 +95,21 @@ func (a *app) listRejects(ctx context.Context, ch *clickhouse.Client, j job.Job,
 			return a.printLine(r)
 		}
 		if n == 1 {
-			fmt.Fprintln(w, "CHUNK\tRECORD\tINPUT\tOFFSET\tCOLUMN\tREASON\tRAW")
+			t.head("CHUNK", "RECORD", "INPUT", "OFFSET", "COLUMN", "REASON", "RAW")
 		}
-		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Chunk, r.Record, oneLine(r.Input, a.width()/3), offset(r.Offset),
+		t.add(fmt.Sprint(r.Chunk), fmt.Sprint(r.Record), oneLine(r.Input, a.width()/3), offset(r.Offset),
 			r.Column, oneLine(r.Reason, a.width()/2), a.shownRaw(r.Reject))
 		if n%flushEvery == 0 {
-			return w.Flush()
+			err := t.write(a.Out)
+			t = table{}
+			return err
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if err := w.Flush(); err != nil || a.json {
+	if err := t.write(a.Out); err != nil || a.json {
 		return err
 	}
 	switch {
@@ -156,13 +157,13 @@ func (a *app) groupRejects(ctx context.Context, ch *clickhouse.Client, j job.Job
 		}
 		return nil
 	}
-	w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "ROWS\tCOLUMN\tREASON\tFIRST\tRAW")
+	var t table
+	t.head("ROWS", "COLUMN", "REASON", "FIRST", "RAW")
 	for _, g := range groups {
-		fmt.Fprintf(w, "%s\t%s\t%s\tchunk %d record %d\t%s\n", humanize.Comma(int64(g.Rows)), g.Column, oneLine(g.Reason, a.width()/2),
-			g.First.Chunk, g.First.Record, a.shownRaw(g.First.Reject))
+		t.add(humanize.Comma(int64(g.Rows)), g.Column, oneLine(g.Reason, a.width()/2),
+			fmt.Sprintf("chunk %d record %d", g.First.Chunk, g.First.Record), a.shownRaw(g.First.Reject))
 	}
-	return w.Flush()
+	return t.write(a.Out)
 }
 
 // maxGroups bounds the groups of rejects that are held at once.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -53,16 +52,16 @@ coordinators run again and again, as the key schedule of the pipeline file says.
 			fmt.Fprintln(a.Err, "there are no schedules; dray schedules add FILE makes one")
 			return nil
 		}
-		w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(w, "SCHEDULE\tTIMES\tZONE\tNEXT RUN\tLAST JOB\tSTATE\tSKIPPED\tMISSED")
+		var t table
+		t.head("SCHEDULE", "TIMES", "ZONE", "NEXT RUN", "LAST JOB", "STATE", "SKIPPED", "MISSED")
 		for _, s := range list {
 			last := "none"
 			if s.Last != nil {
 				last = s.Last.Job
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", s.Name, s.Timing.Cron, s.Timing.Zone, s.comes(time.Now()), last, s.LastState, s.Skipped, s.Missed)
+			t.add(s.Name, s.Timing.Cron, s.Timing.Zone, s.comes(time.Now()), last, string(s.LastState), fmt.Sprint(s.Skipped), fmt.Sprint(s.Missed))
 		}
-		return w.Flush()
+		return t.write(a.Out)
 	}
 	return cmd
 }

@@ -72,14 +72,7 @@ type shownJob struct {
 
 func (a *app) printJob(j job.Job, now api.JobRow, dead []job.Dead) error {
 	w := &table{}
-	row := func(name, format string, args ...any) {
-		for i, line := range strings.Split(fmt.Sprintf(format, args...), "\n") {
-			if i > 0 {
-				name = ""
-			}
-			w.add(faint.Render(name), strings.TrimPrefix(line, "\t"))
-		}
-	}
+	row := w.row
 	t := j.Totals
 	place := coordinator.Places(j, a.with.Sources, a.cfg.Rules)
 	row("job", "%s", j.ID)

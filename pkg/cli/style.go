@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -82,6 +83,14 @@ func (t *table) head(names ...string) {
 		names[i] = faint.Render(names[i])
 	}
 	t.add(names...)
+}
+
+// row adds a name and what there is to say, which may have several lines.
+func (t *table) row(name, format string, args ...any) {
+	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+		t.add(faint.Render(name), line)
+		name = ""
+	}
 }
 
 // write writes the table as far as w can show it.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -153,8 +152,8 @@ func (u *undoing) lookAt(ctx context.Context, ch *clickhouse.Client, j job.Job, 
 const shownPartitions = 20
 
 func (u *undoing) print(out io.Writer, j job.Job) error {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	w := &table{}
+	row := w.row
 	row("job", "%s (%s)", j.ID, j.State)
 	if !j.UndoneAt.IsZero() {
 		row("undone", "%s already", humanize.Time(j.UndoneAt))
@@ -175,5 +174,5 @@ func (u *undoing) print(out io.Writer, j job.Job) error {
 	if len(u.Later) > 0 {
 		row("stays", "what was taken over from it by %s", strings.Join(u.Later, ", "))
 	}
-	return w.Flush()
+	return w.write(out)
 }

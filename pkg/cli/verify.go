@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -267,8 +266,8 @@ func (d *diagnosis) unrecorded(ctx context.Context, chunk uint64, found *differe
 const shownDifferences = 100
 
 func (a *app) printVerification(j job.Job, v *verification) error {
-	w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	w := &table{}
+	row := w.row
 	row("job", "%s", v.Job)
 	state := string(v.State)
 	if v.Running {
@@ -280,7 +279,7 @@ func (a *app) printVerification(j job.Job, v *verification) error {
 	}
 	if v.Kind == "" {
 		row("verified", "nothing: no chunk of it was begun")
-		return w.Flush()
+		return w.write(a.Out)
 	}
 	parts := v.Tables
 	if len(parts) == 0 {
@@ -354,7 +353,7 @@ func (a *app) printVerification(j job.Job, v *verification) error {
 			row("next", "dray verify %s --repair, or dray undo", v.Job)
 		}
 	}
-	return w.Flush()
+	return w.write(a.Out)
 }
 
 func (d difference) explained() string {

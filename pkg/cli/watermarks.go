@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -40,8 +39,8 @@ its job is verified.`,
 				fmt.Fprintln(a.Err, "no incremental pipeline has run yet")
 				return nil
 			}
-			w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
-			fmt.Fprintln(w, "PIPELINE\tMOVED\tBY\tCLAIMED BY\tGOES ON AT")
+			var t table
+			t.head("PIPELINE", "MOVED", "BY", "CLAIMED BY", "GOES ON AT")
 			for _, m := range all {
 				moved, by, claim, state := "never", "-", "-", string(m.State)
 				if !m.MovedAt.IsZero() {
@@ -60,9 +59,9 @@ its job is verified.`,
 				if state == "" {
 					state = "the begin"
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.Pipeline, moved, by, claim, oneLine(state, shownError))
+				t.add(m.Pipeline, moved, by, claim, oneLine(state, shownError))
 			}
-			return w.Flush()
+			return t.write(a.Out)
 		},
 	}
 	cmd.AddCommand(a.forgetWatermark())

@@ -17,17 +17,13 @@ import (
 var LedgerTable = Table{"drayage", "ledger"}
 
 // Outcomes of an attempt, as the ledger has them. Loaded and dead end a
-// chunk's generation, retired and undone the chunk; the others are history.
-// They are the texts of job.VerdictKind, but for those three that are none.
+// chunk's generation, retired and undone the chunk; what else there is are the
+// texts of job.VerdictKind, and history.
 const (
-	OutcomeLoaded    = "loaded"
-	OutcomeRetry     = "retry"
-	OutcomeSlowDown  = "slow_down"
-	OutcomeLeaseLost = "lease_lost"
-	OutcomeDraining  = "draining"
-	OutcomeDead      = "dead"
-	OutcomeRetired   = "retired" // replaced by other chunks: it counts no rows
-	OutcomeUndone    = "undone"  // the job's rows were taken out again: likewise
+	OutcomeLoaded  = "loaded"
+	OutcomeDead    = "dead"
+	OutcomeRetired = "retired" // replaced by other chunks: it counts no rows
+	OutcomeUndone  = "undone"  // the job's rows were taken out again: likewise
 )
 
 // LedgerRow is one attempt of a chunk. Rows with the same job, table, chunk,
