@@ -79,8 +79,8 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	if err := c.ClickHouse.EnsureLedger(ctx); err != nil {
 		return fmt.Errorf("setting up the ledger: %w", err)
 	}
-	if missing, err := c.ClickHouse.MissingViews(ctx); err == nil && len(missing) > 0 {
-		c.Log.Warn().Str("reason", names(missing)).Msg("views over the ledger are missing: they need GRANT CREATE VIEW, DROP VIEW ON drayage.*")
+	if missing, err := c.ClickHouse.Missing(ctx); err == nil && len(missing) > 0 {
+		c.Log.Warn().Str("reason", names(missing)).Msg("what people read of jobs in ClickHouse is missing: it needs GRANT CREATE TABLE, CREATE VIEW, DROP VIEW ON drayage.*")
 	}
 	c.Log.Info().Msg("coordinator ready")
 	var group errgroup.Group
@@ -120,6 +120,7 @@ func (c *Coordinator) term(ctx context.Context) error {
 	}
 	var group errgroup.Group
 	group.Go(func() error { c.sweep(ctx); return nil })
+	group.Go(func() error { c.recordStates(ctx); return nil })
 	if c.cfg.Only == "" {
 		group.Go(func() error { c.keepSchedules(ctx); return nil })
 	}
@@ -234,9 +235,6 @@ func move(j *job.Job, to job.State) error {
 	if !j.State.CanMove(to) {
 		return fmt.Errorf("a job that is %s can not become %s", j.State, to)
 	}
-	j.State, j.Waiting = to, nil
-	if to.Terminal() {
-		j.FinishedAt = time.Now().UTC()
-	}
+	j.MoveTo(to, time.Now())
 	return nil
 }

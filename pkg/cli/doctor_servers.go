@@ -237,10 +237,10 @@ func (a *app) checkServer(ctx context.Context, name, where string, ch *clickhous
 	all = append(all, fine(name+" rights", "everything that dray does was tried in database %s", ch.Database()))
 	if err := ch.EnsureLedger(ctx); err != nil {
 		all = append(all, broken(name+" ledger", "GRANT CREATE TABLE, INSERT, SELECT, ALTER ON drayage.*", "%v", err))
-	} else if without, err := ch.MissingViews(ctx); err != nil {
+	} else if without, err := ch.Missing(ctx); err != nil {
 		all = append(all, broken(name+" ledger", "GRANT SELECT ON drayage.*", "%v", err))
 	} else if len(without) > 0 {
-		all = append(all, warn(name+" ledger", "GRANT CREATE VIEW, DROP VIEW ON drayage.*; loading works without them", "it has not all views over the ledger: %v", without))
+		all = append(all, warn(name+" ledger", "GRANT CREATE TABLE, CREATE VIEW, DROP VIEW ON drayage.*; loading works without them", "what people read of jobs is not all there: %v", without))
 	} else {
 		all = append(all, fine(name+" ledger", "can be written"))
 	}

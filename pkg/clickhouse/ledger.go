@@ -70,10 +70,10 @@ SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'One row for every attempt of every chunk that Drayage made'`}
 }
 
-// EnsureLedger makes the database drayage with the ledger, the quarantine and
-// the views where they are not there, and brings older ones up to date. Without
-// the right to make views it goes on without them: see MissingViews. Any
-// number of callers may do it at once.
+// EnsureLedger makes the database drayage with the ledger, the quarantine, the
+// states of jobs and the views where they are not there, and brings older ones up
+// to date. Without the right to make what is there for reading alone it goes on
+// without it: see Missing. Any number of callers may do it at once.
 func (c *Client) EnsureLedger(ctx context.Context) error {
 	const what = "preparing the ledger"
 	if err := c.exec(ctx, what, "", "CREATE DATABASE IF NOT EXISTS "+quoteName(LedgerTable.Database)+" ENGINE = Atomic"); err != nil {
@@ -83,6 +83,9 @@ func (c *Client) EnsureLedger(ctx context.Context) error {
 		return err
 	}
 	if err := quarantine().ensure(ctx, c, what); err != nil {
+		return err
+	}
+	if err := c.ensureStates(ctx, what); err != nil {
 		return err
 	}
 	return c.ensureViews(ctx, what)

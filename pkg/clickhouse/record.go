@@ -12,8 +12,8 @@ import (
 	"drayage/pkg/job"
 )
 
-// recordTable is a table of Drayage's own, the ledger or the quarantine, with
-// rows that are R in Go.
+// recordTable is a table of Drayage's own, such as the ledger, with rows that are R
+// in Go.
 type recordTable[R any] struct {
 	table  Table
 	fields []field[R]
@@ -50,6 +50,10 @@ func label[R any](name string, value func(R) string) field[R] {
 	f := text(name, value)
 	f.kind = "LowCardinality(String)"
 	return f
+}
+
+func texts[R any](name string, value func(R) []string) field[R] {
+	return field[R]{name, "Array(String)", column(func() *proto.ColArr[string] { return new(proto.ColStr).Array() }, value)}
 }
 
 func count64[R any](name string, value func(R) uint64) field[R] {

@@ -238,7 +238,7 @@ func TestEnsureLedgerReplacesAnOldSummary(t *testing.T) {
 	if err := poor.EnsureLedger(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if missing, err := poor.MissingViews(t.Context()); err != nil || !slices.Equal(missing, []clickhouse.Table{clickhouse.ErrorsView}) {
+	if missing, err := poor.Missing(t.Context()); err != nil || !slices.Equal(missing, []clickhouse.Table{clickhouse.ErrorsView}) {
 		t.Errorf("missing are %v, %v", missing, err)
 	}
 }

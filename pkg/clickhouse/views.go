@@ -8,11 +8,12 @@ import (
 	"strings"
 )
 
-// The views over the ledger.
+// The views over the ledger and the states of jobs.
 //
 //nolint:gochecknoglobals // constants
 var (
-	// SummaryView has a row for each job and target.
+	// SummaryView has a row for each job and target, and one for a job of which no
+	// target is known.
 	SummaryView = Table{"drayage", "jobs"}
 	// ChunksView has a row for each chunk and target: its outcome that counts, or
 	// that of its latest attempt while it has none.
@@ -25,7 +26,7 @@ var (
 	ThroughputView = Table{"drayage", "throughput"}
 )
 
-// view is a view over the ledger. Its version is to be raised with every change
+// view is a view over what Drayage records. Its version is to be raised with every change
 // of its query: a view of an older one is replaced, one of a newer one is left
 // alone.
 type view struct {
@@ -37,15 +38,7 @@ type view struct {
 
 func views() []view {
 	return []view{
-		{SummaryView, 2, "Drayage's jobs, summed up from the ledger; definition ", `
-SELECT e.job AS job, e.database AS database, e.table AS table, any(e.pipeline) AS pipeline,
-    countIf(e.outcome = 'loaded') AS chunks_loaded, countIf(e.outcome = 'dead') AS chunks_dead,
-    countIf(e.outcome = 'retired') AS chunks_retired, countIf(e.outcome = 'undone') AS chunks_undone,
-    sum(e.rows_read) AS rows_read, sum(e.rows_loaded) AS rows_loaded, sum(e.rows_rejected) AS rows_rejected,
-    sum(e.bytes_read) AS bytes_read, sum(e.bytes_loaded) AS bytes_loaded,
-    min(e.started_at) AS started_at, max(e.recorded_at) AS recorded_at
-FROM (` + effective("1") + `) AS e
-GROUP BY e.job, e.database, e.table`},
+		{SummaryView, 3, "Drayage's jobs, summed up from the ledger; definition ", summaryQuery()},
 		{ChunksView, 1, "Drayage's chunks with their last outcome, from the ledger; definition ", chunksQuery()},
 		{ErrorsView, 1, "Errors of Drayage's chunks by kind, from the ledger; definition ", `
 SELECT l.job AS job, l.pipeline AS pipeline, l.outcome AS outcome, replaceRegexpAll(l.error, '[0-9]+', 'N') AS kind,
@@ -62,6 +55,62 @@ FROM ` + LedgerTable.SQL() + ` AS l FINAL
 WHERE l.outcome = 'loaded'
 GROUP BY minute, l.job, l.database, l.table`},
 	}
+}
+
+// summaryQuery puts what the ledger sums up to beside the last state of each job.
+// Each side gives one row at most for a job and target: argMax by ledgered is then
+// the ledger's value where there is one, and argMin that of the states. There is
+// no join, so that a condition on the job reaches the primary keys of both.
+func summaryQuery() string {
+	sums := []string{
+		"chunks_loaded", "chunks_dead", "chunks_retired", "chunks_undone",
+		"rows_read", "rows_loaded", "rows_rejected", "bytes_read", "bytes_loaded",
+	}
+	told := []string{"target", "state", "since", "error", "waiting", "submitted_at"} // by the states alone
+	var columns, none []string
+	for _, name := range sums {
+		columns = append(columns, "sum(u."+name+") AS "+name)
+		none = append(none, "0 AS "+name)
+	}
+	for _, name := range []string{"started_at", "recorded_at"} {
+		columns = append(columns, "argMax(u."+name+", u.ledgered) AS "+name)
+	}
+	for _, name := range told {
+		columns = append(columns, "argMin(u."+name+", u.ledgered) AS "+name)
+	}
+	const never = "toDateTime64(0, 3, 'UTC')"
+	// What a job was when it was made last under its name, and in its last state.
+	const last = "tuple(j.submitted_at, j.at, j.revision)"
+	var picked []string
+	for _, name := range []string{"pipeline", "databases", "tables", "targets", "state", "error", "waiting", "started_at"} {
+		picked = append(picked, "argMax(j."+name+", "+last+") AS "+name)
+	}
+	return `
+SELECT u.job AS job, u.database AS database, u.table AS table, argMax(u.pipeline, u.ledgered) AS pipeline,
+    ` + strings.Join(columns, ", ") + `,
+    if(state IN ('DONE', 'DONE_WITH_REJECTS', 'FAILED', 'CANCELLED'), since, NULL) AS ended_at
+FROM (
+    SELECT e.job AS job, e.database AS database, e.table AS table, any(e.pipeline) AS pipeline,
+        countIf(e.outcome = 'loaded') AS chunks_loaded, countIf(e.outcome = 'dead') AS chunks_dead,
+        countIf(e.outcome = 'retired') AS chunks_retired, countIf(e.outcome = 'undone') AS chunks_undone,
+        sum(e.rows_read) AS rows_read, sum(e.rows_loaded) AS rows_loaded, sum(e.rows_rejected) AS rows_rejected,
+        sum(e.bytes_read) AS bytes_read, sum(e.bytes_loaded) AS bytes_loaded,
+        min(e.started_at) AS started_at, max(e.recorded_at) AS recorded_at, 1 AS ledgered,
+        '' AS target, '' AS state, ` + never + ` AS since, '' AS error, '' AS waiting, ` + never + ` AS submitted_at
+    FROM (` + effective("1") + `) AS e
+    GROUP BY e.job, e.database, e.table
+    UNION ALL
+    SELECT s.job AS job, loads_database AS database, loads_table AS table, s.pipeline AS pipeline,
+        ` + strings.Join(none, ", ") + `,
+        s.started_at AS started_at, s.since AS recorded_at, 0 AS ledgered,
+        loads_target AS target, s.state AS state, s.since AS since, s.error AS error, s.waiting AS waiting, s.submitted_at AS submitted_at
+    FROM (
+        SELECT j.job AS job, ` + strings.Join(picked, ", ") + `, max(j.submitted_at) AS submitted_at, argMax(j.at, ` + last + `) AS since
+        FROM ` + StatesTable.SQL() + ` AS j GROUP BY j.job
+    ) AS s
+    ARRAY JOIN if(empty(s.tables), [''], s.databases) AS loads_database, if(empty(s.tables), [''], s.tables) AS loads_table, if(empty(s.tables), [''], s.targets) AS loads_target
+) AS u
+GROUP BY u.job, u.database, u.table`
 }
 
 // chunksQuery orders the attempts of a chunk as effective does, those that have
@@ -81,14 +130,14 @@ func chunksQuery() string {
 
 // ensureViews makes the views that are not there, and replaces older ones at
 // once: no reader finds none. Nothing rests on them, so a user without the right
-// to make one goes without it; MissingViews tells.
+// to make one, or the table that it reads, goes without it; Missing tells.
 func (c *Client) ensureViews(ctx context.Context, what string) error {
 	there, err := c.viewVersions(ctx, what)
 	if err != nil {
 		return err
 	}
 	for _, v := range views() {
-		if there[v.table.Name] >= v.version {
+		if there[v.table.Name] >= v.version || v.table == SummaryView && there[StatesTable.Name] == 0 {
 			continue
 		}
 		err := c.exec(ctx, what, "", "CREATE OR REPLACE VIEW "+v.table.SQL()+" AS"+v.query+"\nCOMMENT "+quoteString(v.mark+strconv.Itoa(v.version)))
@@ -105,14 +154,18 @@ func (c *Client) ensureViews(ctx context.Context, what string) error {
 	return nil
 }
 
-// MissingViews are the views that EnsureLedger could not make, or bring up to
-// date, for want of a right: GRANT CREATE VIEW, DROP VIEW ON drayage.* gives it.
-func (c *Client) MissingViews(ctx context.Context) ([]Table, error) {
+// Missing is what EnsureLedger could not make, or bring up to date, for want of a
+// right: the views, and the table of the states of jobs. GRANT CREATE TABLE,
+// CREATE VIEW, DROP VIEW ON drayage.* gives it.
+func (c *Client) Missing(ctx context.Context) ([]Table, error) {
 	there, err := c.viewVersions(ctx, "looking for the views of the ledger")
 	if err != nil {
 		return nil, err
 	}
 	var missing []Table
+	if there[StatesTable.Name] == 0 {
+		missing = append(missing, StatesTable)
+	}
 	for _, v := range views() {
 		if there[v.table.Name] < v.version {
 			missing = append(missing, v.table)
@@ -121,10 +174,11 @@ func (c *Client) MissingViews(ctx context.Context) ([]Table, error) {
 	return missing, nil
 }
 
-// viewVersions are those of the views that are there, by name.
+// viewVersions are those of the views that are there, by name. The table of states
+// has version 1.
 func (c *Client) viewVersions(ctx context.Context, what string) (map[string]int, error) {
 	marks := map[string]string{}
-	var names []string
+	names := []string{StatesTable.Name}
 	for _, v := range views() {
 		marks[v.table.Name] = v.mark
 		names = append(names, v.table.Name)
@@ -137,6 +191,9 @@ func (c *Client) viewVersions(ctx context.Context, what string) (map[string]int,
 			return err
 		}
 		versions[name] = 1
+		if name == StatesTable.Name {
+			return nil
+		}
 		if number, ok := strings.CutPrefix(comment, marks[name]); ok {
 			n, err := strconv.Atoi(number)
 			if err != nil {

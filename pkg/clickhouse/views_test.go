@@ -15,7 +15,7 @@ func TestViews(t *testing.T) {
 	if err := c.EnsureLedger(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if missing, err := c.MissingViews(t.Context()); err != nil || len(missing) > 0 {
+	if missing, err := c.Missing(t.Context()); err != nil || len(missing) > 0 {
 		t.Errorf("missing are %v, %v", missing, err)
 	}
 	const id = "seen-1"

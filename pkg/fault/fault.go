@@ -32,6 +32,7 @@ const (
 	Retired   Point = "coordinator.retired"   // chunks are recorded as replaced, their rows are still there
 	Deleted   Point = "coordinator.deleted"   // their rows are gone, the replacements are not published
 	Closing   Point = "coordinator.closing"   // a cancelled job's queue is closed, CANCELLED is not recorded
+	Ended     Point = "coordinator.ended"     // a job's end is recorded, and is not in drayage.job_states
 
 	Pulled      Point = "worker.pulled"      // a chunk was taken
 	Transformed Point = "worker.transformed" // its block is made
@@ -50,7 +51,7 @@ const (
 
 func points() []Point {
 	return []Point{
-		Snapshot, Frozen, Planned, Ledger, Verify, Verified, Publish, Published, Moving, Moved, Retired, Deleted, Closing,
+		Snapshot, Frozen, Planned, Ledger, Verify, Verified, Publish, Published, Moving, Moved, Retired, Deleted, Closing, Ended,
 		Pulled, Transformed, Rejected, Output, Loaded, Recorded, Settled, Lead, Token, Found,
 	}
 }

@@ -93,6 +93,8 @@ type Job struct {
 	CreatedAt   time.Time `json:"created_at"`
 	StartedAt   time.Time `json:"started_at,omitzero"`
 	FinishedAt  time.Time `json:"finished_at,omitzero"`
+	// Moves are the latest, at most MaxMoves; History reads them.
+	Moves []Move `json:"moves,omitempty"`
 }
 
 // Waiting is trouble that may pass, such as a database that does not answer: the
