@@ -29,6 +29,7 @@ const (
 // with the rest. Of states that a job has left meanwhile the record still tells.
 type recorder struct {
 	c    *Coordinator
+	only map[string]bool      // tell of these jobs alone; nil: of all
 	seen map[string]stateMark // of live jobs, what was told last
 	rows []clickhouse.StateRow
 	ends bool // some of rows tell of a job's end
@@ -46,11 +47,29 @@ type stateMark struct {
 func (c *Coordinator) recordStates(ctx context.Context) {
 	r := &recorder{c: c, seen: map[string]stateMark{}}
 	defer r.last(ctx)
+	r.narrow(ctx)
 	for ctx.Err() == nil {
 		if err := r.follow(ctx); err != nil && ctx.Err() == nil {
 			c.Log.Warn().Err(err).Msg("could not watch the states of jobs")
 		}
 		pause(ctx, retryEvery)
+	}
+}
+
+// narrow leaves out, of a coordinator that sees to one job, the others in its data
+// folder: they may have been loaded into another ClickHouse. But the end of one that
+// this ClickHouse believes to be live is told, which a killed dray run has not done.
+func (r *recorder) narrow(ctx context.Context) {
+	if r.c.cfg.Only == "" {
+		return
+	}
+	r.only = map[string]bool{r.c.cfg.Only: true}
+	live, err := r.c.ClickHouse.LiveJobs(ctx)
+	if err != nil {
+		r.c.Log.Debug().Err(err).Msg("which jobs ClickHouse believes to be live can not be asked")
+	}
+	for _, id := range live {
+		r.only[id] = true
 	}
 }
 
@@ -89,7 +108,7 @@ func (r *recorder) take(u queue.JobUpdate, now time.Time) {
 	if u.Deleted {
 		delete(r.seen, j.ID)
 	}
-	if u.Deleted || j.ID == "" {
+	if u.Deleted || j.ID == "" || r.only != nil && !r.only[j.ID] {
 		return
 	}
 	history := j.History()

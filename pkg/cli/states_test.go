@@ -1,12 +1,14 @@
 package cli_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -183,8 +185,32 @@ func TestRunTellsItsStates(t *testing.T) {
 	if want := "failed\tFAILED\t0\t1\nr\tDONE\t900\t0\n"; out != want {
 		t.Errorf("got\n%swant\n%s", out, want)
 	}
-	out = expect(t, env, []string{"sql", "-f", "TabSeparated", "SELECT state FROM drayage.job_states FINAL WHERE pipeline = 'r' ORDER BY at"}, 0)
-	if want := "SUBMITTED\nPLANNING\nRUNNING\nVERIFYING\nDONE\n"; out != want {
+	out = expect(t, env, []string{"sql", "-f", "TabSeparated", `SELECT state,
+		dateDiff('ms', at, leadInFrame(at, 1, now64(3)) OVER (ORDER BY at ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)) AS ms, ms >= 0 AND ms < 60000
+		FROM drayage.job_states FINAL WHERE pipeline = 'r' ORDER BY at`}, 0)
+	if want := regexp.MustCompile(`^SUBMITTED\t\d+\t1\nPLANNING\t\d+\t1\nRUNNING\t\d+\t1\nVERIFYING\t\d+\t1\nDONE\t\d+\t1\n$`); !want.MatchString(out) {
 		t.Errorf("got\n%swant\n%s", out, want)
+	}
+}
+
+// What a dray run that was killed could not tell another in its folder tells, and
+// nothing of it to a ClickHouse that has never heard of it.
+func TestKilledRunLeavesItsStates(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	env := []string{"DRAY_DATA_DIR=" + filepath.Join(f.dir, "own")}
+	// The pause has the states before the end be told.
+	faults := fmt.Sprintf("%s=%s=kill;%s=3s", fault.Env, fault.Ended, fault.Verify)
+	killed := start(t, append([]string{faults}, env...), "run", numbers(t, f.dir, "k", 1000, "4096"), "--quiet")
+	killed.died()
+	elsewhere := append([]string{"DRAY_CLICKHOUSE_URL=" + f.server.URL()}, env...)
+	expect(t, elsewhere, []string{"run", broken(t, f.dir, "elsewhere"), "--quiet"}, 1)
+	expect(t, env, []string{"run", broken(t, f.dir, "next"), "--quiet"}, 1)
+	const states = "SELECT pipeline, state FROM drayage.jobs ORDER BY pipeline"
+	if got, want := f.sql(t, states), "elsewhere\tFAILED"; got != want {
+		t.Errorf("elsewhere there is\n%s\nwant\n%s", got, want)
+	}
+	if got, want := expect(t, env, []string{"sql", "-f", "TabSeparated", states}, 0), "k\tDONE\nnext\tFAILED\n"; got != want {
+		t.Errorf("there is\n%swant\n%s", got, want)
 	}
 }

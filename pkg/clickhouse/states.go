@@ -113,3 +113,29 @@ func (c *Client) AppendStates(ctx context.Context, rows []StateRow) error {
 	}
 	return nil
 }
+
+// maxLiveJobs bounds what LiveJobs gives.
+const maxLiveJobs = 1000
+
+// LiveJobs are the jobs that have not ended, as the table of states has it: the
+// newest, at most 1000.
+func (c *Client) LiveJobs(ctx context.Context) ([]string, error) {
+	var ids []string
+	sql := fmt.Sprintf("SELECT j.job FROM %s AS j GROUP BY j.job HAVING argMax(j.state, %s) NOT IN (%s) ORDER BY max(j.submitted_at) DESC LIMIT %d",
+		StatesTable.SQL(), lastState, endStates, maxLiveJobs)
+	err := c.rows(ctx, "asking for jobs that have not ended", sql, func(scan scanner) error {
+		var id string
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	return ids, err
+}
+
+// lastState orders the rows of a job in the table of states, as j: the last is its
+// last state, when it was made last under its name. Another job of the name begins
+// with lower revisions when NATS has lost its store.
+const lastState = "tuple(j.submitted_at, j.at, j.revision)"
+
+// endStates are those that end a job.
+const endStates = "'DONE', 'DONE_WITH_REJECTS', 'FAILED', 'CANCELLED'"

@@ -79,16 +79,14 @@ func summaryQuery() string {
 		columns = append(columns, "argMin(u."+name+", u.ledgered) AS "+name)
 	}
 	const never = "toDateTime64(0, 3, 'UTC')"
-	// What a job was when it was made last under its name, and in its last state.
-	const last = "tuple(j.submitted_at, j.at, j.revision)"
 	var picked []string
 	for _, name := range []string{"pipeline", "databases", "tables", "targets", "state", "error", "waiting", "started_at"} {
-		picked = append(picked, "argMax(j."+name+", "+last+") AS "+name)
+		picked = append(picked, "argMax(j."+name+", "+lastState+") AS "+name)
 	}
 	return `
 SELECT u.job AS job, u.database AS database, u.table AS table, argMax(u.pipeline, u.ledgered) AS pipeline,
     ` + strings.Join(columns, ", ") + `,
-    if(state IN ('DONE', 'DONE_WITH_REJECTS', 'FAILED', 'CANCELLED'), since, NULL) AS ended_at
+    if(state IN (` + endStates + `), since, NULL) AS ended_at
 FROM (
     SELECT e.job AS job, e.database AS database, e.table AS table, any(e.pipeline) AS pipeline,
         countIf(e.outcome = 'loaded') AS chunks_loaded, countIf(e.outcome = 'dead') AS chunks_dead,
@@ -105,7 +103,7 @@ FROM (
         s.started_at AS started_at, s.since AS recorded_at, 0 AS ledgered,
         loads_target AS target, s.state AS state, s.since AS since, s.error AS error, s.waiting AS waiting, s.submitted_at AS submitted_at
     FROM (
-        SELECT j.job AS job, ` + strings.Join(picked, ", ") + `, max(j.submitted_at) AS submitted_at, argMax(j.at, ` + last + `) AS since
+        SELECT j.job AS job, ` + strings.Join(picked, ", ") + `, max(j.submitted_at) AS submitted_at, argMax(j.at, ` + lastState + `) AS since
         FROM ` + StatesTable.SQL() + ` AS j GROUP BY j.job
     ) AS s
     ARRAY JOIN if(empty(s.tables), [''], s.databases) AS loads_database, if(empty(s.tables), [''], s.tables) AS loads_table, if(empty(s.tables), [''], s.targets) AS loads_target
