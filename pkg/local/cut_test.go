@@ -44,11 +44,11 @@ func TestTooBig(t *testing.T) {
 			t.Parallel()
 			table := "toobig_" + string([]byte{name[0], name[3]})
 			id := submit(t, dir, pipe(table, c.files, idAndDouble+"\n  chunk: 16MiB")+"transform: "+c.transform+"\n")
-			j := wait(t, id)
+			j := stack.Ended(t, id)
 			if j.State != job.Done {
 				t.Fatalf("the job is %s: %s", j.State, j.Error)
 			}
-			if got := sql(t, "SELECT count(), uniqExact(id), sum(double) FROM "+table); got != c.want {
+			if got := stack.SQL(t, "SELECT count(), uniqExact(id), sum(double) FROM "+table); got != c.want {
 				t.Errorf("rows, ids and sum are %q, want %q", got, c.want)
 			}
 			if cut := j.Totals.Retired > 0; cut != c.cut {
@@ -57,7 +57,7 @@ func TestTooBig(t *testing.T) {
 			if j.Plan.Total() != j.Totals.Outcomes() || j.Totals.Chunks != 1+j.Plan.Replacements()-j.Totals.Retired {
 				t.Errorf("plan %+v, totals %+v", j.Plan, j.Totals)
 			}
-			if got := sql(t, "SELECT sum(rows_loaded), sum(chunks_loaded) FROM drayage.jobs WHERE job = '"+id+"'"); got != fmt.Sprintf("%d\t%d", j.Totals.RowsLoaded, j.Totals.Chunks) {
+			if got := stack.SQL(t, "SELECT sum(rows_loaded), sum(chunks_loaded) FROM drayage.jobs WHERE job = '"+id+"'"); got != fmt.Sprintf("%d\t%d", j.Totals.RowsLoaded, j.Totals.Chunks) {
 				t.Errorf("the ledger has %q", got)
 			}
 		})

@@ -38,11 +38,11 @@ func TestDocumentedGoogle(t *testing.T) {
 	t.Setenv("STORAGE_EMULATOR_HOST", server.URL)
 	text := strings.ReplaceAll(documented(t, "source-files.md", "exports"), "gs://shop-exports/", "gs://"+gcstest.Bucket+"/")
 	text = strings.Replace(text, "\nlimits:", "\n  chunk: 100KiB\nlimits:", 1)
-	j := wait(t, submit(t, t.TempDir(), text))
+	j := stack.Ended(t, submit(t, t.TempDir(), text))
 	if j.State != job.Done || j.Totals.RowsLoaded != 60_000 || j.Totals.Chunks < 6 {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
-	if got := sql(t, "SELECT count(), uniqExact(id), sum(total) FROM exports"); got != "60000\t60000\t600000000" {
+	if got := stack.SQL(t, "SELECT count(), uniqExact(id), sum(total) FROM exports"); got != "60000\t60000\t600000000" {
 		t.Errorf("the table has %q", got)
 	}
 }
@@ -74,11 +74,11 @@ func TestDocumentedAzure(t *testing.T) {
 	t.Setenv("TELEMETRY_STORAGE", "DefaultEndpointsProtocol=http;AccountName="+azuretest.Account+";AccountKey="+azuretest.Key+";BlobEndpoint="+server.Endpoint()+";")
 	pipeline := strings.ReplaceAll(documented(t, "source-files.md", "celsius"), "az://telemetry/", "az://"+azuretest.Container+"/")
 	pipeline = strings.Replace(pipeline, "\nlimits:", "\n  chunk: 200KiB\nlimits:", 1)
-	j := wait(t, submit(t, t.TempDir(), pipeline))
+	j := stack.Ended(t, submit(t, t.TempDir(), pipeline))
 	if j.State != job.Done || j.Totals.RowsLoaded != 30_001 || j.Totals.Chunks < 5 {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
-	if got := sql(t, "SELECT count(), uniqExact(sensor), sum(celsius) FROM celsius"); got != "30001\t30001\t599999" {
+	if got := stack.SQL(t, "SELECT count(), uniqExact(sensor), sum(celsius) FROM celsius"); got != "30001\t30001\t599999" {
 		t.Errorf("the table has %q", got)
 	}
 	if strings.Contains(fmt.Sprintf("%+v", j), azuretest.Key) {

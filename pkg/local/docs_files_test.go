@@ -46,15 +46,15 @@ func TestDocumentedObjects(t *testing.T) {
 	})
 	text := strings.ReplaceAll(documented(t, "source-files.md", "visits"), "s3://lake/", "s3://"+s3test.Bucket+"/")
 	text = strings.Replace(text, "16MiB", "1MiB", 1)
-	j := wait(t, submit(t, t.TempDir(), text))
+	j := stack.Ended(t, submit(t, t.TempDir(), text))
 	if j.State != job.DoneWithRejects || j.Totals.RowsLoaded != 120_000 || j.Totals.RowsRejected != 1 || j.Totals.Chunks < 6 {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
-	if got := sql(t, "SELECT count(), uniqExact(id), round(sum(seconds)) FROM visits"); got != "120000\t120000\t3599940" {
+	if got := stack.SQL(t, "SELECT count(), uniqExact(id), round(sum(seconds)) FROM visits"); got != "120000\t120000\t3599940" {
 		t.Errorf("the table has %q", got)
 	}
 	at := int64(strings.Index(second.String(), `{"id":-1`))
-	got := sql(t, "SELECT input, offset, raw FROM drayage.rejects WHERE job = '"+j.ID+"'")
+	got := stack.SQL(t, "SELECT input, offset, raw FROM drayage.rejects WHERE job = '"+j.ID+"'")
 	if !strings.HasPrefix(got, "s3://"+s3test.Bucket+"/visits/2026-02/b.jsonl bytes ") || !strings.Contains(got, fmt.Sprintf("\t%d\t", at)) || !strings.Contains(got, `{"id":-1,`) {
 		t.Errorf("quarantine has %q, the record is at %d", got, at)
 	}
@@ -85,7 +85,7 @@ func TestWebFiles(t *testing.T) {
 	t.Cleanup(web.Close)
 	t.Setenv("WEB_TOKEN", "a-token-of-the-tests")
 	text := pipe("web_files", fmt.Sprintf("path: [\"%[1]s/a.csv\", \"%[1]s/whole.csv\"], header: false, http: {headers: {Authorization: \"Bearer ${env:WEB_TOKEN}\"}}", web.URL), idAndDouble+"\n  chunk: 200KiB")
-	j := wait(t, submit(t, t.TempDir(), text))
+	j := stack.Ended(t, submit(t, t.TempDir(), text))
 	if j.State != job.Done || j.Totals.RowsLoaded != 51_000 || j.Totals.Chunks < 3 {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}

@@ -72,7 +72,7 @@ func TestDocumentedHTTP(t *testing.T) {
 	t.Cleanup(srv.Close)
 	t.Setenv("SHOP_API", srv.URL)
 	t.Setenv("SHOP_TOKEN", shopToken)
-	j := wait(t, submit(t, t.TempDir(), documented(t, "source-http.md", "billing")))
+	j := stack.Ended(t, submit(t, t.TempDir(), documented(t, "source-http.md", "billing")))
 	endsWith(t, j, job.Done, 31*40, "SELECT count(), uniqExact(id), min(created_at), max(created_at), sum(total), countIf(customer = concat('it\\'s ', toString(id))), countIf(note IS NULL) FROM billing",
 		"1240\t1240\t2026-01-01 00:00:00\t2026-01-31 00:00:39\t6200\t1240\t1240")
 	if j.Totals.Chunks != 5 || len(s.wrong) > 0 {
@@ -156,7 +156,7 @@ retry: {attempts: 2, backoff: 10ms..20ms}
 reject: {max: 50%%}
 load: {table: http_%s, order_by: id}
 `, srv.URL, name, name))
-			j := wait(t, id)
+			j := stack.Ended(t, id)
 			if j.Totals.Dead != tt.dead || j.Totals.RowsRejected != tt.rejected {
 				t.Errorf("the totals are %+v", j.Totals)
 			}
@@ -174,7 +174,7 @@ load: {table: http_%s, order_by: id}
 		t.Parallel()
 		dir := t.TempDir()
 		write(t, dir, "key", "sesame-sesame\n")
-		j := wait(t, submit(t, dir, fmt.Sprintf("pipeline: p\nsource:\n  http: {url: %s/locked, headers: {X-Key: '${file:%s/key}'}}\n  columns: id UInt32\nload: {table: http_locked, order_by: id}\n", srv.URL, dir)))
+		j := stack.Ended(t, submit(t, dir, fmt.Sprintf("pipeline: p\nsource:\n  http: {url: %s/locked, headers: {X-Key: '${file:%s/key}'}}\n  columns: id UInt32\nload: {table: http_locked, order_by: id}\n", srv.URL, dir)))
 		if j.State != job.Failed || !strings.Contains(j.Error, "403") || !strings.Contains(j.Error, "credentials") || strings.Contains(j.Error, "sesame") {
 			t.Errorf("the job is %s: %s", j.State, j.Error)
 		}
@@ -189,7 +189,7 @@ func TestHTTPLastDays(t *testing.T) {
 		fmt.Fprintf(w, `{"day": "%s"}`, strings.TrimPrefix(r.URL.Path, "/"))
 	}))
 	t.Cleanup(srv.Close)
-	j := wait(t, submit(t, t.TempDir(), fmt.Sprintf(`pipeline: p
+	j := stack.Ended(t, submit(t, t.TempDir(), fmt.Sprintf(`pipeline: p
 source:
   http:
     url: %s/{from}
@@ -198,6 +198,7 @@ source:
   columns: day Date
 load: {table: http_last_days, order_by: day}
 `, srv.URL)))
+
 	today := j.Frozen.JobTime.UTC()
 	want := today.AddDate(0, 0, -3).Format(time.DateOnly) + "\t" + today.AddDate(0, 0, -1).Format(time.DateOnly) + "\t3"
 	endsWith(t, j, job.Done, 3, "SELECT min(day), max(day), count() FROM http_last_days", want)

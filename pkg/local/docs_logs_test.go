@@ -83,7 +83,7 @@ func TestDocumentedLogs(t *testing.T) {
 			if j.State != job.DoneWithRejects || j.Totals.RowsLoaded != tt.rows {
 				t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 			}
-			if got := sql(t, tt.query); got != tt.want {
+			if got := stack.SQL(t, tt.query); got != tt.want {
 				t.Errorf("the table has %q, want %q", got, tt.want)
 			}
 			var got []clickhouse.RejectRow

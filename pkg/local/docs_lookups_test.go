@@ -12,8 +12,8 @@ func TestDocumentedLookups(t *testing.T) {
 	db := postgres(t, `CREATE TABLE products (id int8 PRIMARY KEY, title text NOT NULL, price numeric(10, 2) NOT NULL, withdrawn bool NOT NULL);
 INSERT INTO products SELECT i, 'product ' || i, i + 0.5, i % 10 = 9 FROM generate_series(0, 99) i`)
 	t.Setenv("SHOP_URL", db.URL("postgres", ""))
-	sql(t, "CREATE TABLE vat (code String, percent UInt8) ENGINE = MergeTree ORDER BY code")
-	sql(t, "INSERT INTO vat VALUES ('de', 19), ('fr', 20), ('it', 22)")
+	stack.SQL(t, "CREATE TABLE vat (code String, percent UInt8) ENGINE = MergeTree ORDER BY code")
+	stack.SQL(t, "INSERT INTO vat VALUES ('de', 19), ('fr', 20), ('it', 22)")
 	dir := t.TempDir()
 	write(t, dir, "countries.csv", "code,name\nde,Germany\nfr,France\n")
 
@@ -29,7 +29,7 @@ INSERT INTO products SELECT i, 'product ' || i, i + 0.5, i % 10 = 9 FROM generat
 	// What a product costs is 0.5 more than its number.
 	const right = `title = 'product ' || toString(id % 50) AND country = ['Germany', 'France', ''][id % 3 + 1]
 AND abs(total - (id % 7) * (id % 50 + 0.5) * [1.19, 1.2, 1.22][id % 3 + 1]) < 0.01`
-	if got := sql(t, "SELECT count(), countIf("+right+") FROM priced_orders"); got != "9000\t9000" {
+	if got := stack.SQL(t, "SELECT count(), countIf("+right+") FROM priced_orders"); got != "9000\t9000" {
 		t.Errorf("rows, and those that are right: %s", got)
 	}
 }

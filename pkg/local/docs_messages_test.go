@@ -29,7 +29,7 @@ func endsWith(t *testing.T, j job.Job, state job.State, loaded uint64, query, wa
 	if j.State != state || j.Totals.RowsLoaded != loaded {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
-	if got := sql(t, query); got != want {
+	if got := stack.SQL(t, query); got != want {
 		t.Errorf("%s gives %q, want %q", query, got, want)
 	}
 }
@@ -214,12 +214,13 @@ func TestRawMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	j := wait(t, submit(t, t.TempDir(), fmt.Sprintf(`pipeline: bytes
+	j := stack.Ended(t, submit(t, t.TempDir(), fmt.Sprintf(`pipeline: bytes
 source:
   kafka: {brokers: '%s', topic: bytes, format: raw, metadata: true}
   columns: value Nullable(String)
 load: {table: raw_bytes, order_by: _offset}
 `, strings.Join(c.ListenAddrs(), ","))))
+
 	whole := "unhex(arrayStringConcat(arrayMap(i -> hex(toUInt8(i)), range(256))))"
 	endsWith(t, j, job.Done, 4, fmt.Sprintf(`SELECT _offset, value = %[1]s, _key = %[1]s, mapKeys(_headers) = [%[1]s, 'a'] AND mapValues(_headers) = [[%[1]s], ['1', '2']], length(value), length(_key), length(_headers)
 FROM raw_bytes ORDER BY _offset`, whole), strings.Join([]string{

@@ -39,7 +39,7 @@ SET time_zone = '+00:00'; INSERT INTO shop.invoices SELECT seq, IF(seq % 5 = 0, 
 		if j.State != job.Done || j.Totals.RowsLoaded != rows {
 			t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 		}
-		if got := sql(t, "SELECT count(), sum(total), countIf(status = 'refunded'), max(updated_at) FROM invoices FINAL"); got != want {
+		if got := stack.SQL(t, "SELECT count(), sum(total), countIf(status = 'refunded'), max(updated_at) FROM invoices FINAL"); got != want {
 			t.Errorf("the table has %q, want %q", got, want)
 		}
 	}
@@ -61,7 +61,7 @@ INSERT INTO products SELECT seq, concat('é', seq), seq + 0.5 FROM seq_0_to_99;
 CREATE TABLE sales (id int PRIMARY KEY, product int NOT NULL, day date NOT NULL);
 INSERT INTO sales SELECT seq, seq % 100, IF(seq = 7, '0000-00-00', '2026-01-01') FROM seq_1_to_1000`)
 	t.Setenv("SHOP_URL", db.URL("root", ""))
-	j := wait(t, submit(t, t.TempDir(), `pipeline: sold
+	j := stack.Ended(t, submit(t, t.TempDir(), `pipeline: sold
 source:
   mysql: {url: '${env:SHOP_URL}', table: sales}
   rows: 300
@@ -70,10 +70,11 @@ lookups:
   products: {source: {mysql: {url: '${env:SHOP_URL}', query: 'SELECT id, title, price FROM products WHERE id < 50'}}}
 load: {table: sold, order_by: id}
 `))
+
 	if j.State != job.DoneWithRejects || j.Totals.Chunks != 4 || j.Totals.RowsLoaded != 499 || j.Totals.RowsRejected != 1 {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
-	if got := sql(t, "SELECT countIf(title = 'é' || toString(id % 100) AND price = id % 100 + 0.5 AND day = '2026-01-01') FROM sold"); got != "499" {
+	if got := stack.SQL(t, "SELECT countIf(title = 'é' || toString(id % 100) AND price = id % 100 + 0.5 AND day = '2026-01-01') FROM sold"); got != "499" {
 		t.Errorf("%s rows are right", got)
 	}
 	if got := rejected(t, j.ID); len(got) != 1 || !strings.Contains(got[0].Input, "table sales, id up to 300") || !strings.Contains(got[0].Raw, "0000-00-00") {
@@ -89,18 +90,19 @@ func TestSkewedMySQL(t *testing.T) {
 CREATE TABLE skewed (customer bigint unsigned, id bigint, amount decimal(12, 2), note text, PRIMARY KEY (customer, id));
 INSERT INTO skewed SELECT IF(seq % 10 < 7, 42, seq * seq * 7919), seq, seq / 100, repeat('x', seq % 50) FROM seq_1_to_40000`)
 	t.Setenv("SKEWED_URL", db.URL("dray", ""))
-	j := wait(t, submit(t, t.TempDir(), `pipeline: skewed
+	j := stack.Ended(t, submit(t, t.TempDir(), `pipeline: skewed
 source: {mysql: {url: '${env:SKEWED_URL}', table: skewed}, rows: 2000}
 limits: {lease: 'skewed:1'}
 load: {table: skewed, order_by: [customer, id]}
 `))
+
 	if j.State != job.Done || j.Totals.RowsLoaded != n || j.Totals.Chunks != n/2000 {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
-	if got := sql(t, "SELECT count(), uniqExact(customer, id), sum(amount), any(toTypeName(customer)) FROM skewed"); got != "40000\t40000\t8000200\tUInt64" {
+	if got := stack.SQL(t, "SELECT count(), uniqExact(customer, id), sum(amount), any(toTypeName(customer)) FROM skewed"); got != "40000\t40000\t8000200\tUInt64" {
 		t.Errorf("the table has %s", got)
 	}
-	got := sql(t, "SELECT min(rows_loaded), max(rows_loaded), countIf(attempt > 1) FROM drayage.ledger FINAL WHERE job = '"+j.ID+"'")
+	got := stack.SQL(t, "SELECT min(rows_loaded), max(rows_loaded), countIf(attempt > 1) FROM drayage.ledger FINAL WHERE job = '"+j.ID+"'")
 	if got != "2000\t2000\t0" {
 		t.Errorf("rows of the chunks, and those that were tried again: %s", got)
 	}

@@ -39,7 +39,7 @@ INSERT INTO shop.orders SELECT i, CASE WHEN i % 5 = 0 THEN 'draft' ELSE 'paid' E
 		if j.State != job.Done || j.Totals.RowsLoaded != rows {
 			t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 		}
-		if got := sql(t, "SELECT count(), sum(total), countIf(status = 'refunded') FROM orders FINAL"); got != want {
+		if got := stack.SQL(t, "SELECT count(), sum(total), countIf(status = 'refunded') FROM orders FINAL"); got != want {
 			t.Errorf("the table has %q, want %q", got, want)
 		}
 	}

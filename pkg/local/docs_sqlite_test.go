@@ -26,12 +26,12 @@ func TestDocumentedSQLite(t *testing.T) {
 	t.Setenv("ORDERS_DB", sqlite(t, `CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT NOT NULL, amount DECIMAL(12, 2), placed DATETIME);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
 INSERT INTO orders SELECT i * 3, 'ž ' || (i % 100), CASE WHEN i % 10 THEN i || '.25' END, datetime('2026-01-01', i || ' seconds') FROM n;`))
-	j := wait(t, submit(t, t.TempDir(), documented(t, "source-query.md", "orders_of_sqlite")))
+	j := stack.Ended(t, submit(t, t.TempDir(), documented(t, "source-query.md", "orders_of_sqlite")))
 	if j.State != job.Done || j.Totals.Chunks != 4 || j.Totals.RowsLoaded != 20_000 {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
 	const right = `customer = 'ž ' || toString(n % 100) AND amount IS NOT DISTINCT FROM if(n % 10 = 0, NULL, n + toDecimal64('0.25', 2)) AND placed = toDateTime('2026-01-01 00:00:00', 'UTC') + n`
-	got := sql(t, "SELECT count(), uniqExact(id), countIf("+right+"), any(toTypeName(id)), any(toTypeName(amount)) FROM (SELECT *, toUInt32(id / 3) AS n FROM orders_of_sqlite)")
+	got := stack.SQL(t, "SELECT count(), uniqExact(id), countIf("+right+"), any(toTypeName(id)), any(toTypeName(amount)) FROM (SELECT *, toUInt32(id / 3) AS n FROM orders_of_sqlite)")
 	if got != "20000\t20000\t20000\tInt64\tNullable(Decimal(12, 2))" {
 		t.Errorf("rows, ids, those that are right, and types: %s", got)
 	}
@@ -59,17 +59,18 @@ CREATE VIEW texts AS SELECT id, CAST(n AS TEXT) AS n FROM kinds;`)
 		"SELECT bare " + from + "ORDER BY id":                                      "x\n9223372036854775807\n1.5\n\\N",
 		"SELECT n, toTypeName(n) FROM sqlite('" + path + "', 'texts') ORDER BY id": "9223372036854775807\tNullable(String)\n-9223372036854775808\tNullable(String)\ntext\tNullable(String)\n1.5\tNullable(String)",
 	} {
-		if got := sql(t, query); got != want {
+		if got := stack.SQL(t, query); got != want {
 			t.Errorf("%s: %q, want %q", query, got, want)
 		}
 	}
 	// Through the view a text in a column of numbers is an error, and not 0.
-	j := wait(t, submit(t, t.TempDir(), `pipeline: guarded_sqlite
+	j := stack.Ended(t, submit(t, t.TempDir(), `pipeline: guarded_sqlite
 source:
   query: {sql: "SELECT * FROM sqlite('`+path+`', 'texts')"}
   columns: id Int64, n Int64
 load: {table: guarded_sqlite, order_by: id}
 `))
+
 	if j.Totals.Dead != 1 || j.Totals.RowsLoaded != 0 {
 		t.Errorf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}

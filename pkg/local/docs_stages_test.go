@@ -24,11 +24,11 @@ func TestDocumentedExtensions(t *testing.T) {
 		{"stages.md", "strikes", 10_000, "SELECT countIf(airport = 'Dallas/Fort Worth International Airport') FROM strikes", "908"},
 		{"source-custom.md", "airports", 279, "SELECT city FROM airports WHERE iata = 'HNL'", "Honolulu"},
 	} {
-		j := wait(t, submit(t, dir, documented(t, tt.page, tt.name)))
+		j := stack.Ended(t, submit(t, dir, documented(t, tt.page, tt.name)))
 		if j.State != job.Done || j.Totals.RowsRead != tt.rows || j.Totals.RowsLoaded != tt.rows {
 			t.Errorf("%s: the job is %s with %+v: %s", tt.name, j.State, j.Totals, j.Error)
 		}
-		if got := sql(t, tt.query); got != tt.want {
+		if got := stack.SQL(t, tt.query); got != tt.want {
 			t.Errorf("%s: the table has %s", tt.name, got)
 		}
 	}
@@ -50,7 +50,7 @@ func TestCustomSource(t *testing.T) {
 		"gone":    {"airports-west", "airports-east", "input is gone"},
 		"columns": {"iata String", "code String", "source.columns: number 1 is code, and the field iata"},
 	} {
-		if j := wait(t, submit(t, dir, strings.Replace(page, tt.old, tt.changed, 1))); j.State != job.Failed || !strings.Contains(j.Error, tt.want) {
+		if j := stack.Ended(t, submit(t, dir, strings.Replace(page, tt.old, tt.changed, 1))); j.State != job.Failed || !strings.Contains(j.Error, tt.want) {
 			t.Errorf("%s: the job is %s: %s", name, j.State, j.Error)
 		}
 	}
@@ -58,10 +58,10 @@ func TestCustomSource(t *testing.T) {
 	text := "pipeline: looked_up\nsource: {generate: {rows: 3, select: \"['HNL', '0AK', 'XXX'][number + 1] AS code\"}}\nlookups:\n  west:\n    source:\n    " +
 		strings.TrimSuffix(strings.ReplaceAll(below, "\n", "\n    "), "    ") +
 		"transform: SELECT code, west.city AS city FROM chunk LEFT JOIN west ON west.iata = code\nload: {table: west_named, order_by: code}\n"
-	if j := wait(t, submit(t, dir, text)); j.State != job.Done {
+	if j := stack.Ended(t, submit(t, dir, text)); j.State != job.Done {
 		t.Fatalf("the job is %s: %s", j.State, j.Error)
 	}
-	if got := sql(t, "SELECT groupArray((code, city)) FROM (SELECT * FROM west_named ORDER BY code)"); got != "[('0AK','Pilot Station'),('HNL','Honolulu'),('XXX','')]" {
+	if got := stack.SQL(t, "SELECT groupArray((code, city)) FROM (SELECT * FROM west_named ORDER BY code)"); got != "[('0AK','Pilot Station'),('HNL','Honolulu'),('XXX','')]" {
 		t.Errorf("the table has %s", got)
 	}
 }

@@ -74,7 +74,7 @@ func TestDocumentedPipelines(t *testing.T) {
 		{"schedules.md", "readings_hourly", 1, 1000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			j := wait(t, submit(t, t.TempDir(), documented(t, tt.page, tt.name)))
+			j := stack.Ended(t, submit(t, t.TempDir(), documented(t, tt.page, tt.name)))
 			if j.State != job.Done || j.Totals.Chunks != tt.chunks || j.Totals.RowsLoaded != tt.rows {
 				t.Errorf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 			}

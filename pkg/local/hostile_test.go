@@ -56,14 +56,14 @@ func TestHostile(t *testing.T) {
 				}
 			}
 			id := submit(t, dir, pipe("hostile_"+name, c.files, idAndDouble)+"reject: {max: 50%}\nretry: {attempts: 2, backoff: 10ms..20ms}\n")
-			j := wait(t, id)
+			j := stack.Ended(t, id)
 			if j.State != job.DoneWithRejects {
 				t.Fatalf("the job is %s: %s", j.State, j.Error)
 			}
 			if j.Totals.RowsRead != j.Totals.RowsLoaded+j.Totals.RowsRejected || j.Totals.Outcomes() != j.Plan.Total() {
 				t.Errorf("what was read, loaded and rejected does not add up: %+v", j.Totals)
 			}
-			if got := sql(t, "SELECT count() FROM hostile_"+name); got != strconv.FormatUint(j.Totals.RowsLoaded, 10) {
+			if got := stack.SQL(t, "SELECT count() FROM hostile_"+name); got != strconv.FormatUint(j.Totals.RowsLoaded, 10) {
 				t.Errorf("the table has %s rows, the job %d", got, j.Totals.RowsLoaded)
 			}
 			if n := uint64(len(rejected(t, id))); n != j.Totals.RowsRejected {

@@ -38,7 +38,7 @@ func TestIncrementalFiles(t *testing.T) {
 			step := func(full bool, loaded uint64, want string) job.Job {
 				t.Helper()
 				j := again(t, text, full)
-				got := sql(t, fmt.Sprintf("SELECT count(), uniqExact(id) FROM %s", tt.name))
+				got := stack.SQL(t, fmt.Sprintf("SELECT count(), uniqExact(id) FROM %s", tt.name))
 				if j.State != job.Done || j.Totals.RowsLoaded != loaded || got != want {
 					t.Fatalf("the job is %s with %d rows: %s; there are %q rows, want %d and %q", j.State, j.Totals.RowsLoaded, j.Error, got, loaded, want)
 				}

@@ -16,12 +16,7 @@ import (
 // again runs the pipeline's next job.
 func again(t *testing.T, text string, full bool) job.Job {
 	t.Helper()
-	id := coordinator.NewID("inc", time.Now())
-	err := coordinator.Create(t.Context(), stack.Queue, job.Submission{Job: id, Pipeline: text, File: "p.yaml", Dir: t.TempDir(), Full: full})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return wait(t, id)
+	return stack.Ended(t, stack.Create(t, job.Submission{Job: coordinator.NewID("inc", time.Now()), Pipeline: text, File: "p.yaml", Dir: t.TempDir(), Full: full}))
 }
 
 // A job reads what came since the job before it, and nothing twice.
@@ -47,7 +42,7 @@ load: {table: moving, order_by: id}
 `
 	rows := func() string {
 		t.Helper()
-		return sql(t, "SELECT count(), uniqExact(id) FROM moving")
+		return stack.SQL(t, "SELECT count(), uniqExact(id) FROM moving")
 	}
 	step := func(chunks uint64, want string) job.Job {
 		t.Helper()
@@ -122,7 +117,7 @@ load: {table: late, order_by: id, engine: ReplacingMergeTree(at), mode: upsert}
 	}
 	exec("INSERT INTO default.late VALUES (10000, '2026-01-01 01:30:00'), (10001, '2026-01-01 00:30:00')")
 	j := again(t, text, false)
-	if got := sql(t, "SELECT count(), countIf(id = 10000), countIf(id = 10001) FROM late FINAL"); j.State != job.Done || j.Totals.RowsLoaded != 3601 || got != "7201\t1\t0" {
+	if got := stack.SQL(t, "SELECT count(), countIf(id = 10000), countIf(id = 10001) FROM late FINAL"); j.State != job.Done || j.Totals.RowsLoaded != 3601 || got != "7201\t1\t0" {
 		t.Errorf("the job is %s: %s: %+v; the table has %q", j.State, j.Error, j.Totals, got)
 	}
 }
@@ -136,9 +131,7 @@ load: {table: alone, order_by: id}
 	t.Setenv("ALONE_URL", origin(t))
 	first := coordinator.NewID("alone", time.Now())
 	// Somebody has it who is not at work yet.
-	if err := coordinator.Create(t.Context(), stack.Queue, job.Submission{Job: first, Pipeline: text, File: "p.yaml"}); err != nil {
-		t.Fatal(err)
-	}
+	stack.Create(t, job.Submission{Job: first, Pipeline: text, File: "p.yaml"})
 	claimed := func() bool {
 		w, _, err := stack.Queue.Watermark(t.Context(), "alone")
 		if err != nil && !errors.Is(err, queue.ErrNotFound) {
@@ -155,7 +148,7 @@ load: {table: alone, order_by: id}
 	if second.State != job.Failed || !strings.Contains(second.Error, "job "+first+" of pipeline alone is ") {
 		t.Errorf("the job is %s: %s", second.State, second.Error)
 	}
-	if j := wait(t, first); j.State != job.Done {
+	if j := stack.Ended(t, first); j.State != job.Done {
 		t.Errorf("the job is %s: %s", j.State, j.Error)
 	}
 }

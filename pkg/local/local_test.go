@@ -1,19 +1,14 @@
 package local_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/rs/zerolog"
-	"go.uber.org/goleak"
 
 	"drayage/coordinator"
 	"drayage/pipelines/fixedwidth"
@@ -25,69 +20,30 @@ import (
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
-	"drayage/pkg/testkit"
+	"drayage/pkg/testkit/fleet"
 )
 
 // stack is a whole Drayage that all tests of this package share; each works in
 // tables of its own.
-var stack *local.Stack
+var stack *fleet.Fleet
 
 func TestMain(m *testing.M) {
-	testkit.Engine()
-	goleak.VerifyTestMain(withStack{m})
-}
-
-type withStack struct{ m *testing.M }
-
-func (w withStack) Run() (code int) {
-	dir, err := os.MkdirTemp("", "dray-local-test-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	setup := fleet.Setup{
+		Env: map[string]string{
+			"DRAY_LEASE":           "3s",
+			"DRAY_LOOKUP_ROWS":     "200000",
+			"DRAY_LOOKUP_BYTES":    "16777216",
+			"DRAY_MAX_BLOCK_BYTES": "1048576", // so that a chunk can be too big
+		},
+		Change: func(cfg *local.Config) {
+			cfg.Extensions = local.Extensions{Stages: stages.All(), Sources: source.Registry{"fixedwidth": source.New(fixedwidth.New)}}
+			maps.Copy(cfg.Extensions.Stages, testStages)
+		},
 	}
-	defer os.RemoveAll(dir)
-	for _, name := range []string{"DRAY_CLICKHOUSE_URL", "CLICKHOUSE_URL", "CLICKHOUSE_HOST", "DRAY_NATS_URL", "NATS_URL"} {
-		os.Unsetenv(name)
-	}
-	os.Setenv("DRAY_DATA_DIR", dir)
-	os.Setenv("DRAY_ACCOUNT_EVERY", "50ms")
-	os.Setenv("DRAY_LEASE", "3s")
-	os.Setenv("DRAY_LOOKUP_ROWS", "200000")
-	os.Setenv("DRAY_LOOKUP_BYTES", "16777216")
-	os.Setenv("DRAY_MAX_BLOCK_BYTES", "1048576") // so that a chunk can be too big
-	cfg, err := local.Load()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	cfg.Extensions = local.Extensions{Stages: stages.All(), Sources: source.Registry{"fixedwidth": source.New(fixedwidth.New)}}
-	maps.Copy(cfg.Extensions.Stages, testStages)
-	log := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, NoColor: true}).Level(zerolog.ErrorLevel)
-	if stack, err = local.Start(context.Background(), cfg, log); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := stack.Run(ctx, ""); err != nil {
-			fmt.Fprintln(os.Stderr, "the stack ended:", err)
-			code = 1
-		}
+	fleet.Main(m, setup, func(f *fleet.Fleet) (func(), error) {
+		stack = f
+		return nil, nil
 	})
-	if err := stack.Queue.Check(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code = max(code, w.m.Run())
-	cancel()
-	running.Wait()
-	if _, err := stack.Close(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	return code
 }
 
 // write makes a file in dir and returns its path.
@@ -103,40 +59,7 @@ func write(t *testing.T, dir, name, text string) string {
 // submit creates a job of the pipeline text, whose paths start at dir.
 func submit(t *testing.T, dir, text string) string {
 	t.Helper()
-	id := coordinator.NewID("test", time.Now())
-	err := coordinator.Create(t.Context(), stack.Queue, job.Submission{Job: id, Pipeline: text, File: "p.yaml", Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id
-}
-
-// wait waits until the job has ended.
-func wait(t *testing.T, id string) job.Job {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	updates, err := stack.Queue.WatchJobs(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for u := range updates {
-		if u.Job.ID == id && u.Job.State.Terminal() {
-			return u.Job
-		}
-	}
-	t.Fatalf("job %s has not ended", id)
-	return job.Job{}
-}
-
-// sql returns the answer of the destination to a query, as TabSeparated.
-func sql(t *testing.T, query string) string {
-	t.Helper()
-	var b strings.Builder
-	if err := stack.ClickHouse.Query(t.Context(), query, "TabSeparated", &b); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return strings.TrimSpace(b.String())
+	return stack.Create(t, job.Submission{Job: coordinator.NewID("test", time.Now()), Pipeline: text, File: "p.yaml", Dir: dir})
 }
 
 // rows makes CSV lines of n rows: an id and its double.
@@ -216,17 +139,17 @@ func TestJobs(t *testing.T) {
 			if tt.transform != "" {
 				text += "transform: " + tt.transform + "\n"
 			}
-			j := wait(t, submit(t, dir, text))
+			j := stack.Ended(t, submit(t, dir, text))
 			if j.State != job.Done {
 				t.Fatalf("job is %s: %s", j.State, j.Error)
 			}
-			if got := sql(t, "SELECT count(), sum(id) FROM "+table); got != tt.rows {
+			if got := stack.SQL(t, "SELECT count(), sum(id) FROM "+table); got != tt.rows {
 				t.Errorf("table has %q rows and sum, want %q", got, tt.rows)
 			}
 			if j.Proof == nil || j.Proof.Rows != j.Totals.RowsLoaded || j.Proof.Kind != "provenance" {
 				t.Errorf("proof is %+v for %d rows", j.Proof, j.Totals.RowsLoaded)
 			}
-			if got := sql(t, fmt.Sprintf("SELECT sum(rows_loaded) FROM drayage.ledger FINAL WHERE job = '%s'", j.ID)); got != fmt.Sprint(j.Totals.RowsLoaded) {
+			if got := stack.SQL(t, fmt.Sprintf("SELECT sum(rows_loaded) FROM drayage.ledger FINAL WHERE job = '%s'", j.ID)); got != fmt.Sprint(j.Totals.RowsLoaded) {
 				t.Errorf("ledger has %s rows, job %d", got, j.Totals.RowsLoaded)
 			}
 			if queued, inFlight, err := stack.Queue.Backlog(t.Context(), j.ID); !errors.Is(err, queue.ErrNotFound) {
@@ -241,9 +164,9 @@ func TestMistakes(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a.csv", rows(10))
 	write(t, dir, "header.csv", "id,twice\n1,2\n")
-	sql(t, "CREATE TABLE mistakes_shape (id String, other UInt8) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 10000")
-	sql(t, "CREATE TABLE mistakes_window (id UInt64, double UInt64) ENGINE = MergeTree ORDER BY id")
-	sql(t, "CREATE TABLE mistakes_memory (id UInt64, double UInt64) ENGINE = Memory")
+	stack.SQL(t, "CREATE TABLE mistakes_shape (id String, other UInt8) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 10000")
+	stack.SQL(t, "CREATE TABLE mistakes_window (id UInt64, double UInt64) ENGINE = MergeTree ORDER BY id")
+	stack.SQL(t, "CREATE TABLE mistakes_memory (id UInt64, double UInt64) ENGINE = Memory")
 	const a = "path: a.csv, header: false"
 	tests := []struct {
 		name, text string
@@ -269,7 +192,7 @@ func TestMistakes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			j := wait(t, submit(t, dir, tt.text))
+			j := stack.Ended(t, submit(t, dir, tt.text))
 			if j.State != job.Failed {
 				t.Fatalf("job is %s", j.State)
 			}
@@ -288,11 +211,11 @@ func TestDeadLetters(t *testing.T) {
 	write(t, dir, "1.csv", rows(100))
 	write(t, dir, "2.csv", "1,2\nthis is not a number,4\n")
 	write(t, dir, "3.csv", rows(100))
-	j := wait(t, submit(t, dir, pipe("dead_letters", `path: "*.csv", header: false`, idAndDouble)+"reject: {max: 0}\n"))
+	j := stack.Ended(t, submit(t, dir, pipe("dead_letters", `path: "*.csv", header: false`, idAndDouble)+"reject: {max: 0}\n"))
 	if j.State != job.DoneWithRejects || j.Totals.Dead != 1 || j.Totals.Chunks != 2 {
 		t.Fatalf("job is %s with %d dead and %d loaded chunks: %s", j.State, j.Totals.Dead, j.Totals.Chunks, j.Error)
 	}
-	if got := sql(t, "SELECT count() FROM dead_letters"); got != "200" {
+	if got := stack.SQL(t, "SELECT count() FROM dead_letters"); got != "200" {
 		t.Errorf("table has %s rows, want 200", got)
 	}
 	dead, err := stack.Queue.DeadLetters(t.Context(), j.ID, 10)
@@ -302,7 +225,7 @@ func TestDeadLetters(t *testing.T) {
 	if d := dead[0]; d.Chunk.Ordinal != 1 || d.Reason != job.ReasonRejects || !strings.Contains(d.Error, "this is") {
 		t.Errorf("dead letter is %+v", d)
 	}
-	j = wait(t, submit(t, dir, pipe("dead_letters_all", "path: 2.csv, header: false", idAndDouble)+"reject: {max: 0}\n"))
+	j = stack.Ended(t, submit(t, dir, pipe("dead_letters_all", "path: 2.csv, header: false", idAndDouble)+"reject: {max: 0}\n"))
 	if j.State != job.Failed || !strings.Contains(j.Error, "no chunk could be loaded") {
 		t.Errorf("job is %s: %s", j.State, j.Error)
 	}
@@ -323,14 +246,11 @@ func TestDeadLetterOfALoadedChunk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := coordinator.Create(t.Context(), stack.Queue, job.Submission{Job: id, Pipeline: text, File: "p.yaml", Dir: dir}); err != nil {
-		t.Fatal(err)
-	}
-	j := wait(t, id)
+	j := stack.Ended(t, stack.Create(t, job.Submission{Job: id, Pipeline: text, File: "p.yaml", Dir: dir}))
 	if j.State != job.Done || j.Totals.Chunks != 6 || j.Totals.Dead != 0 {
 		t.Errorf("job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
-	if got := sql(t, "SELECT count() FROM revived"); got != "600" {
+	if got := stack.SQL(t, "SELECT count() FROM revived"); got != "600" {
 		t.Errorf("table has %s rows, want 600", got)
 	}
 }
@@ -346,7 +266,7 @@ func TestOneBlock(t *testing.T) {
 		pipe("one_block_1", "path: a.csv, header: false", idAndDouble) + "transform: SELECT id FROM chunk UNION ALL SELECT double FROM chunk\n",
 		pipe("one_block_2", "path: a.csv, header: false", idAndDouble) + "transform: SELECT id FROM chunk GROUP BY id SETTINGS " + small + "\n",
 	} {
-		j := wait(t, submit(t, dir, text))
+		j := stack.Ended(t, submit(t, dir, text))
 		if j.State == job.Failed && (strings.Contains(j.Error, "more than one block") || strings.Contains(j.Error, "max_block_size is not the SELECT's to set")) {
 			continue // noticed
 		}
@@ -354,7 +274,7 @@ func TestOneBlock(t *testing.T) {
 			t.Fatalf("%d: job is %s: %s", i, j.State, j.Error)
 		}
 		table := fmt.Sprintf("one_block_%d", i)
-		if got := sql(t, "SELECT count() FROM system.parts WHERE table = '"+table+"' AND level = 0"); got != "1" {
+		if got := stack.SQL(t, "SELECT count() FROM system.parts WHERE table = '"+table+"' AND level = 0"); got != "1" {
 			t.Errorf("%d: one chunk became %s parts", i, got)
 		}
 	}
@@ -391,12 +311,12 @@ func TestChangedInput(t *testing.T) {
 func TestLedgerProof(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a.csv", rows(100))
-	sql(t, "CREATE TABLE ledger_proof (id UInt64, double UInt64) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 10000")
-	j := wait(t, submit(t, dir, pipe("ledger_proof", "path: a.csv, header: false", idAndDouble)))
+	stack.SQL(t, "CREATE TABLE ledger_proof (id UInt64, double UInt64) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 10000")
+	j := stack.Ended(t, submit(t, dir, pipe("ledger_proof", "path: a.csv, header: false", idAndDouble)))
 	if j.State != job.Done || j.Proof == nil || j.Proof.Kind != "ledger" || j.Proof.Rows != 100 {
 		t.Fatalf("job is %s with proof %+v: %s", j.State, j.Proof, j.Error)
 	}
-	if got := sql(t, "SELECT count(), sum(double) FROM ledger_proof"); got != "100\t9900" {
+	if got := stack.SQL(t, "SELECT count(), sum(double) FROM ledger_proof"); got != "100\t9900" {
 		t.Errorf("table has %q", got)
 	}
 }
@@ -408,12 +328,12 @@ func TestMergingTable(t *testing.T) {
 	write(t, dir, "a.csv", rows(100))
 	write(t, dir, "b.csv", rows(50))
 	text := strings.Replace(pipe("merging", `path: "[ab].csv", header: false`, idAndDouble), "MergeTree ORDER BY tuple()", "SummingMergeTree ORDER BY id", 1)
-	j := wait(t, submit(t, dir, text))
+	j := stack.Ended(t, submit(t, dir, text))
 	if j.State != job.Done || j.Proof == nil || j.Proof.Kind != "ledger" || j.Proof.Rows != 150 {
 		t.Fatalf("job is %s with proof %+v: %s", j.State, j.Proof, j.Error)
 	}
 	// The row of zeros is summed away, as SummingMergeTree does.
-	if got := sql(t, "SELECT count(), sum(double) FROM merging FINAL"); got != "99\t12350" {
+	if got := stack.SQL(t, "SELECT count(), sum(double) FROM merging FINAL"); got != "99\t12350" {
 		t.Errorf("table has %q", got)
 	}
 }
@@ -422,11 +342,11 @@ func TestMergingTable(t *testing.T) {
 func TestVerificationFindsDifferences(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a.csv", rows(100))
-	j := wait(t, submit(t, dir, pipe("tampered", "path: a.csv, header: false", idAndDouble)))
+	j := stack.Ended(t, submit(t, dir, pipe("tampered", "path: a.csv, header: false", idAndDouble)))
 	if j.State != job.Done {
 		t.Fatalf("job is %s: %s", j.State, j.Error)
 	}
-	sql(t, "ALTER TABLE tampered DELETE WHERE id = 7 SETTINGS mutations_sync = 1")
+	stack.SQL(t, "ALTER TABLE tampered DELETE WHERE id = 7 SETTINGS mutations_sync = 1")
 	proof, err := stack.ClickHouse.Verify(t.Context(), clickhouse.Table{Database: j.Frozen.Database, Name: j.Frozen.Table}, j.ID, true)
 	if err != nil {
 		t.Fatal(err)
@@ -446,20 +366,20 @@ func TestSubmitTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if j := wait(t, s.Job); j.State != job.Done {
+	if j := stack.Ended(t, s.Job); j.State != job.Done {
 		t.Fatalf("job is %s: %s", j.State, j.Error)
 	}
 	if err := stack.Queue.Submit(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	// A later submission is taken in after it, so it was decided by then.
-	if j := wait(t, submitted(t, dir)); j.State != job.Done {
+	if j := stack.Ended(t, submitted(t, dir)); j.State != job.Done {
 		t.Fatalf("job is %s: %s", j.State, j.Error)
 	}
-	if got := sql(t, "SELECT count() FROM submitted_twice"); got != "10" {
+	if got := stack.SQL(t, "SELECT count() FROM submitted_twice"); got != "10" {
 		t.Errorf("table has %s rows, want 10", got)
 	}
-	if j := wait(t, s.Job); j.State != job.Done {
+	if j := stack.Ended(t, s.Job); j.State != job.Done {
 		t.Errorf("job is %s: %s", j.State, j.Error)
 	}
 }
@@ -480,14 +400,14 @@ func TestLookups(t *testing.T) {
 	write(t, dir, "names.csv", "id,name\n1,one\n2,two\n")
 	text := pipe("lookups", "path: a.csv, header: false", idAndDouble) +
 		"lookups: {names: {path: names.csv, columns: 'id UInt64, name String'}}\ntransform: SELECT id, names.name AS name FROM chunk LEFT JOIN names ON names.id = chunk.id\n"
-	j := wait(t, submit(t, dir, text))
+	j := stack.Ended(t, submit(t, dir, text))
 	if j.State != job.Done {
 		t.Fatalf("job is %s: %s", j.State, j.Error)
 	}
 	if j.Totals.RowsRead != 50 || j.Totals.RowsLoaded != 50 {
 		t.Errorf("read %d, loaded %d rows; want 50 and 50", j.Totals.RowsRead, j.Totals.RowsLoaded)
 	}
-	if got := sql(t, "SELECT groupArray(name) FROM (SELECT name FROM lookups WHERE name != '' ORDER BY id)"); got != "['one','two']" {
+	if got := stack.SQL(t, "SELECT groupArray(name) FROM (SELECT name FROM lookups WHERE name != '' ORDER BY id)"); got != "['one','two']" {
 		t.Errorf("names are %s", got)
 	}
 }

@@ -27,10 +27,10 @@ load: {table: %[1]s, create: ENGINE = MergeTree ORDER BY id}
 // lookups.
 func ended(t *testing.T, id string) job.Job {
 	t.Helper()
-	j := wait(t, id)
+	j := stack.Ended(t, id)
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		left := sql(t, "SELECT count() FROM system.tables WHERE database = 'drayage' AND JSONExtractString(comment, 'drayage_job') = '"+id+"'")
+		left := stack.SQL(t, "SELECT count() FROM system.tables WHERE database = 'drayage' AND JSONExtractString(comment, 'drayage_job') = '"+id+"'")
 		if left == "0" {
 			return j
 		}
@@ -44,8 +44,8 @@ func ended(t *testing.T, id string) job.Job {
 // Lookups of every kind give their rows, and go with the job.
 func TestLookupKinds(t *testing.T) {
 	t.Setenv("LOOKUP_ORIGIN", origin(t))
-	sql(t, "CREATE TABLE looked_up (k UInt64, v LowCardinality(String), at DateTime64(3, 'UTC') DEFAULT 0, m UInt8 MATERIALIZED 7) ENGINE = MergeTree ORDER BY k")
-	sql(t, "INSERT INTO looked_up (k, v) SELECT number, concat('v', toString(number)) FROM numbers(10)")
+	stack.SQL(t, "CREATE TABLE looked_up (k UInt64, v LowCardinality(String), at DateTime64(3, 'UTC') DEFAULT 0, m UInt8 MATERIALIZED 7) ENGINE = MergeTree ORDER BY k")
+	stack.SQL(t, "INSERT INTO looked_up (k, v) SELECT number, concat('v', toString(number)) FROM numbers(10)")
 	dir := t.TempDir()
 	write(t, dir, "a.csv", "k,v\n0,v0\n1,v1\n2,v2\n3,v3\n4,v4\n5,v5\n6,v6\n7,v7\n8,v8\n9,v9\n")
 	for name, lookup := range map[string]string{
@@ -66,7 +66,7 @@ func TestLookupKinds(t *testing.T) {
 			if j.State != job.Done || j.Totals.RowsRead != 1000 || j.Frozen.Lookups["l"].Rows != 10 || len(j.Frozen.Lookups["l"].Columns) < 2 {
 				t.Fatalf("the job is %s with %+v and %+v: %s", j.State, j.Totals, j.Frozen, j.Error)
 			}
-			if got := sql(t, "SELECT count(), countIf(v = 'v' || toString(id % 10)) FROM "+table); got != "1000\t1000" {
+			if got := stack.SQL(t, "SELECT count(), countIf(v = 'v' || toString(id % 10)) FROM "+table); got != "1000\t1000" {
 				t.Errorf("rows, and those with the right value: %s", got)
 			}
 		})
@@ -76,8 +76,8 @@ func TestLookupKinds(t *testing.T) {
 // What a lookup is taken from may change while the job runs: all chunks see the
 // rows of one moment.
 func TestLookupFrozen(t *testing.T) {
-	sql(t, "CREATE TABLE looked_changing (k UInt64, v UInt64) ENGINE = MergeTree ORDER BY k")
-	sql(t, "INSERT INTO looked_changing SELECT number, 1 FROM numbers(10)")
+	stack.SQL(t, "CREATE TABLE looked_changing (k UInt64, v UInt64) ENGINE = MergeTree ORDER BY k")
+	stack.SQL(t, "INSERT INTO looked_changing SELECT number, 1 FROM numbers(10)")
 	id := submit(t, t.TempDir(), looked("frozen_lookup", 8_000, "{table: looked_changing}"))
 	for planned := false; !planned; {
 		j, _, err := stack.Queue.Job(t.Context(), id)
@@ -86,12 +86,12 @@ func TestLookupFrozen(t *testing.T) {
 		}
 		planned = j.Frozen != nil
 	}
-	sql(t, "TRUNCATE TABLE looked_changing")
-	sql(t, "INSERT INTO looked_changing SELECT number, 2 FROM numbers(10)")
+	stack.SQL(t, "TRUNCATE TABLE looked_changing")
+	stack.SQL(t, "INSERT INTO looked_changing SELECT number, 2 FROM numbers(10)")
 	if j := ended(t, id); j.State != job.Done {
 		t.Fatalf("the job is %s: %s", j.State, j.Error)
 	}
-	if got := sql(t, "SELECT count(), groupUniqArray(v) FROM frozen_lookup"); got != "8000\t[1]" {
+	if got := stack.SQL(t, "SELECT count(), groupUniqArray(v) FROM frozen_lookup"); got != "8000\t[1]" {
 		t.Errorf("rows and looked up values: %s", got)
 	}
 }

@@ -37,18 +37,18 @@ outputs:
   - transform: SELECT id, k.name AS name, throwIf(chunk.kind = 77) AS never FROM chunk JOIN kinds AS k ON k.kind = chunk.kind OR chunk.kind = 77
     load: {table: fan_named, order_by: id, mode: replace}
 `
-	j := wait(t, submit(t, dir, text))
+	j := stack.Ended(t, submit(t, dir, text))
 	if j.State != job.DoneWithRejects || j.Totals.RowsRejected != 2 || j.Totals.RowsRead != 3002 {
 		t.Fatalf("the job is %s: %s: %+v", j.State, j.Error, j.Totals)
 	}
-	if got := sql(t, "SELECT count(), uniqExact(id), max(id) FROM fan_rows"); got != "3000\t3000\t2999" {
+	if got := stack.SQL(t, "SELECT count(), uniqExact(id), max(id) FROM fan_rows"); got != "3000\t3000\t2999" {
 		t.Errorf("fan_rows has %q", got)
 	}
-	if got, want := sql(t, "SELECT kind, sumMerge(total), countMerge(n) FROM fan_sums GROUP BY kind ORDER BY kind"),
-		sql(t, "SELECT number % 7 AS k, sum(number), count() FROM numbers(3000) GROUP BY k ORDER BY k"); got != want {
+	if got, want := stack.SQL(t, "SELECT kind, sumMerge(total), countMerge(n) FROM fan_sums GROUP BY kind ORDER BY kind"),
+		stack.SQL(t, "SELECT number % 7 AS k, sum(number), count() FROM numbers(3000) GROUP BY k ORDER BY k"); got != want {
 		t.Errorf("fan_sums has %q, want %q", got, want)
 	}
-	if got := sql(t, "SELECT name, count() FROM fan_named GROUP BY name ORDER BY name"); got != "one\t429\ntwo\t429" {
+	if got := stack.SQL(t, "SELECT name, count() FROM fan_named GROUP BY name ORDER BY name"); got != "one\t429\ntwo\t429" {
 		t.Errorf("fan_named has %q", got)
 	}
 	sums := j.Totals.RowsLoaded - 3000 - 858
@@ -57,7 +57,7 @@ outputs:
 		p.Tables[1] != (job.TableProof{Table: "default.fan_sums", Kind: "ledger", Rows: sums}) || p.Tables[2].Rows != 858 {
 		t.Errorf("the proof is %+v", j.Proof)
 	}
-	if got := sql(t, "SELECT table, sum(rows_loaded), sum(rows_read), sum(rows_rejected) FROM drayage.ledger WHERE job = '"+j.ID+"' AND outcome = 'loaded' GROUP BY table ORDER BY sum(rows_read) DESC, table"); !strings.HasPrefix(got, "fan_rows\t3000\t3002\t2\n") {
+	if got := stack.SQL(t, "SELECT table, sum(rows_loaded), sum(rows_read), sum(rows_rejected) FROM drayage.ledger WHERE job = '"+j.ID+"' AND outcome = 'loaded' GROUP BY table ORDER BY sum(rows_read) DESC, table"); !strings.HasPrefix(got, "fan_rows\t3000\t3002\t2\n") {
 		t.Errorf("the ledger has %q", got)
 	}
 	if _, err := coordinator.Undo(t.Context(), stack.Queue, stack.ClickHouse, j.ID); err == nil {
@@ -79,10 +79,10 @@ outputs:
     load: {table: fat_none, order_by: number}
 `
 	j := done(t, text)
-	if got := sql(t, "SELECT count(), uniqExact(id, part), min(length(pad)) FROM fat_rows"); got != "2000\t2000\t20000" {
+	if got := stack.SQL(t, "SELECT count(), uniqExact(id, part), min(length(pad)) FROM fat_rows"); got != "2000\t2000\t20000" {
 		t.Errorf("fat_rows has %q", got)
 	}
-	if got := sql(t, "SELECT count(), uniqExact(id) FROM fat_ids"); got != "40\t40" {
+	if got := stack.SQL(t, "SELECT count(), uniqExact(id) FROM fat_ids"); got != "40\t40" {
 		t.Errorf("fat_ids has %q", got)
 	}
 	if j.Totals.RowsLoaded != 2040 || j.Totals.RowsRead != 40 || j.Proof.Kind != "provenance" {
@@ -92,7 +92,7 @@ outputs:
 	if err != nil || rows != 2040 {
 		t.Errorf("undo removed %d rows: %v", rows, err)
 	}
-	if got := sql(t, "SELECT (SELECT count() FROM fat_rows) + (SELECT count() FROM fat_ids)"); got != "0" {
+	if got := stack.SQL(t, "SELECT (SELECT count() FROM fat_rows) + (SELECT count() FROM fat_ids)"); got != "0" {
 		t.Errorf("%s rows are left", got)
 	}
 }
@@ -114,7 +114,7 @@ func TestMistakesOfOutputs(t *testing.T) {
 		if err != nil {
 			problem = err.Error()
 		} else {
-			problem = wait(t, id+"-"+strings.ReplaceAll(name, " ", "_")).Error
+			problem = stack.Ended(t, id+"-"+strings.ReplaceAll(name, " ", "_")).Error
 		}
 		if !strings.Contains(problem, tt.want) {
 			t.Errorf("%s: %s, want %s", name, problem, tt.want)

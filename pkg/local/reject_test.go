@@ -42,7 +42,7 @@ func TestRejects(t *testing.T) {
 	write(t, dir, "a.csv", csv.String())
 	text := pipe("rejects", "path: a.csv, header: false", "columns: id UInt64, double UInt16\n  chunk: 1KiB") + "transform: SELECT * FROM chunk WHERE id % 2 = 0 OR id > 990\n"
 	id := submit(t, dir, text)
-	j := wait(t, id)
+	j := stack.Ended(t, id)
 	if j.State != job.DoneWithRejects || j.Totals.RowsRejected != uint64(len(bad)) || j.Totals.RowsRead != 1000 || j.Totals.Dead != 0 {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
@@ -68,8 +68,8 @@ func TestRejects(t *testing.T) {
 	if len(rows) != len(bad) {
 		t.Errorf("%d rows are in quarantine", len(rows))
 	}
-	want := sql(t, "SELECT count(), sum(number) FROM numbers(1000) WHERE (number % 2 = 0 OR number > 990) AND number NOT IN (10, 500, 502, 999)")
-	if got := sql(t, "SELECT count(), sum(id) FROM rejects"); got != want {
+	want := stack.SQL(t, "SELECT count(), sum(number) FROM numbers(1000) WHERE (number % 2 = 0 OR number > 990) AND number NOT IN (10, 500, 502, 999)")
+	if got := stack.SQL(t, "SELECT count(), sum(id) FROM rejects"); got != want {
 		t.Errorf("the table has %q, want %q", got, want)
 	}
 }
@@ -82,7 +82,7 @@ func TestTooManyRejects(t *testing.T) {
 	for limit, want := range map[string]job.State{"1": job.Failed, "2": job.DoneWithRejects, "0.9%": job.Failed, "1%": job.DoneWithRejects, "0": job.Failed} {
 		table := "toomany_" + strings.ReplaceAll(strings.TrimSuffix(limit, "%"), ".", "_") + fmt.Sprint(strings.Contains(limit, "%"))
 		id := submit(t, dir, pipe(table, "path: a.csv, header: false", idAndDouble)+"reject: {max: "+limit+"}\n")
-		j := wait(t, id)
+		j := stack.Ended(t, id)
 		if j.State != want {
 			t.Errorf("limit %s: the job is %s: %s", limit, j.State, j.Error)
 		}
@@ -102,10 +102,10 @@ func TestRareValues(t *testing.T) {
 	write(t, dir, "bad.json", good+`{"id":4,"n":300,"f":1}`+"\n")
 	for name, want := range map[string]job.State{"good": job.Done, "bad": job.DoneWithRejects} {
 		id := submit(t, dir, pipe("rare_"+name, "path: "+name+".json", "columns: id UInt64, n UInt8, f Float64")+"reject: {max: 1}\n")
-		if j := wait(t, id); j.State != want {
+		if j := stack.Ended(t, id); j.State != want {
 			t.Errorf("%s: the job is %s: %s", name, j.State, j.Error)
 		}
-		if got := sql(t, "SELECT count(), sum(n), countIf(isInfinite(f)) FROM rare_"+name); got != "3\t106\t1" {
+		if got := stack.SQL(t, "SELECT count(), sum(n), countIf(isInfinite(f)) FROM rare_"+name); got != "3\t106\t1" {
 			t.Errorf("%s: the table has %q", name, got)
 		}
 	}
@@ -130,10 +130,10 @@ func TestSelectOfSomeFields(t *testing.T) {
 		for _, column := range []string{"id", "n", "s"} {
 			table := "some_" + name + "_" + column
 			id := submit(t, dir, pipe(table, tt.files, "columns: id UInt64, n UInt8, s String")+"transform: SELECT "+column+" FROM chunk\nreject: {max: 1}\n")
-			if j := wait(t, id); j.State != tt.state {
+			if j := stack.Ended(t, id); j.State != tt.state {
 				t.Errorf("%s: the job is %s: %s", table, j.State, j.Error)
 			}
-			if got := sql(t, "SELECT count() FROM "+table); got != "2" {
+			if got := stack.SQL(t, "SELECT count() FROM "+table); got != "2" {
 				t.Errorf("%s has %s rows", table, got)
 			}
 		}
@@ -154,9 +154,10 @@ func TestOpenQuoteInKeptStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, dir, "a.csv.gz", packed.String())
-	j := wait(t, submit(t, dir, pipe("kept_stream", "path: a.csv.gz, header: false", "columns: id UInt64, s String")+
+	j := stack.Ended(t, submit(t, dir, pipe("kept_stream", "path: a.csv.gz, header: false", "columns: id UInt64, s String")+
 		"transform: SELECT id, s FROM chunk WHERE id IN (SELECT id FROM chunk)\nreject: {max: 1}\n"))
-	if got := sql(t, "SELECT groupArray((id, s)) FROM (SELECT * FROM kept_stream ORDER BY id)"); j.State != job.DoneWithRejects || got != "[(1,'a'),(3,'c')]" {
+
+	if got := stack.SQL(t, "SELECT groupArray((id, s)) FROM (SELECT * FROM kept_stream ORDER BY id)"); j.State != job.DoneWithRejects || got != "[(1,'a'),(3,'c')]" {
 		t.Errorf("the job is %s, the table has %s: %s", j.State, got, j.Error)
 	}
 }

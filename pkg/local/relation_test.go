@@ -46,11 +46,11 @@ func TestRelations(t *testing.T) {
 		t.Run(tt.table, func(t *testing.T) {
 			t.Parallel()
 			id := submit(t, dir, "pipeline: "+tt.table+"\n"+tt.text+"load: {table: "+tt.table+", create: ENGINE = MergeTree ORDER BY tuple()}\n")
-			j := wait(t, id)
+			j := stack.Ended(t, id)
 			if j.State != job.Done || j.Totals.Chunks != tt.chunks {
 				t.Fatalf("the job is %s with %d chunks: %s", j.State, j.Totals.Chunks, j.Error)
 			}
-			if got, want := sql(t, tt.query), sql(t, tt.want); got != want {
+			if got, want := stack.SQL(t, tt.query), stack.SQL(t, tt.want); got != want {
 				t.Errorf("the table has %q, want %q", got, want)
 			}
 		})
@@ -62,7 +62,7 @@ func TestRelationThatDoesNotFit(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	id := submit(t, dir, "pipeline: bent\nsource:\n  generate: {rows: 300, select: 'number AS id'}\n  columns: id UInt8\n  rows: 200\nload: {table: bent, create: ENGINE = MergeTree ORDER BY tuple()}\n")
-	j := wait(t, id)
+	j := stack.Ended(t, id)
 	if j.Totals.Chunks != 1 || j.Totals.Dead != 1 || j.Totals.RowsLoaded != 200 {
 		t.Errorf("the job is %s with %+v", j.State, j.Totals)
 	}
@@ -72,7 +72,7 @@ func TestRelationThatDoesNotFit(t *testing.T) {
 func TestMistakeInAQuery(t *testing.T) {
 	t.Parallel()
 	id := submit(t, t.TempDir(), "pipeline: wrong\nsource:\n  query: {sql: SELECT 1 AS a FROM nowhere}\nload: {table: wrong, create: ENGINE = MergeTree ORDER BY a}\n")
-	j := wait(t, id)
+	j := stack.Ended(t, id)
 	if j.State != job.Failed || !strings.Contains(j.Error, "nowhere") {
 		t.Errorf("the job is %s: %s", j.State, j.Error)
 	}
@@ -83,15 +83,15 @@ func TestMistakeInAQuery(t *testing.T) {
 func TestBigRelation(t *testing.T) {
 	t.Parallel()
 	id := submit(t, t.TempDir(), "pipeline: big\nsource:\n  query: {sql: 'SELECT rand() % 1000000000 AS r, randomString(10) AS s, [number, number] AS l FROM numbers(100000)'}\nload: {table: big, create: ENGINE = MergeTree ORDER BY tuple()}\n")
-	j := wait(t, id)
+	j := stack.Ended(t, id)
 	if j.State != job.Done || j.Totals.RowsLoaded != 100_000 {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
-	if got, want := sql(t, "SELECT count(), uniqExact(l) FROM big"), "100000\t100000"; got != want {
+	if got, want := stack.SQL(t, "SELECT count(), uniqExact(l) FROM big"), "100000\t100000"; got != want {
 		t.Errorf("the table has %q", got)
 	}
 	// Parts are in the order of the blocks.
-	got := sql(t, "SELECT count(), min(ok) FROM (SELECT max(r) <= lead(min(r), 1, 4000000000) OVER (ORDER BY min(r)) AS ok FROM (SELECT _part, r FROM big) GROUP BY _part)")
+	got := stack.SQL(t, "SELECT count(), min(ok) FROM (SELECT max(r) <= lead(min(r), 1, 4000000000) OVER (ORDER BY min(r)) AS ok FROM (SELECT _part, r FROM big) GROUP BY _part)")
 	if strings.HasPrefix(got, "1\t") || !strings.HasSuffix(got, "\t1") {
 		t.Errorf("blocks and whether they are apart: %q", got)
 	}

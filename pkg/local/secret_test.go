@@ -23,7 +23,7 @@ func TestSecretsStayOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			id := submit(t, dir, fmt.Sprintf("pipeline: p\nsource:\n  query: {sql: \""+sql+"\"}\nretry: {attempts: 1}\nload: {table: "+table+", create: ENGINE = MergeTree ORDER BY tuple()}\n", dir))
-			j := wait(t, id)
+			j := stack.Ended(t, id)
 			text := j.Error
 			if j.State != job.Failed {
 				dead, err := stack.Queue.DeadLetter(t.Context(), id, 0, 0)

@@ -46,7 +46,7 @@ func TestSlowDown(t *testing.T) {
 	}
 	// More often than it has attempts.
 	often := fmt.Sprintf("SELECT max(attempt) > 2 FROM drayage.ledger WHERE job = '%s' AND outcome = 'slow_down'", id)
-	for sql(t, often) != "1" {
+	for stack.SQL(t, often) != "1" {
 		time.Sleep(50 * time.Millisecond)
 	}
 	for _, s := range []string{"SYSTEM START MERGES slow", "ALTER TABLE slow MODIFY SETTING parts_to_throw_insert = 3000, parts_to_delay_insert = 1000"} {
@@ -54,11 +54,11 @@ func TestSlowDown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	j := wait(t, id)
+	j := stack.Ended(t, id)
 	if j.State != job.Done || j.Totals.Dead != 0 || j.InFlight != 0 {
 		t.Errorf("the job is %s with %d dead letters, in flight %d: %s", j.State, j.Totals.Dead, j.InFlight, j.Error)
 	}
-	if got := sql(t, "SELECT count(), uniqExact(id) FROM slow"); got != "20000\t20000" {
+	if got := stack.SQL(t, "SELECT count(), uniqExact(id) FROM slow"); got != "20000\t20000" {
 		t.Errorf("the table has %q", got)
 	}
 }

@@ -98,15 +98,15 @@ func TestStages(t *testing.T) {
 	write(t, dir, "a.csv", csv.String())
 	text := pipe("stages_all", "path: a.csv, header: false", "columns: id UInt64, name String\n  chunk: 1KiB") +
 		"stages: [even, {upper: {column: name}}, times]\ntransform: SELECT id, name, copy FROM chunk WHERE id < 900\n"
-	j := wait(t, submit(t, dir, text))
+	j := stack.Ended(t, submit(t, dir, text))
 	if j.State != job.Done || j.Totals.Chunks < 10 || j.Totals.RowsRead != 1000 || j.Totals.RowsRejected != 0 || j.Proof.Rows != j.Totals.RowsLoaded {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
 	if got := fmt.Sprint(j.Frozen.Columns, j.Frozen.Staged); got != "[{id UInt64} {name String}] [{id UInt64} {name String} {copy UInt8}]" {
 		t.Errorf("the columns are %s", got)
 	}
-	want := sql(t, "SELECT count(), sum(n), sum(c), 0 FROM (SELECT number AS n, arrayJoin(range(number % 4)) AS c FROM numbers(900) WHERE n % 2 = 0)")
-	if got := sql(t, "SELECT count(), sum(id), sum(copy), countIf(name != concat('NAME ', toString(id))) FROM stages_all"); got != want {
+	want := stack.SQL(t, "SELECT count(), sum(n), sum(c), 0 FROM (SELECT number AS n, arrayJoin(range(number % 4)) AS c FROM numbers(900) WHERE n % 2 = 0)")
+	if got := stack.SQL(t, "SELECT count(), sum(id), sum(copy), countIf(name != concat('NAME ', toString(id))) FROM stages_all"); got != want {
 		t.Errorf("the table has %q, want %q", got, want)
 	}
 }
@@ -128,15 +128,15 @@ a Array(Nullable(UInt64)), m Map(String, Decimal(10, 2)), t Tuple(x Int64, y Str
 			"load: {table: " + table + ", order_by: tuple()}\nretry: {attempts: 20, backoff: 100ms}\n" // the lease of these tests is short
 	}
 	for _, p := range []string{text("values_plain", ""), text("values_staged", "stages: [same, same]\n")} {
-		if j := wait(t, submit(t, t.TempDir(), p)); j.State != job.Done || j.Totals.RowsRead != 3 || j.Totals.RowsLoaded != 3 {
+		if j := stack.Ended(t, submit(t, t.TempDir(), p)); j.State != job.Done || j.Totals.RowsRead != 3 || j.Totals.RowsLoaded != 3 {
 			t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 		}
 	}
 	const all = "SELECT * EXCEPT (_job, _chunk) FROM "
-	if want, got := sql(t, all+"values_plain ORDER BY i8"), sql(t, all+"values_staged ORDER BY i8"); got != want {
+	if want, got := stack.SQL(t, all+"values_plain ORDER BY i8"), stack.SQL(t, all+"values_staged ORDER BY i8"); got != want {
 		t.Errorf("with stages there is\n%s\nand without\n%s", got, want)
 	}
-	if want, got := sql(t, "DESCRIBE TABLE values_plain"), sql(t, "DESCRIBE TABLE values_staged"); got != want {
+	if want, got := stack.SQL(t, "DESCRIBE TABLE values_plain"), stack.SQL(t, "DESCRIBE TABLE values_staged"); got != want {
 		t.Errorf("with stages the columns are\n%s\nand without\n%s", got, want)
 	}
 }
@@ -164,7 +164,7 @@ func TestStagesReject(t *testing.T) {
 		`[{bad: {fail: {8: 'no "${file:`+dir+`/key}" here', 100: ''}, panic: {9: "oh ${file:`+dir+`/key}"}, set: {11: 300, 13: 2.5, 14: null, 15: "x", 16: "255", 102: 7}}}, times]`,
 		"reject: {max: 10}\ntransform: SELECT id, copy, n, throwIf(n = 7 AND copy = 1, 'seven') AS never FROM chunk\n")
 	id := submit(t, dir, text)
-	j := wait(t, id)
+	j := stack.Ended(t, id)
 	if j.State != job.DoneWithRejects || j.Totals.RowsRead != 300 || j.Totals.Redelivered != 0 || j.Totals.Dead != 0 {
 		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
@@ -190,8 +190,8 @@ func TestStagesReject(t *testing.T) {
 		}
 	}
 	bad := "(7, 8, 9, 11, 13, 14, 15, 100, 102)"
-	right := sql(t, "SELECT count(), sum(n), sum(c) FROM (SELECT number AS n, arrayJoin(range(number % 4)) AS c FROM numbers(300) WHERE n NOT IN "+bad+")")
-	if got := sql(t, "SELECT count(), sum(id), sum(copy) FROM stages_reject"); got != right {
+	right := stack.SQL(t, "SELECT count(), sum(n), sum(c) FROM (SELECT number AS n, arrayJoin(range(number % 4)) AS c FROM numbers(300) WHERE n NOT IN "+bad+")")
+	if got := stack.SQL(t, "SELECT count(), sum(id), sum(copy) FROM stages_reject"); got != right {
 		t.Errorf("the table has %q, want %q", got, right)
 	}
 	if strings.Contains(fmt.Sprint(rows, j), "hunter2") {
@@ -207,7 +207,7 @@ func TestStagesTooManyRejects(t *testing.T) {
 	for n, stages := range []string{"{fail: {1: no}}", "{set: {1: 300}}"} {
 		for limit, want := range map[string]job.State{"1": job.Failed, "2": job.DoneWithRejects} {
 			id := submit(t, dir, staged(fmt.Sprintf("stages_too_many_%d_%s", n, limit), "path: a.csv, header: false", "id UInt64, n UInt8", "[{bad: "+stages+"}]", "reject: {max: "+limit+"}\n"))
-			j := wait(t, id)
+			j := stack.Ended(t, id)
 			if j.State != want || want == job.Failed && !strings.Contains(j.Error, "2 of 5 rows were rejected, reject.max allows 1") {
 				t.Errorf("%s, limit %s: the job is %s with %+v: %s", stages, limit, j.State, j.Totals, j.Error)
 			}
@@ -220,7 +220,7 @@ func TestStagesTooManyRejects(t *testing.T) {
 func TestStagesOverRelations(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	sql(t, "INSERT INTO FUNCTION file('"+dir+"/a.parquet') SELECT number AS id, toUInt8(1) AS n, toString(number) AS s FROM numbers(100)")
+	stack.SQL(t, "INSERT INTO FUNCTION file('"+dir+"/a.parquet') SELECT number AS id, toUInt8(1) AS n, toString(number) AS s FROM numbers(100)")
 	for name, from := range map[string]string{
 		"generate": "generate: {rows: 100, select: 'number AS id, toUInt8(1) AS n, toString(number) AS s'}\n  rows: 30",
 		"parquet":  "files: {path: a.parquet}",
@@ -229,17 +229,17 @@ func TestStagesOverRelations(t *testing.T) {
 		text := "pipeline: p\nsource:\n  " + from + "\nstages: [{bad: {fail: {3: 'no 3'}, set: {4: 300}}}, times]\n" +
 			"outputs:\n- load: {table: " + table + ", order_by: id}\n- transform: SELECT count() AS n, (SELECT max(id) FROM chunk) AS last FROM chunk\n  load: {table: " + table + "_sums, order_by: n}\n"
 		id := submit(t, dir, text)
-		j := wait(t, id)
+		j := stack.Ended(t, id)
 		if j.State != job.DoneWithRejects || j.Totals.RowsRead != 100 || j.Totals.RowsRejected != 1 {
 			t.Fatalf("%s: the job is %s with %+v: %s", name, j.State, j.Totals, j.Error)
 		}
 		if rows := rejected(t, id); len(rows) != 1 || rows[0].Raw != `{"id":"3","n":1,"s":"3"}` || rows[0].Reason != "no 3" || rows[0].Record != 4 {
 			t.Errorf("%s: the rejects are %+v", name, rows)
 		}
-		if got := sql(t, "SELECT count(), uniqExact(id, copy), countIf(id = 3) FROM "+table); got != "147\t147\t0" {
+		if got := stack.SQL(t, "SELECT count(), uniqExact(id, copy), countIf(id = 3) FROM "+table); got != "147\t147\t0" {
 			t.Errorf("%s: the table has %s", name, got)
 		}
-		if got := sql(t, "SELECT sum(n), max(last) FROM "+table+"_sums"); got != "147\t99" {
+		if got := stack.SQL(t, "SELECT sum(n), max(last) FROM "+table+"_sums"); got != "147\t99" {
 			t.Errorf("%s: the sums are %s", name, got)
 		}
 	}
@@ -251,7 +251,7 @@ func TestStagesLeaveNothing(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a.csv", "id,n\n1,1\n3,1\n")
 	write(t, dir, "b.csv", "id,n\n")
-	j := wait(t, submit(t, dir, staged("stages_nothing", "path: [a.csv, b.csv], header: true", "id UInt64, n UInt8", "[even]", "")))
+	j := stack.Ended(t, submit(t, dir, staged("stages_nothing", "path: [a.csv, b.csv], header: true", "id UInt64, n UInt8", "[even]", "")))
 	if j.State != job.Done || j.Totals.RowsRead != 2 || j.Totals.RowsLoaded != 0 {
 		t.Errorf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
 	}
@@ -267,15 +267,15 @@ func TestStagesOfSeveralBlocks(t *testing.T) {
 	}
 	write(t, dir, "a.csv", csv.String())
 	text := staged("stages_blocks", "path: a.csv, header: false", "id UInt64, s String", "[{upper: {column: s}}, times]", "")
-	j := wait(t, submit(t, dir, text))
-	if got := sql(t, "SELECT count(), uniqExact(id, copy), countIf(s != repeat('X', 500)) FROM stages_blocks"); j.State != job.Done || got != "4500\t4500\t0" || j.Totals.RowsRead != 3000 {
+	j := stack.Ended(t, submit(t, dir, text))
+	if got := stack.SQL(t, "SELECT count(), uniqExact(id, copy), countIf(s != repeat('X', 500)) FROM stages_blocks"); j.State != job.Done || got != "4500\t4500\t0" || j.Totals.RowsRead != 3000 {
 		t.Errorf("the table has %s, the job is %s with %+v: %s", got, j.State, j.Totals, j.Error)
 	}
 	text = "pipeline: p\nsource: {generate: {rows: 3000, select: 'number AS id, repeat(\\'x\\', 500) AS s'}, rows: 3000}\nstages: [times]\nload: {table: stages_spilled, order_by: id}\n"
 	text = strings.Replace(strings.Replace(text, `'number`, `"number`, 1), `AS s'`, `AS s"`, 1)
 	text = strings.ReplaceAll(text, `\'`, `'`)
-	j = wait(t, submit(t, dir, text))
-	if got := sql(t, "SELECT count(), uniqExact(id, copy) FROM stages_spilled"); j.State != job.Done || got != "4500\t4500" || j.Totals.RowsRead != 3000 {
+	j = stack.Ended(t, submit(t, dir, text))
+	if got := stack.SQL(t, "SELECT count(), uniqExact(id, copy) FROM stages_spilled"); j.State != job.Done || got != "4500\t4500" || j.Totals.RowsRead != 3000 {
 		t.Errorf("the table has %s, the job is %s with %+v: %s", got, j.State, j.Totals, j.Error)
 	}
 }
@@ -292,13 +292,13 @@ func TestStageMistakes(t *testing.T) {
 		"twice":     {"[times, times]", "stages[1]: times: there is a column copy already"},
 	} {
 		text := staged("stages_mistaken", "path: a.csv, header: false", "id UInt64, n UInt8", tt.stages, "")
-		if j := wait(t, submit(t, dir, text)); j.State != job.Failed || !strings.Contains(j.Error, tt.want) {
+		if j := stack.Ended(t, submit(t, dir, text)); j.State != job.Failed || !strings.Contains(j.Error, tt.want) {
 			t.Errorf("%s: the job is %s: %s", name, j.State, j.Error)
 		}
 	}
 	// The SELECT sees the columns of the last stage.
 	text := staged("stages_mistaken", "path: a.csv, header: false", "id UInt64, n UInt8", "[times]", "transform: SELECT copy, copies FROM chunk\n")
-	if j := wait(t, submit(t, dir, text)); j.State != job.Failed || !strings.Contains(j.Error, "`copies`") {
+	if j := stack.Ended(t, submit(t, dir, text)); j.State != job.Failed || !strings.Contains(j.Error, "`copies`") {
 		t.Errorf("the job is %s: %s", j.State, j.Error)
 	}
 }
@@ -319,7 +319,7 @@ func TestStagesReplay(t *testing.T) {
 		"stages_replay_generate": "generate: {rows: 1000, select: \"number AS id, 'a, ' || toString(number) AS s\"}\n  rows: 300",
 	} {
 		id := submit(t, dir, "pipeline: p\nsource:\n  "+from+"\nstages: [flaky, {upper: {column: s}}]\nload: {table: "+table+", order_by: id}\n")
-		old[table] = wait(t, id)
+		old[table] = stack.Ended(t, id)
 		if j := old[table]; j.State != job.DoneWithRejects || j.Totals.RowsRead != 1000 || j.Totals.RowsRejected != 10 {
 			t.Fatalf("%s: the job is %s with %+v: %s", table, j.State, j.Totals, j.Error)
 		}
@@ -327,7 +327,7 @@ func TestStagesReplay(t *testing.T) {
 	fixed.Store(true)
 	for table, j := range old {
 		var chunks []uint64
-		for _, n := range strings.Fields(sql(t, "SELECT DISTINCT chunk FROM drayage.rejects WHERE job = '"+j.ID+"' ORDER BY chunk")) {
+		for _, n := range strings.Fields(stack.SQL(t, "SELECT DISTINCT chunk FROM drayage.rejects WHERE job = '"+j.ID+"' ORDER BY chunk")) {
 			chunk, err := strconv.ParseUint(n, 10, 64)
 			if err != nil {
 				t.Fatal(err)
@@ -338,13 +338,10 @@ func TestStagesReplay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := coordinator.Create(t.Context(), stack.Queue, sub); err != nil {
-			t.Fatal(err)
-		}
-		if j := wait(t, sub.Job); j.State != job.Done || j.Totals.RowsRead != 10 || j.Totals.RowsLoaded != 10 {
+		if j := stack.Ended(t, stack.Create(t, sub)); j.State != job.Done || j.Totals.RowsRead != 10 || j.Totals.RowsLoaded != 10 {
 			t.Fatalf("%s: the job is %s with %+v: %s", table, j.State, j.Totals, j.Error)
 		}
-		if got := sql(t, "SELECT count(), uniqExact(id), countIf(s != 'A, ' || toString(id)) FROM "+table); got != "1000\t1000\t0" {
+		if got := stack.SQL(t, "SELECT count(), uniqExact(id), countIf(s != 'A, ' || toString(id)) FROM "+table); got != "1000\t1000\t0" {
 			t.Errorf("%s has %s", table, got)
 		}
 	}
