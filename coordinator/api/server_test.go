@@ -23,6 +23,7 @@ import (
 	"drayage/coordinator/api/guard"
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/metrics"
 )
 
 const (
@@ -298,6 +299,29 @@ func TestSubmit(t *testing.T) {
 		strings.Contains(log.String(), operateToken) {
 		t.Errorf("the log is %s", log)
 	}
+}
+
+// Submissions over HTTP are counted with those from NATS.
+func TestSubmissionsAreCounted(t *testing.T) {
+	t.Parallel()
+	counted := metrics.New(metrics.Build{})
+	s := api.New(api.Deps{Queue: stack.Queue, ClickHouse: stack.ClickHouse, Log: stack.Log, Metrics: counted.Coordinator()})
+	text := pipe("counted", "counted")
+	for _, r := range []api.SubmitRequest{
+		{Job: "counted-1", Pipeline: text, Dir: inputs(t, 1)}, {Job: "counted-1", Pipeline: text + "# another\n"}, {Job: "counted-2", Pipeline: "pipeline: counted\n"},
+	} {
+		if _, _, err := s.Submit(t.Context(), r); (err != nil) != (r.Dir == "") {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	w := httptest.NewRecorder()
+	counted.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	for _, line := range []string{`dray_submissions_total{result="accepted"} 1`, `dray_submissions_total{result="refused"} 2`} {
+		if !strings.Contains(w.Body.String(), line) {
+			t.Errorf("%s is not in the metrics", line)
+		}
+	}
+	stack.Ended(t, "counted-1")
 }
 
 // What a job has left is loaded again over HTTP, and dropped.

@@ -12,6 +12,7 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/queue"
 	"drayage/pkg/source"
+	"drayage/pkg/telemetry/metrics"
 )
 
 // Deps are what a Service works with. It closes none of them.
@@ -24,6 +25,8 @@ type Deps struct {
 	Sources source.Registry
 	// Allow is what the sources of jobs may reach; nil: everything.
 	Allow *allow.Rules
+	// Metrics count the submissions; nil: nothing is counted.
+	Metrics *metrics.Coordinator
 	// Trier tries pipelines out; nil: validate and preview answer 501.
 	Trier Trier
 }

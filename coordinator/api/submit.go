@@ -12,6 +12,7 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
+	"drayage/pkg/telemetry/metrics"
 )
 
 // SubmitRequest asks for a job. Its fields are those of job.Submission.
@@ -44,6 +45,18 @@ func (r SubmitRequest) submission() job.Submission {
 // tells which. Another submission under that identifier is a Problem with status
 // 409. Mistakes in the pipeline are pipeline.Errors, and no job comes of them.
 func (s *Service) Submit(ctx context.Context, r SubmitRequest) (row JobRow, created bool, err error) {
+	row, created, err = s.submit(ctx, r)
+	switch {
+	case s.Metrics == nil:
+	case err == nil:
+		s.Metrics.Submitted(metrics.Accepted)
+	case ProblemOf(err).Status < http.StatusInternalServerError: // the others may ask again
+		s.Metrics.Submitted(metrics.Refused)
+	}
+	return row, created, err
+}
+
+func (s *Service) submit(ctx context.Context, r SubmitRequest) (row JobRow, created bool, err error) {
 	sub := r.submission()
 	doc, err := parse(sub)
 	if err != nil {

@@ -34,7 +34,7 @@ func (a *app) workerHTTP(m *member) (serveHTTP, error) {
 // coordinatorHTTP serves what a coordinator answers.
 func (a *app) coordinatorHTTP(m *member) (serveHTTP, error) {
 	view := api.New(api.Deps{
-		Queue: m.queue, ClickHouse: m.clickhouse, Log: a.log, Sources: a.with.Sources, Allow: a.cfg.Rules,
+		Queue: m.queue, ClickHouse: m.clickhouse, Log: a.log, Sources: a.with.Sources, Allow: a.cfg.Rules, Metrics: m.metrics.Coordinator(),
 		Trier: local.Trial{Config: a.cfg, ClickHouse: m.clickhouse, Engine: m.engine.Client(), Log: a.log},
 	})
 	page, err := web.New(web.Config{Service: view, Log: a.log})

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -29,6 +30,10 @@ const (
 	maxTokens = 1000
 )
 
+// A name is logged, a token never. What is as long as a token and has digits in
+// it, as random ones do, is not taken for a name.
+const fewDigits = 1
+
 var validName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 // parseTokens reads tokens: role:name:token, where the token may be
@@ -45,7 +50,7 @@ func parseTokens(text string) ([]token, error) {
 				return nil, fmt.Errorf("line %d: %w", number+1, err)
 			}
 			if role, taken := names[t.name]; taken && role != t.role {
-				return nil, fmt.Errorf("line %d: the name %s has the role %s already; several tokens of one name are of one role", number+1, t.name, role)
+				return nil, fmt.Errorf("line %d: its name has the role %s already; several tokens of one name are of one role", number+1, role)
 			}
 			names[t.name] = t.role
 			if all = append(all, t); len(all) > maxTokens {
@@ -56,7 +61,8 @@ func parseTokens(text string) ([]token, error) {
 	return all, nil
 }
 
-// parseToken reads one. Its errors do not show the token.
+// parseToken reads one. Its errors show nothing of it, since the token may stand
+// in the place of the name or the role.
 func parseToken(word string) (token, error) {
 	parts := strings.SplitN(word, ":", 3)
 	if len(parts) != 3 {
@@ -64,25 +70,39 @@ func parseToken(word string) (token, error) {
 	}
 	role, err := ParseRole(parts[0])
 	if err != nil {
-		return token{}, err
+		return token{}, errors.New("the role of a token is read, operate or admin; write role:name:token")
 	}
 	t := token{name: parts[1], role: role}
 	if !validName.MatchString(t.name) {
 		return token{}, fmt.Errorf("the name of a token is 1 to 64 characters of [A-Za-z0-9_.-]")
 	}
+	if secretive(t.name) {
+		return token{}, fmt.Errorf("the name of a token is logged, and this one looks like a token: write role:name:token; a name of %d or more characters has at most %d digit", minToken, fewDigits)
+	}
 	if digest, hashed := strings.CutPrefix(parts[2], "sha256:"); hashed {
 		plain, err := hex.DecodeString(digest)
 		if err != nil || len(plain) != sha256.Size {
-			return token{}, fmt.Errorf("the digest of token %s is not 64 hexadecimal digits", t.name)
+			return token{}, errors.New("the digest of a token is 64 hexadecimal digits")
 		}
 		copy(t.digest[:], plain)
 		return t, nil
 	}
 	if len(parts[2]) < minToken {
-		return token{}, fmt.Errorf("token %s has fewer than %d characters; openssl rand -hex 24 makes a good one", t.name, minToken)
+		return token{}, fmt.Errorf("a token has at least %d characters; openssl rand -hex 24 makes a good one", minToken)
 	}
 	t.digest = sha256.Sum256([]byte(parts[2]))
 	return t, nil
+}
+
+// secretive reports whether a name may be a token that stands in its place.
+func secretive(name string) bool {
+	digits := 0
+	for _, r := range name {
+		if r >= '0' && r <= '9' {
+			digits++
+		}
+	}
+	return len(name) >= minToken && digits > fewDigits
 }
 
 // tokens are those of the configuration, and those of a file as it is now.

@@ -37,7 +37,7 @@ func NewCoordinator() *Coordinator {
 		steps:         newSteps(coordinatorSteps(), Seat, Lead),
 		fleet:         newFleet(),
 		leaderships:   counter("dray_coordinator_leaderships_total", "Times that this coordinator began to lead."),
-		submissions:   counters("dray_submissions_total", "Submissions that this coordinator took from NATS.", "result", texts(Accepted, Refused)),
+		submissions:   counters("dray_submissions_total", "Submissions that this coordinator took, from NATS and over HTTP.", "result", texts(Accepted, Refused)),
 		ended:         counters("dray_jobs_ended_total", "Jobs that this coordinator ended, by the state they ended in.", "state", endStates()),
 		duration:      histogram("dray_job_duration_seconds", "Time of a job from its start to its end.", jobDurations()),
 		retries:       counter("dray_job_retries_total", "Times that a job could not go on and was tried again."),
@@ -51,8 +51,12 @@ func NewCoordinator() *Coordinator {
 	}
 }
 
-// Coordinator makes the metrics of the coordinator of this process, once.
-func (r *Registry) Coordinator() *Coordinator {
+// Coordinator returns the metrics of the coordinator of this process, the same at
+// each call: what takes submissions from NATS and what takes them over HTTP count
+// together.
+func (r *Registry) Coordinator() *Coordinator { return r.coordinator() }
+
+func (r *Registry) newCoordinator() *Coordinator {
 	c := NewCoordinator()
 	c.steps = r.join(c.steps)
 	r.all.MustRegister(c.fleet, c.leaderships, c.submissions, c.ended, c.duration, c.retries, c.planned, c.hedged,

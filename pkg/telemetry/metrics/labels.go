@@ -63,7 +63,7 @@ type Intake string
 // What becomes of a submission.
 const (
 	Accepted Intake = "accepted" // it is a job
-	Refused  Intake = "refused"  // it has no job to report to
+	Refused  Intake = "refused"  // no job came of it
 )
 
 // Run is what became of a run of a schedule.

@@ -25,7 +25,8 @@ type Build struct{ Version, Revision string }
 
 // Registry holds the metrics of one process. It is safe for concurrent use.
 type Registry struct {
-	all *prometheus.Registry
+	all         *prometheus.Registry
+	coordinator func() *Coordinator // makes it once
 
 	mu     sync.Mutex
 	shared *steps // what a coordinator and a worker of one process have in common
@@ -40,6 +41,7 @@ func New(b Build) *Registry {
 		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision, "goversion": runtime.Version()},
 	})
 	info.Set(1)
+	r.coordinator = sync.OnceValue(r.newCoordinator)
 	r.all.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
