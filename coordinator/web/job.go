@@ -73,7 +73,7 @@ const maxRaw = 400
 func jobPageOf(seen jobSeen) jobPage {
 	j := seen.job
 	p := jobPage{
-		Job: rowOf(j.JobRow), Actions: actionsOf(j), Error: "", Figures: jobFigures(j), Facts: jobFacts(j),
+		Job: rowOf(j.JobRow), Actions: actionsOf(j), Figures: jobFigures(j), Facts: jobFacts(j),
 		Legend: legendOf(seen.chunks), CellChunks: seen.chunks.Width, Points: pointsOf(seen.throughput),
 		Proof: proofFacts(j.Proof), Text: j.Text, File: j.File,
 	}

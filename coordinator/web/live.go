@@ -32,7 +32,7 @@ type stream struct {
 	err    error
 }
 
-// open begins a stream. Parts are what the page looks like already, by target.
+// openStream begins a stream, which knows nothing of what its page looks like.
 func openStream(w http.ResponseWriter) *stream {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")

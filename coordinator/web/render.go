@@ -21,7 +21,7 @@ type frame struct {
 	Title  string
 	Nav    []navigation
 	Who    Who
-	Notice *notice
+	Notice string // what an action did; empty: nothing was done
 	Live   string // address of the page's stream; empty: it has none
 }
 
@@ -29,13 +29,6 @@ type frame struct {
 type navigation struct {
 	Name, Path string
 	Current    bool
-}
-
-// notice tells what an action did, above the page.
-type notice struct {
-	Kind           string // "" of good news, "warn" or "bad"
-	Text, Hint     string
-	Link, LinkText string
 }
 
 // templates are the pages, each with the layout around it.

@@ -154,7 +154,7 @@ func sentence(s string) string {
 
 // frame is what every page has around it.
 func (s *Site) frame(r *http.Request, title, live string) frame {
-	f := frame{Title: title, Who: whoOf(r), Live: live, Notice: noticeOf(r.URL.Query())}
+	f := frame{Title: title, Who: whoOf(r), Live: live, Notice: notices[r.URL.Query().Get("done")]}
 	for _, n := range []navigation{
 		{Name: "Jobs", Path: "/"}, {Name: "Workers", Path: "/workers"}, {Name: "Dead letters", Path: "/dead"},
 		{Name: "Schedules", Path: "/schedules"}, {Name: "Submit", Path: "/submit"},
@@ -185,14 +185,6 @@ var notices = map[string]string{
 	"nothing":        "Nothing was checked, so nothing was done.",
 	"left-nothing":   "There is nothing left to load again: another job has taken it over.",
 	"schedule-pause": "The schedule is paused.", "schedule-resume": "The schedule goes on.", "schedule-run": "This is the run that was asked for.",
-}
-
-// noticeOf is the notice that an address asks for, nil for none.
-func noticeOf(q url.Values) *notice {
-	if text, ok := notices[q.Get("done")]; ok {
-		return &notice{Text: text}
-	}
-	return nil
 }
 
 // seeOther leads to a page after an action, which says that it is done.

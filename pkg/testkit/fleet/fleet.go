@@ -91,8 +91,9 @@ func (s Setup) run(use func(*Fleet) (func(), error), tests func()) (err error) {
 		err = errors.Join(err, errors.Join(f.errs...), closed)
 	}()
 	f.Go(func(ctx context.Context) error { return f.Stack.Run(ctx, "") })
-	if err := f.Queue.Check(ctx); err != nil {
-		return err
+	// The coordinator makes both as it starts, which a test may not have to wait for.
+	if err := errors.Join(f.Queue.Check(ctx), f.ClickHouse.EnsureLedger(ctx)); err != nil {
+		return fmt.Errorf("waiting for the fleet: %w", err)
 	}
 	after, err := use(f)
 	if err != nil {
