@@ -38,7 +38,7 @@ var walls = map[string][]string{
 	"pkg/source/files/store/storetest": {"pkg/job", "pkg/source"},
 	"pkg/source/jetstream":             {"pkg/allow", "pkg/job", "pkg/source"},
 	"pkg/source/kafka":                 {"pkg/allow", "pkg/job", "pkg/source"},
-	"pkg/source/keyed":                 {},
+	"pkg/source/keyed":                 {"pkg/allow", "pkg/job", "pkg/source"},
 	"pkg/source/messages":              {"pkg/job", "pkg/source"},
 	"pkg/source/messages/messagestest": {"pkg/job", "pkg/source"},
 	"pkg/source/mysql":                 {"pkg/allow", "pkg/job", "pkg/source"},

@@ -18,6 +18,17 @@ func CheckDeclared(what string, declared []job.Column, has []string, same func(a
 	return nil
 }
 
+// CheckOnce reports each declared column that has the name of an earlier one.
+func CheckOnce(declared []job.Column, bad func(field, hint, problem string, args ...any)) {
+	seen := map[string]bool{}
+	for _, c := range declared {
+		if seen[c.Name] {
+			bad("columns", "", "the name %q is there twice", c.Name)
+		}
+		seen[c.Name] = true
+	}
+}
+
 // SameName reports whether two names of columns are the same in a database that
 // tells capital letters from small ones.
 func SameName(a, b string) bool { return a == b }

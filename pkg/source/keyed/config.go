@@ -1,6 +1,13 @@
 package keyed
 
-import "slices"
+import (
+	"encoding/json"
+	"slices"
+
+	"drayage/pkg/allow"
+	"drayage/pkg/job"
+	"drayage/pkg/source"
+)
 
 const (
 	// ChunkBytes is about how large a chunk is where nobody says.
@@ -16,11 +23,27 @@ const (
 	maxPer = 1 << 40
 )
 
-// Config is what a pipeline says of a table or query, and how it is cut.
+// Config is the block of a pipeline about a table or query. Packages mysql and
+// postgres say what URL and Table are with them.
 type Config struct {
-	Table, Query string
-	Key          []string
-	ChunkBytes   int64
+	URL string
+	// Table is a table or view, as in SQL. Exactly one of Table and Query is set.
+	Table string
+	// Query is a SELECT.
+	Query string
+	// Key are the columns to cut by; empty: those that the package chooses.
+	Key []string
+	// Where is a predicate in SQL that the rows must meet; empty: all.
+	Where string
+
+	Columns    []job.Column // those to read, and their types; empty: all, typed as the package maps them
+	ChunkBytes int64        // about how large a chunk is; 0: ChunkBytes
+	Rows       uint64       // rows of a chunk; 0: by ChunkBytes, at most MaxRows
+	Seats      source.Seats // for the connections; nil: unbounded
+	Allow      *allow.Rules // what may be reached; nil: everything
+
+	Watermark job.Watermark   // for Source.Bounds
+	Bounds    json.RawMessage // what Source.Bounds returned; nil: everything
 }
 
 // Check reports what can be seen without a server. Two names of columns are the

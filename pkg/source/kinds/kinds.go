@@ -12,6 +12,7 @@ import (
 	"drayage/pkg/source/clickhouse"
 	"drayage/pkg/source/jetstream"
 	"drayage/pkg/source/kafka"
+	"drayage/pkg/source/keyed"
 	"drayage/pkg/source/mysql"
 	"drayage/pkg/source/postgres"
 	"drayage/pkg/source/relation"
@@ -52,19 +53,9 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 			Watermark: p.Watermark(), Bounds: env.Bounds,
 		})
 	case s.Postgres != nil:
-		c := s.Postgres
-		return postgres.New(postgres.Config{
-			URL: c.URL, Table: c.Table, Query: c.Query, Key: c.Key, Where: c.Where,
-			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Allow: env.Allow,
-			Watermark: p.Watermark(), Bounds: env.Bounds,
-		})
+		return postgres.New(postgres.Config(keyedConfig(p, *s.Postgres, env)))
 	case s.MySQL != nil:
-		c := s.MySQL
-		return mysql.New(mysql.Config{
-			URL: c.URL, Table: c.Table, Query: c.Query, Key: c.Key, Where: c.Where,
-			Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Allow: env.Allow,
-			Watermark: p.Watermark(), Bounds: env.Bounds,
-		})
+		return mysql.New(mysql.Config(keyedConfig(p, pipeline.Postgres(*s.MySQL), env)))
 	case s.Query != nil:
 		q := s.Query
 		cfg := relation.Config{SQL: q.SQL, Values: q.Values, Settings: q.Settings, Columns: s.Columns}
@@ -86,4 +77,15 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 		return custom(p, env)
 	}
 	return nil, errors.New("the pipeline's source has no kind")
+}
+
+// keyedConfig is the configuration of a table or query that is cut by its key: the
+// blocks of PostgreSQL and MySQL have the same keys.
+func keyedConfig(p *pipeline.Pipeline, c pipeline.Postgres, env Env) keyed.Config {
+	s := &p.Source
+	return keyed.Config{
+		URL: c.URL, Table: c.Table, Query: c.Query, Key: c.Key, Where: c.Where,
+		Columns: s.Columns, ChunkBytes: int64(s.Chunk), Rows: s.Rows, Seats: env.Seats, Allow: env.Allow,
+		Watermark: p.Watermark(), Bounds: env.Bounds,
+	}
 }

@@ -1,42 +1,22 @@
 package postgres
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
-	"drayage/pkg/allow"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/keyed"
 )
 
 // Config is the block source.postgres of a pipeline.
-type Config struct {
-	// URL is postgres://user:password@host:port/database?sslmode=…; what it
-	// leaves out is taken from PGPASSWORD, .pgpass and the like.
-	URL string
-	// Table is a table, view or materialized view, as in SQL: schema.table, and
-	// in double quotes what has capital letters. Exactly one of Table and Query
-	// is set.
-	Table string
-	// Query is a SELECT.
-	Query string
-	// Key are the columns to cut by; empty: the primary key of Table.
-	Key []string
-	// Where is a predicate in SQL that the rows must meet; empty: all.
-	Where string
-
-	Columns    []job.Column // those to read, and their types; empty: all, typed as package postgres maps them
-	ChunkBytes int64        // about how large a chunk is; 128 MiB by default
-	Rows       uint64       // rows of a chunk; 0: by ChunkBytes, at most keyed.MaxRows
-	Seats      source.Seats // for the connections; nil: unbounded
-	Allow      *allow.Rules // what may be reached; nil: everything
-
-	Watermark job.Watermark   // for Source.Bounds
-	Bounds    json.RawMessage // what Source.Bounds returned; nil: everything
-}
+//
+// URL is postgres://user:password@host:port/database?sslmode=…; what it leaves out
+// is taken from PGPASSWORD, .pgpass and the like. Table, which may be a
+// materialized view, is schema.table, and in double quotes what has capital
+// letters. Key is by default its primary key.
+type Config keyed.Config
 
 // Validate reports every mistake that can be seen without a server, as
 // source.FieldErrors, or nil. It never repeats the URL.
@@ -59,7 +39,7 @@ func (c Config) Validate() error {
 			bad("url", urlHint, "is not an address of PostgreSQL, or names a file that can not be read")
 		}
 	}
-	keyed.Config{Table: c.Table, Query: c.Query, Key: c.Key, ChunkBytes: c.ChunkBytes}.Check(bad, "write schema.table", source.SameName)
+	keyed.Config(c).Check(bad, "write schema.table", source.SameName)
 	for _, text := range []struct{ field, value string }{
 		{"table", c.Table}, {"query", c.Query}, {"where", c.Where}, {"key", strings.Join(c.Key, "")},
 	} {

@@ -146,13 +146,7 @@ func (c Config) Validate() error {
 	if c.MaxPage < 0 {
 		bad("max_page", "64MiB is the default", "is negative")
 	}
-	seen := map[string]bool{}
-	for _, col := range c.Columns {
-		if seen[col.Name] {
-			bad("columns", "", "the name %q is there twice", col.Name)
-		}
-		seen[col.Name] = true
-	}
+	source.CheckOnce(c.Columns, bad)
 	if len(all) == 0 {
 		return nil
 	}

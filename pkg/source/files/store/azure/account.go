@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"drayage/pkg/allow"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/files/store"
 )
 
 // Config says which account is read and how. What it leaves out comes from the
@@ -52,15 +52,7 @@ func (c Config) Validate() source.FieldErrors {
 	bad := func(field, problem, hint string) {
 		all = append(all, &source.FieldError{Field: "azure." + field, Problem: problem, Hint: hint})
 	}
-	if c.Endpoint != "" {
-		u, err := url.Parse(c.Endpoint)
-		switch {
-		case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-			bad("endpoint", "is no address of a server", "such as http://127.0.0.1:10000/devstoreaccount1")
-		case u.User != nil, u.RawQuery != "", u.Fragment != "":
-			bad("endpoint", "holds a user, a password or a query", "write sas_token")
-		}
-	}
+	store.CheckEndpoint(c.Endpoint, "http://127.0.0.1:10000/devstoreaccount1", "sas_token", bad)
 	if c.ConnectionString != "" {
 		if _, err := parseConnection(c.ConnectionString); err != nil {
 			bad("connection_string", err.Error(), "copy it from the access keys of the account")

@@ -67,15 +67,7 @@ func (c Config) Validate() source.FieldErrors {
 	bad := func(field, problem, hint string) {
 		all = append(all, &source.FieldError{Field: "gcs." + field, Problem: problem, Hint: hint})
 	}
-	if c.Endpoint != "" {
-		u, err := url.Parse(c.Endpoint)
-		switch {
-		case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-			bad("endpoint", "is no address of a server", "such as http://localhost:4443")
-		case u.User != nil, u.RawQuery != "", u.Fragment != "":
-			bad("endpoint", "holds a user, a password or a query", "write credentials_file")
-		}
-	}
+	store.CheckEndpoint(c.Endpoint, "http://localhost:4443", "credentials_file", bad)
 	if c.Anonymous && c.CredentialsFile != "" {
 		bad("anonymous", "is true beside credentials_file", "drop one of the two")
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 
@@ -64,15 +63,7 @@ func (c Config) Validate() source.FieldErrors {
 	bad := func(field, problem, hint string) {
 		all = append(all, &source.FieldError{Field: "s3." + field, Problem: problem, Hint: hint})
 	}
-	if c.Endpoint != "" {
-		u, err := url.Parse(c.Endpoint)
-		switch {
-		case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-			bad("endpoint", "is no address of a server", "such as https://minio.example.com:9000")
-		case u.User != nil, u.RawQuery != "":
-			bad("endpoint", "holds a user, a password or a query", "write access_key and secret_key")
-		}
-	}
+	store.CheckEndpoint(c.Endpoint, "https://minio.example.com:9000", "access_key and secret_key", bad)
 	switch {
 	case c.AccessKey != "" && c.SecretKey == "":
 		bad("secret_key", "is missing beside access_key", "write ${env:NAME}")
