@@ -29,6 +29,21 @@ func (a *app) openQueue(ctx context.Context) (*queue.Queue, func(), error) {
 	return q, end, nil
 }
 
+// openQueueJob is openQueue for a verb about one job, which it finds by its name,
+// a beginning of it, or last.
+func (a *app) openQueueJob(ctx context.Context, name string) (*queue.Queue, job.Job, func(), error) {
+	q, end, err := a.openQueue(ctx)
+	if err != nil {
+		return nil, job.Job{}, nil, err
+	}
+	j, err := findJob(ctx, q, name)
+	if err != nil {
+		end()
+		return nil, job.Job{}, nil, err
+	}
+	return q, j, end, nil
+}
+
 // noFleet says that a verb needs a fleet, and what else there is.
 func (a *app) noFleet(note string) error {
 	return usagef("DRAY_NATS_URL is not set and no dray up works in %s\n  hint: name the fleet's NATS, such as nats://nats:4222, or start dray up; %s", a.cfg.DataDir, note)

@@ -186,15 +186,11 @@ far as they are still known, and which job took it over.`,
 		if err != nil {
 			return err
 		}
-		q, end, err := a.openQueue(ctx)
+		q, j, end, err := a.openQueueJob(ctx, args[0])
 		if err != nil {
 			return err
 		}
 		defer end()
-		j, err := findJob(ctx, q, args[0])
-		if err != nil {
-			return err
-		}
 		l, err := a.letters(q, j).Find(ctx, chunk)
 		if err != nil {
 			return noLetter(err)
@@ -243,15 +239,11 @@ func (a *app) completeChunks(cmd *cobra.Command, name string) (chunks []string) 
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeWait)
 	defer cancel()
-	q, end, err := a.openQueue(ctx)
+	q, j, end, err := a.openQueueJob(ctx, name)
 	if err != nil {
 		return nil
 	}
 	defer end()
-	j, err := findJob(ctx, q, name)
-	if err != nil {
-		return nil
-	}
 	letters, _ := q.DeadLetters(ctx, j.ID, listedDead) // those that were read will do
 	for _, d := range letters {
 		chunks = append(chunks, fmt.Sprintf("%d\t%s", d.Chunk.Ordinal, oneLine(firstLine(d.Error), shownError/4)))

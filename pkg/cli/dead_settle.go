@@ -84,15 +84,11 @@ job has taken over stay. Asks first, unless --yes.`,
 		if c.Narrow() == every {
 			return usagef("say which: --chunk, --error or --reason, or --all-chunks for all")
 		}
-		q, end, err := a.openQueue(ctx)
+		q, j, end, err := a.openQueueJob(ctx, args[0])
 		if err != nil {
 			return err
 		}
 		defer end()
-		j, err := findJob(ctx, q, args[0])
-		if err != nil {
-			return err
-		}
 		if isLive(j) {
 			return refused(&coordinator.StateError{Job: j.ID, State: j.State, What: "lose dead letters before it has ended"},
 				"its chunks are counted by them; wait, or dray cancel %s", j.ID)

@@ -99,7 +99,7 @@ func (a *app) newBar() *bar {
 
 func (b *bar) update(j job.Job) {
 	b.now.Store(&j)
-	if whole := wholeBytes(j); whole > 0 {
+	if whole := j.InputBytes(); whole > 0 {
 		b.bar.SetTotal(whole, false)
 		b.bar.SetCurrent(min(j.Totals.BytesRead, whole))
 	}
@@ -142,9 +142,6 @@ func planned(j job.Job) string {
 	}
 	return fmt.Sprintf("%d+", j.Plan.Total())
 }
-
-// wholeBytes is what the whole input holds, as well as that is known.
-func wholeBytes(j job.Job) int64 { return j.InputBytes() }
 
 func elapsed(j job.Job) time.Duration { return j.Elapsed(time.Now()) }
 

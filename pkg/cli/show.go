@@ -29,15 +29,11 @@ func (a *app) show() *cobra.Command {
 	cmd.ValidArgsFunction = a.completeJobs(1, nil)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		q, end, err := a.openQueue(ctx)
+		q, j, end, err := a.openQueueJob(ctx, args[0])
 		if err != nil {
 			return err
 		}
 		defer end()
-		j, err := findJob(ctx, q, args[0])
-		if err != nil {
-			return err
-		}
 		var dead []job.Dead
 		if j.Totals.Dead > 0 {
 			if dead, err = q.DeadLetters(ctx, j.ID, shownDead); err != nil {
@@ -100,7 +96,7 @@ func (a *app) printJob(j job.Job, now api.JobRow, dead []job.Dead) error {
 	}
 	if f := j.Frozen; f != nil {
 		row("target", "%s.%s", f.Database, f.Table)
-		row("input", "%s in %d inputs, %s chunks", pipeline.Size(wholeBytes(j)), j.Plan.Inputs, planned(j))
+		row("input", "%s in %d inputs, %s chunks", pipeline.Size(j.InputBytes()), j.Plan.Inputs, planned(j))
 		row("chunks", "%d loaded, %d dead, %d redelivered", t.Chunks, t.Dead, t.Redelivered)
 		if t.Retired > 0 {
 			row("", "%d retired, replaced by %d others%s", t.Retired, j.Plan.Replacements(), reasons(j.Plan.Replaced))

@@ -72,7 +72,7 @@ func (f *fleet) tell(j job.Job, now time.Time) {
 	r := &record{state: j.State, moved: now}
 	if !j.State.Terminal() {
 		r.loaded, r.dead, r.retired, r.total = j.Totals.Chunks, j.Totals.Dead, j.Totals.Retired, j.Plan.Total()
-		r.read, r.whole, r.started, r.slowed = j.Totals.BytesRead, wholeBytes(j.Plan), j.StartedAt, j.InFlight > 0
+		r.read, r.whole, r.started, r.slowed = j.Totals.BytesRead, j.InputBytes(), j.StartedAt, j.InFlight > 0
 		if before != nil {
 			r.queued, r.inFlight = before.queued, before.inFlight
 			if before.state == r.state && before.outcomes() == r.outcomes() {
@@ -84,14 +84,6 @@ func (f *fleet) tell(j job.Job, now time.Time) {
 		}
 	}
 	f.known[j.ID] = r
-}
-
-// wholeBytes is the size of the input, as far as it is known.
-func wholeBytes(p job.Plan) int64 {
-	if p.Complete {
-		return p.Bytes
-	}
-	return max(p.EstimatedBytes, p.Bytes)
 }
 
 func (r *record) outcomes() uint64 { return r.loaded + r.dead + r.retired }
