@@ -91,6 +91,18 @@ func TestJobStates(t *testing.T) {
 		t.Errorf("the last state says %q", got)
 	}
 
+	// What went through a staging table is one row, which names the target.
+	staged := filepath.Join(f.dir, "staged.yaml")
+	text := "pipeline: staged\nsource: {generate: {rows: 10, select: 'number AS id'}, rows: 5}\nload: {table: staged, order_by: id, mode: replace}\n"
+	if err := os.WriteFile(staged, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	submit(staged, 0)
+	f.recorded(t, "staged-1", "SUBMITTED PLANNING RUNNING VERIFYING DONE")
+	if got := f.sql(t, "SELECT table != 'staged', target, state, rows_loaded FROM drayage.jobs WHERE job = 'staged-1'"); got != "1\tdefault.staged\tDONE\t10" {
+		t.Errorf("of the job with a staging table the view says %q", got)
+	}
+
 	expect(t, f.env, []string{"undo", "good-1", "--yes"}, 0)
 	if got := f.sql(t, "SELECT state, chunks_loaded, chunks_undone > 0, rows_loaded FROM drayage.jobs WHERE job = 'good-1'"); got != "DONE\t0\t1\t0" {
 		t.Errorf("of the job that was undone the view says %q", got)
