@@ -339,13 +339,16 @@ via_nats() {
 	fi
 	[ ${#job} -le 128 ] || bad "--key makes the name $job, which is longer than 128 characters"
 	message=$(submission "\"job\":$(text "$job"),")
+	# As an argument, since nats 0.3 reads standard input only where its output is
+	# a terminal; Linux takes 128 KiB in one.
+	[ "$(printf '%s' "$message" | LC_ALL=C wc -c)" -lt 131072 ] || bad "$file is too long for a message by nats: use --via http or dray"
 
 	set -- --server "$url"
 	[ -z "${DRAY_NATS_CREDS:-}" ] || set -- "$@" --creds "$DRAY_NATS_CREDS"
 	[ -z "${DRAY_NATS_NKEY:-}" ] || set -- "$@" --nkey "$DRAY_NATS_NKEY"
 	[ -z "${DRAY_NATS_CA:-}" ] || set -- "$@" --tlsca "$DRAY_NATS_CA"
 	[ -z "${DRAY_NATS_INBOX_PREFIX:-}" ] || set -- "$@" --inbox-prefix "$DRAY_NATS_INBOX_PREFIX"
-	answer=$(printf '%s' "$message" | nats "$@" request --raw --no-templates --timeout 10s dray.jobs.submit 2>&1) ||
+	answer=$(nats "$@" request --raw --no-templates --timeout 10s dray.jobs.submit "$message" 2>&1) ||
 		missing "NATS at $url did not take it: $answer"
 	case $answer in
 	*'"error"'*) missing "NATS refused it: $answer" ;;
@@ -354,11 +357,22 @@ via_nats() {
 	esac
 	published
 	[ -n "$wait" ] || return 0
+	away=0
 	while :; do
-		record=$(nats "$@" kv get dray_jobs "$job" --raw 2>/dev/null) || record=''
-		# Before its state is the submission, whose params may have any name.
-		record="\"state\":${record#*\},\"state\":}"
-		ended "$(printf '%s' "$record" | value state)" "$(printf '%s' "$record" | value error)"
+		if record=$(nats "$@" kv get dray_jobs "$job" --raw 2>&1); then
+			away=0
+			# Before its state is the submission, whose params may have any name.
+			record="\"state\":${record#*\},\"state\":}"
+			ended "$(printf '%s' "$record" | value state)" "$(printf '%s' "$record" | value error)"
+		else
+			away=$((away + 1))
+			case $record in
+			*'key not found'*) # no coordinator has taken it yet, and it may be hours until one comes
+				[ $away -ne 30 ] || echo "publish-job: no coordinator has taken $job in after a minute; still waiting. If one runs, its log says why" >&2
+				;;
+			*) [ $away -lt 60 ] || missing "the job goes on, but $url does not tell of it: $record" ;;
+			esac
+		fi
 		sleep 2
 	done
 }
