@@ -44,7 +44,7 @@ the first of everything. --estimate=false leaves that out.`,
 			return err
 		}
 		defer end()
-		var listed []plannedChunk
+		listed := []plannedChunk{} // a list in JSON, an empty one too
 		var chunks, inputs uint64
 		var bytes, largest int64
 		for p, err := range frozen.Source.Plan(ctx, nil, frozen.Columns) {

@@ -46,6 +46,19 @@ func TestPlan(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "and 5 more") || !strings.Contains(out, "7 chunks of 1 inputs") || strings.Contains(out, "estimate") {
 		t.Errorf("exit %d: %s", code, out)
 	}
+	// No chunks are a list too.
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"none.csv":  "",
+		"none.yaml": "pipeline: none\nsource: {files: {path: none.csv}, columns: id UInt64}\nload: {table: none, order_by: id}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, stderr, code := dray(t, env, "plan", filepath.Join(dir, "none.yaml"), "--json"); code != 0 || !strings.Contains(out, `"list": []`) {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
 	if jobs, _, _ := dray(t, env, "jobs", "--json"); strings.Contains(jobs, "flights") {
 		t.Errorf("to plan made a job: %s", jobs)
 	}
