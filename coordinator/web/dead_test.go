@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
+	"drayage/coordinator/api"
 	"drayage/pkg/job"
 )
 
@@ -30,7 +33,7 @@ func letters(t *testing.T, table string, ids ...int) (id string, mend func()) {
 // match.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
-	id, mend := letters(t, "lost", 2, 3, 5, 7, 8, 9)
+	id, mend := letters(t, "lost", 2, 3, 5, 6, 7, 8, 9)
 	mend()
 	tb := openTab(t, site.URL, "/dead?job="+id)
 	shown := func(n int) {
@@ -47,36 +50,52 @@ func TestDeadLetters(t *testing.T) {
 			t.Errorf("the rows %s are loaded, not %s", got, ids)
 		}
 	}
-	shown(6)
+	kept := func(want int) {
+		t.Helper()
+		page, err := service.DeadLetters(t.Context(), api.LetterQuery{Job: id})
+		if err != nil || len(page.Letters) != want {
+			t.Errorf("%d dead letters are kept, not %d (%v)", len(page.Letters), want, err)
+		}
+	}
+	shown(7)
 	tb.see("#letter-lost-1-2", "present")
+	tb.run(chromedp.SetValue(chromedp.CSS("#error"), "no such text"))
+	tb.button("Filter")
+	tb.see(".empty", "No dead letter is like that")
+	tb.button("Show all")
+	tb.until(`location.search === ""`)
+	back()
+	shown(7)
 
 	// One of a row.
 	tb.button("Replay chunk 2 of " + id)
 	tb.see("#notice", "loads the dead letters again")
 	tb.see("#job-head .state", "Done")
-	loaded("0 1 2 4 6")
+	loaded("0 1 2 4")
 	back()
-	shown(5)
+	shown(6)
 
 	// One is dropped, after a question that is answered with no first.
 	tb.button("Drop chunk 3 of " + id)
 	tb.see("h1", "Drop this dead letter?")
 	tb.button("Keep")
-	shown(5)
+	shown(6)
+	kept(6)
 	tb.button("Drop chunk 3 of " + id)
 	tb.button("Drop")
 	tb.see("#notice", "dropped")
+	kept(5)
 	back()
-	shown(4)
+	shown(5)
 
 	// Those that are checked.
 	tb.click(`input[value="lost-1/5"]`)
 	tb.click(`input[value="lost-1/7"]`)
 	tb.button("Replay checked")
 	tb.see("#job-head .state", "Done")
-	loaded("0 1 2 4 5 6 7")
+	loaded("0 1 2 4 5 7")
 	back()
-	shown(2)
+	shown(3)
 
 	// None is: nothing is done.
 	tb.button("Replay checked")
@@ -85,20 +104,41 @@ func TestDeadLetters(t *testing.T) {
 
 	// All that match, and then none does.
 	tb.click(`thead input[type=checkbox]`)
-	tb.until(`document.querySelectorAll("tbody input:checked").length === 2`)
+	tb.until(`document.querySelectorAll("tbody input:checked").length === 3`)
 	tb.button("Drop checked…")
-	tb.see("h1", "Drop these 2 dead letters?")
+	tb.see("h1", "Drop these 3 dead letters?")
 	tb.button("Keep")
-	shown(2)
+	shown(3)
+	tb.click(`input[value="lost-1/6"]`)
+	tb.button("Drop checked…")
+	tb.see("h1", "Drop this dead letter?")
+	tb.button("Drop")
+	tb.see("#notice", "dropped")
+	kept(2)
 	tb.goTo("/dead?job=" + id + "&error=present")
 	tb.button("Drop all that match…")
 	tb.see("h1", "Drop all dead letters that match?")
 	tb.see("p", "present")
 	tb.button("Drop")
 	tb.see("#notice", "dropped")
+	kept(0)
 	back()
 	tb.see(".empty", "No dead letter is like that")
-	loaded("0 1 2 4 5 6 7")
+	loaded("0 1 2 4 5 7")
+}
+
+// All dead letters that match are replayed at once.
+func TestReplayAll(t *testing.T) {
+	t.Parallel()
+	id, mend := letters(t, "every", 1, 4, 6)
+	mend()
+	tb := openTab(t, site.URL, "/dead?error=present&job="+id)
+	tb.button("Replay all that match")
+	tb.see("#notice", "loads the dead letters again")
+	tb.see("#job-head .state", "Done")
+	if rows := stack.SQL(t, "SELECT count() FROM every WHERE id < 100"); rows != "10" {
+		t.Errorf("%s rows are loaded", rows)
+	}
 }
 
 // A job's own button loads all its dead letters again, and rows in quarantine.
@@ -121,6 +161,20 @@ func TestRetry(t *testing.T) {
 	tb.button("Retry rejects")
 	tb.see("h1", rejected+"-rejects1")
 	tb.see("#job-figures", "the rejected rows of 1 chunks")
+	if j := stack.Ended(t, rejected+"-rejects1"); j.Totals.RowsRead != 1 {
+		t.Errorf("the retry is %s, and read %d rows", j.State, j.Totals.RowsRead)
+	}
+
+	// The page of the rejects has the same button.
+	other := create(t, "quarantined-2", dir, text)
+	stack.Reach(t, other, in(job.DoneWithRejects))
+	tb.goTo("/jobs/" + other + "/rejects")
+	tb.button("Load them again")
+	tb.see("#notice", "loads the rejected rows again")
+	tb.see("h1", other+"-rejects1")
+	if j := stack.Ended(t, other+"-rejects1"); j.Totals.RowsRead != 1 {
+		t.Errorf("the retry is %s, and read %d rows", j.State, j.Totals.RowsRead)
+	}
 }
 
 // The workers are shown with what they are at.

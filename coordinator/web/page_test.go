@@ -109,8 +109,11 @@ func TestChunkMap(t *testing.T) {
 	if n := value[int](tb, `document.querySelectorAll("pre.raw").length`); n != 3 {
 		t.Errorf("%d rows are shown of 3", n)
 	}
-	tb.run(chromedp.SendKeys(chromedp.CSS("#chunk-number"), "13\r"))
+	tb.run(chromedp.SendKeys(chromedp.CSS("#chunk-number"), "13"))
+	tb.button("Filter")
 	tb.until(`document.querySelectorAll("pre.raw").length === 1`)
+	tb.button("Show all")
+	tb.until(`document.querySelectorAll("pre.raw").length === 3`)
 }
 
 // Everything can be read, and done, without scripts.

@@ -17,7 +17,9 @@ func TestSubmit(t *testing.T) {
 	t.Parallel()
 	dir, text := meters(t, "handed", 5, 0)
 	write(t, dir, "readings-000.csv", strings.Repeat("meter-000,2026-11-01 10:00:00,1.5\n", 199)+"meter-000,2026-11-01 10:00:00,<b>n/a</b>\n")
-	tb := openTab(t, site.URL, "/submit", expecting("422"))
+	tb := openTab(t, site.URL, "/", expecting("422"))
+	tb.button("Submit a pipeline")
+	tb.see("h1", "Submit a pipeline")
 	fill := func(selector, value string) {
 		t.Helper()
 		tb.run(chromedp.SetValue(chromedp.CSS(selector), value))
@@ -57,8 +59,17 @@ func TestSchedules(t *testing.T) {
 	tb.see("#schedule-hourly", "0 3 * * *")
 	tb.button("Pause hourly")
 	tb.see("#schedule-hourly", "paused")
+	paused := func(want bool) {
+		t.Helper()
+		list, err := service.Schedules(t.Context())
+		if err != nil || len(list.Schedules) != 1 || list.Schedules[0].Paused != want {
+			t.Errorf("the schedules are %+v (%v)", list.Schedules, err)
+		}
+	}
+	paused(true)
 	tb.button("Resume hourly")
 	tb.until(`document.querySelector("#schedule-hourly time")`)
+	paused(false)
 	tb.button("Run now: hourly")
 	tb.see("#job-head .state", "Done")
 	tb.goTo("/schedules")
