@@ -30,7 +30,7 @@ var stack *fleet.Fleet
 func TestMain(m *testing.M) {
 	setup := fleet.Setup{
 		Env: map[string]string{
-			"DRAY_LEASE":           "3s",
+			"DRAY_LEASE":           "8s",
 			"DRAY_LOOKUP_ROWS":     "200000",
 			"DRAY_LOOKUP_BYTES":    "16777216",
 			"DRAY_MAX_BLOCK_BYTES": "1048576", // so that a chunk can be too big
