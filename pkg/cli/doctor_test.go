@@ -83,13 +83,15 @@ func olderNATS(t *testing.T, behind string) string {
 				}
 				defer real.Close()
 				from := bufio.NewReader(real)
-				info, err := from.ReadString('\n')
-				if err != nil {
-					return
-				}
-				_, _ = io.WriteString(client, strings.Replace(info, `"version":"`+server.VERSION+`"`, `"version":"2.10.7"`, 1))
 				all.Go(func() { _, _ = io.Copy(real, client); real.Close() })
-				_, _ = io.Copy(client, from)
+				// In every INFO: another one follows once the client has said who it is.
+				for {
+					line, err := from.ReadString('\n')
+					_, failed := io.WriteString(client, strings.Replace(line, `"version":"`+server.VERSION+`"`, `"version":"2.10.7"`, 1))
+					if err != nil || failed != nil {
+						return
+					}
+				}
 			})
 		}
 	})
