@@ -56,13 +56,13 @@ func (f *Files) certify(valid time.Duration) error {
 	if err != nil {
 		return err
 	}
-	cert, err := template(f.State.Hosts[0], valid)
+	cert, err := template(f.state.Hosts[0], valid)
 	if err != nil {
 		return err
 	}
 	cert.KeyUsage = x509.KeyUsageDigitalSignature
 	cert.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	for _, host := range f.State.Hosts {
+	for _, host := range f.state.Hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			cert.IPAddresses = append(cert.IPAddresses, ip)
 		} else {

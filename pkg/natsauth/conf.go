@@ -38,8 +38,8 @@ func permissions(role queue.Role, inboxes string) (publish, subscribe []string) 
 func (f *Files) configuration() ([]byte, error) {
 	var b strings.Builder
 	b.WriteString("# TLS, accounts and users of Drayage's NATS: made by dray nats-auth, which\n# writes it again when a key is rotated. Include it; JetStream and all else\n# are for the file that does.\n\n")
-	fmt.Fprintf(&b, "tls {\n  cert_file: %q\n  key_file: %q\n  timeout: 5\n}\n\n", path.Join(f.State.ServerDir, fileServerCert), path.Join(f.State.ServerDir, fileServerKey))
-	if f.State.Login == JWT {
+	fmt.Fprintf(&b, "tls {\n  cert_file: %q\n  key_file: %q\n  timeout: 5\n}\n\n", path.Join(f.state.ServerDir, fileServerCert), path.Join(f.state.ServerDir, fileServerKey))
+	if f.state.Login == JWT {
 		err := f.trust(&b)
 		return []byte(b.String()), err
 	}
@@ -61,9 +61,9 @@ func (f *Files) configuration() ([]byte, error) {
 
 func (f *Files) users(b *strings.Builder, role queue.Role) {
 	b.WriteString("    users: [\n")
-	for _, u := range f.State.Users[role] {
+	for _, u := range f.state.Users[role] {
 		who := "nkey: " + u.ID
-		if f.State.Login == Password {
+		if f.state.Login == Password {
 			who = fmt.Sprintf("user: %q, password: %q", u.ID, u.Hash)
 		}
 		publish, subscribe := permissions(role, queue.InboxPrefix(u.ID))

@@ -15,7 +15,7 @@ import (
 // Files are those of one folder.
 type Files struct {
 	dir   string
-	State state
+	state state
 }
 
 // state is what must be known to write the configuration again. No secret is in
@@ -52,7 +52,7 @@ func (f *Files) Secret(role queue.Role) string { return filepath.Join(f.dir, f.s
 // Environment is what a role needs in its environment, as NAME=value.
 func (f *Files) Environment(role queue.Role) []string {
 	env := []string{"DRAY_NATS_CA=" + f.CA()}
-	switch f.State.Login {
+	switch f.state.Login {
 	case NKey:
 		return append(env, "DRAY_NATS_NKEY="+f.Secret(role))
 	case JWT:
@@ -63,7 +63,7 @@ func (f *Files) Environment(role queue.Role) []string {
 }
 
 func (f *Files) secretName(role queue.Role) string {
-	switch f.State.Login {
+	switch f.state.Login {
 	case NKey:
 		return string(role) + ".nk"
 	case JWT:
@@ -88,39 +88,39 @@ func (f *Files) enrol(role queue.Role) error {
 		secret []byte
 		err    error
 	)
-	switch f.State.Login {
+	switch f.state.Login {
 	case NKey:
 		u, secret, err = newKey()
 	case JWT:
 		u, secret, err = f.newCredentials(role)
 	default:
 		u, secret, err = newPassword(role)
-		delete(f.State.Users, role)
+		delete(f.state.Users, role)
 	}
 	if err != nil {
 		return fmt.Errorf("making the secret of the %s: %w", role, err)
 	}
 	defer clear(secret)
-	if f.State.Users == nil {
-		f.State.Users = map[queue.Role][]user{}
+	if f.state.Users == nil {
+		f.state.Users = map[queue.Role][]user{}
 	}
-	f.State.Users[role] = append(f.State.Users[role], u)
+	f.state.Users[role] = append(f.state.Users[role], u)
 	return f.put(f.secretName(role), secret, 0o600)
 }
 
 func (f *Files) retire(role queue.Role, old []user) {
-	if f.State.Login == Password {
+	if f.state.Login == Password {
 		return // the new one took its place
 	}
-	f.State.Users[role] = slices.DeleteFunc(f.State.Users[role], func(u user) bool { return slices.Contains(old, u) })
-	if f.State.Login != JWT {
+	f.state.Users[role] = slices.DeleteFunc(f.state.Users[role], func(u user) bool { return slices.Contains(old, u) })
+	if f.state.Login != JWT {
 		return
 	}
-	if f.State.Revoked == nil {
-		f.State.Revoked = map[queue.Role][]string{}
+	if f.state.Revoked == nil {
+		f.state.Revoked = map[queue.Role][]string{}
 	}
 	for _, u := range old {
-		f.State.Revoked[role] = append(f.State.Revoked[role], u.ID)
+		f.state.Revoked[role] = append(f.state.Revoked[role], u.ID)
 	}
 }
 
@@ -130,7 +130,7 @@ func (f *Files) save() error {
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(f.State, "", "  ")
+	text, err := json.MarshalIndent(f.state, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func open(dir string) (*Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(text, &f.State); err != nil {
+	if err := json.Unmarshal(text, &f.state); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, fileState), err)
 	}
 	return f, nil

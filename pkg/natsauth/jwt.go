@@ -24,7 +24,7 @@ func seedSigner(role queue.Role) string { return path.Join("authority", string(r
 
 // makeAccounts makes the keys of the operator and of the accounts, with JWT.
 func (f *Files) makeAccounts() error {
-	if f.State.Login != JWT {
+	if f.state.Login != JWT {
 		return nil
 	}
 	make := func(name string, prefix nkeys.PrefixByte) error {
@@ -56,7 +56,7 @@ func (f *Files) makeAccounts() error {
 	}
 	top := jwt.NewOperatorClaims(operator)
 	top.Name, top.SystemAccount = "dray", system
-	if f.State.Trusted, err = encode(top, signer); err != nil {
+	if f.state.Trusted, err = encode(top, signer); err != nil {
 		return err
 	}
 	for _, role := range queue.Roles() {
@@ -131,7 +131,7 @@ func (f *Files) trust(b *strings.Builder) error {
 			return err
 		}
 	}
-	fmt.Fprintf(b, "operator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload: {\n", f.State.Trusted, system)
+	fmt.Fprintf(b, "operator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload: {\n", f.state.Trusted, system)
 	for id, claims := range f.accounts(system, ids, signers) {
 		token, err := encode(claims, signer)
 		if err != nil {
@@ -150,7 +150,7 @@ func (f *Files) accounts(system string, ids, signers map[queue.Role]string) map[
 	for _, role := range queue.Roles() {
 		a := jwt.NewAccountClaims(ids[role])
 		a.Name = accountOf(role)
-		for _, id := range f.State.Revoked[role] {
+		for _, id := range f.state.Revoked[role] {
 			a.Revoke(id)
 		}
 		scope := jwt.NewUserScope()

@@ -67,7 +67,7 @@ func Create(cfg Config) (*Files, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	f := &Files{dir: cfg.Dir, State: state{Login: cfg.Login, Hosts: cfg.Hosts, ServerDir: cfg.ServerDir}}
+	f := &Files{dir: cfg.Dir, state: state{Login: cfg.Login, Hosts: cfg.Hosts, ServerDir: cfg.ServerDir}}
 	for _, name := range append([]string{fileCA, fileCAKey, fileServerCert, fileServerKey, fileConf, fileState}, f.secretNames()...) {
 		if exists(filepath.Join(cfg.Dir, name)) {
 			return nil, fmt.Errorf("%s: %w: what is there is in use, perhaps; take another folder, or make one role's key anew with --rotate", filepath.Join(cfg.Dir, name), ErrExists)
@@ -101,10 +101,10 @@ func Rotate(dir string, role queue.Role, keepOld bool) (*Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	if keepOld && f.State.Login == Password {
+	if keepOld && f.state.Login == Password {
 		return nil, errors.New("a name has one password: with --login password an old one can not be kept")
 	}
-	before := f.State.Users[role]
+	before := f.state.Users[role]
 	if err := f.enrol(role); err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func Retire(dir string, role queue.Role) (*Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	if users := f.State.Users[role]; len(users) > 0 {
+	if users := f.state.Users[role]; len(users) > 0 {
 		f.retire(role, slices.Clone(users[:len(users)-1]))
 	}
 	return f, f.save()
@@ -134,9 +134,9 @@ func Renew(dir string, hosts []string, valid time.Duration) (*Files, error) {
 		return nil, err
 	}
 	if len(hosts) > 0 {
-		f.State.Hosts = hosts
+		f.state.Hosts = hosts
 	}
-	cfg := Config{Dir: dir, Hosts: f.State.Hosts, Valid: valid}
+	cfg := Config{Dir: dir, Hosts: f.state.Hosts, Valid: valid}
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}

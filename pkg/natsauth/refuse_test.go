@@ -31,10 +31,10 @@ func (f *fort) raw(role queue.Role) *nats.Conn {
 		o, err := nats.NkeyOptionFromSeed(cfg.NKey)
 		must(f.t, err)
 		opts = append(opts, o)
-		id = f.files.State.Users[role][0].ID
+		id = f.files.ID(role)
 	case cfg.Creds != "":
 		opts = append(opts, nats.UserCredentials(cfg.Creds))
-		id = f.files.State.Users[role][0].ID
+		id = f.files.ID(role)
 	}
 	nc, err := nats.Connect(cfg.URL, append(opts, nats.CustomInboxPrefix(queue.InboxPrefix(id)))...)
 	must(f.t, err)
@@ -104,7 +104,7 @@ func TestWhatARoleMayNot(t *testing.T) {
 				others := []string{">", "_INBOX.>", "_INBOX.*.*", "dray.jobs.>", "dray.work.>", "$JS.>", "$SYS.>", "$KV.dray_leases.>"}
 				for _, other := range queue.Roles() {
 					if other != role {
-						others = append(others, queue.InboxPrefix(f.files.State.Users[other][0].ID)+".>")
+						others = append(others, queue.InboxPrefix(f.files.ID(other))+".>")
 					}
 				}
 				for _, subject := range append(others, no.subscribe...) {

@@ -34,8 +34,7 @@ type Lease struct {
 
 	progressed atomic.Bool
 	signal     chan struct{} // room for one: progressed became true
-	renewed    atomic.Int64
-	deadline   atomic.Int64 // UnixNano, for Deadline
+	deadline   atomic.Int64  // UnixNano, for Deadline
 	lost       atomic.Bool
 }
 
@@ -84,9 +83,6 @@ func (l *Lease) quiet() {
 // Lost reports whether the lease ended by itself.
 func (l *Lease) Lost() bool { return l.lost.Load() }
 
-// Renewals is how often the server has answered for a renewal.
-func (l *Lease) Renewals() int64 { return l.renewed.Load() }
-
 // Deadline is when the lease ends if it is not renewed.
 func (l *Lease) Deadline() time.Time { return time.Unix(0, l.deadline.Load()) }
 
@@ -110,7 +106,6 @@ func (l *Lease) keep(ctx context.Context) {
 			case err == nil:
 				deadline = now.Add(leaseTime(length))
 				l.deadline.Store(deadline.UnixNano())
-				l.renewed.Add(1)
 				due = now.Add(length / 3)
 			default:
 				l.progressed.Store(true) // it was not told: try again soon

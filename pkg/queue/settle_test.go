@@ -298,12 +298,16 @@ func TestLeaseIsRenewedOnProgressAndOnlyThen(t *testing.T) {
 		}
 
 		// As long as it moves, twice the lease and more, nobody else gets it.
-		for lease.Renewals() < 5 {
+		renewals, until := 0, lease.Deadline()
+		for renewals < 5 {
 			lease.Progress()
 			select {
 			case <-held.Done():
-				t.Fatalf("lost after %v with %d renewals: %v", time.Since(start), lease.Renewals(), context.Cause(held))
+				t.Fatalf("lost after %v with %d renewals: %v", time.Since(start), renewals, context.Cause(held))
 			case <-time.After(20 * time.Millisecond):
+			}
+			if at := lease.Deadline(); at.After(until) {
+				renewals, until = renewals+1, at
 			}
 		}
 		moved := time.Now()
@@ -336,7 +340,7 @@ func TestLeaseOutlivesNoServer(t *testing.T) {
 		held, lease := d.Hold(ctx(t))
 		defer lease.Stop()
 		b.server.Stop()
-		start := time.Now()
+		start, until := time.Now(), lease.Deadline()
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
 		for held.Err() == nil && time.Since(start) < 10*time.Second {
@@ -346,8 +350,8 @@ func TestLeaseOutlivesNoServer(t *testing.T) {
 			case <-tick.C:
 			}
 		}
-		if !errors.Is(context.Cause(held), job.ErrLeaseLost) || lease.Renewals() != 0 {
-			t.Errorf("cause %v, %d renewals", context.Cause(held), lease.Renewals())
+		if !errors.Is(context.Cause(held), job.ErrLeaseLost) || !lease.Deadline().Equal(until) {
+			t.Errorf("cause %v, the deadline was %v and is %v", context.Cause(held), until, lease.Deadline())
 		}
 		if took := time.Since(start); took > 1500*time.Millisecond {
 			t.Errorf("noticed after %v", took)

@@ -354,9 +354,6 @@ func TestColumnsAndMetadata(t *testing.T) {
 	if wantLines := []string{`{"_subject":"s.a.b","_sequence":1,"_headers":{},"n": 1, "s": "a"}`, `"no JSON"`, `""`, `{"_subject":"s.t","_sequence":5,"_headers":{"A":["1"],"B":["2","3"]}}`}; !slices.Equal(lines, wantLines) {
 		t.Errorf("the rows are %q", lines)
 	}
-	if n := s.Markers(); n != 1 {
-		t.Errorf("%d markers", n)
-	}
 	if s.Size(t.Context()) == 0 {
 		t.Error("the size is not estimated")
 	}

@@ -58,7 +58,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 		c.close()
 		return nil, err
 	}
-	r := messages.NewReader(messages.NewEncoder(s.format, columns, s.fields()), f, &s.markers)
+	r := messages.NewReader(messages.NewEncoder(s.format, columns, s.fields()), f)
 	return &source.Input{
 		Reader: r, Format: s.format.Input(), Compression: "none",
 		Structure: columns, Settings: s.format.Settings(), Bytes: p.bytes(),

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
@@ -16,10 +15,9 @@ import (
 // Source is the source of a stream. It holds no connection between calls, and
 // may be used by several goroutines.
 type Source struct {
-	cfg     Config
-	format  messages.Format
-	start   messages.Start
-	markers atomic.Uint64
+	cfg    Config
+	format messages.Format
+	start  messages.Start
 }
 
 var (
@@ -40,10 +38,6 @@ func New(cfg Config) (*Source, error) {
 	s.start, _ = messages.ParseStart(cfg.From)
 	return s, nil
 }
-
-// Markers is how many markers of deleted keys were left out by all reading so
-// far; of a chunk that was read twice, twice.
-func (s *Source) Markers() uint64 { return s.markers.Load() }
 
 // subject is the filter, of all subjects by default.
 func (s *Source) subject() string {

@@ -242,9 +242,6 @@ func TestColumnsAndMetadata(t *testing.T) {
 	if !slices.Equal(lines, wantLines) {
 		t.Errorf("the rows are %q", lines)
 	}
-	if n := s.Tombstones(); n != 1 {
-		t.Errorf("%d tombstones", n)
-	}
 	if s.Size(t.Context()) == 0 {
 		t.Error("the size is not estimated")
 	}

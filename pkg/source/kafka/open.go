@@ -49,7 +49,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 		return nil, err
 	}
 	r := messages.NewReader(messages.NewEncoder(s.format, columns, s.fields()),
-		&feed{ctx: held, fetcher: fetcher{c: c, id: p.id(), span: p.span(), leader: -1}, with: s.cfg.Metadata}, &s.tombstones)
+		&feed{ctx: held, fetcher: fetcher{c: c, id: p.id(), span: p.span(), leader: -1}, with: s.cfg.Metadata})
 	return &source.Input{
 		Reader: r, Format: s.format.Input(), Compression: "none",
 		Structure: columns, Settings: s.format.Settings(), Bytes: p.bytes(),

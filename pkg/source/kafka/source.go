@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -17,10 +16,9 @@ import (
 // Source is the source of a topic. It holds no connection between calls, and
 // may be used by several goroutines.
 type Source struct {
-	cfg        Config
-	format     messages.Format
-	start      messages.Start
-	tombstones atomic.Uint64
+	cfg    Config
+	format messages.Format
+	start  messages.Start
 }
 
 var (
@@ -41,10 +39,6 @@ func New(cfg Config) (*Source, error) {
 	s.start, _ = messages.ParseStart(cfg.From)
 	return s, nil
 }
-
-// Tombstones is how many messages without a value were left out by all reading
-// so far; of a chunk that was read twice, twice.
-func (s *Source) Tombstones() uint64 { return s.tombstones.Load() }
 
 // metadata are the columns that Config.Metadata adds. A message without a key
 // has NULL there, or an empty text where the column takes no NULL.

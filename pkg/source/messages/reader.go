@@ -3,7 +3,6 @@ package messages
 import (
 	"errors"
 	"io"
-	"sync/atomic"
 )
 
 // Message is one message. A nil Value means that it has none.
@@ -25,18 +24,17 @@ type Feed interface {
 
 // Reader is a feed as the bytes of an input. It holds one row.
 type Reader struct {
-	rows    *Encoder
-	feed    Feed
-	skipped *atomic.Uint64
-	row     []byte
-	at      int // in row
-	err     error
+	rows *Encoder
+	feed Feed
+	row  []byte
+	at   int // in row
+	err  error
 }
 
-// NewReader returns the rows of feed. Messages without a value that are no rows
-// are counted in skipped.
-func NewReader(rows *Encoder, feed Feed, skipped *atomic.Uint64) *Reader {
-	return &Reader{rows: rows, feed: feed, skipped: skipped}
+// NewReader returns the rows of feed. Messages without a value are left out
+// where the format has no row for them.
+func NewReader(rows *Encoder, feed Feed) *Reader {
+	return &Reader{rows: rows, feed: feed}
 }
 
 // Read implements io.Reader. It waits for the broker only when it has nothing
@@ -62,8 +60,7 @@ func (r *Reader) advance(wait bool) bool {
 			return false
 		case err != nil:
 			r.err = err
-		case m.Value == nil && !r.rows.KeepsNull():
-			r.skipped.Add(1)
+		case m.Value == nil && !r.rows.KeepsNull(): // no row
 		default:
 			r.row, r.at = r.rows.Append(r.row[:0], m.Value, m.Data), 0
 			return true
