@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/sourcetest"
 )
 
 // What a server answers, and what becomes of the chunk.
@@ -45,7 +46,7 @@ func TestStatus(t *testing.T) {
 				fmt.Fprint(w, "the bad field is day; you sent tok-12345 and "+r.Header.Get("Authorization"))
 			}) + "/a?api_key=tok-12345", Bearer: "sesame-open"})
 			_, err := read(t, s)
-			wantError(t, err, tt.class, tt.says, "page 1", "/a")
+			sourcetest.WantError(t, err, tt.class, tt.says, "page 1", "/a")
 			if calls != tt.calls {
 				t.Errorf("%d requests, not %d", calls, tt.calls)
 			}
@@ -134,7 +135,7 @@ func TestBodies(t *testing.T) {
 			s, _ := open(t, tt.cfg)
 			got, err := read(t, s)
 			if len(tt.says) > 0 {
-				wantError(t, err, tt.class, tt.says...)
+				sourcetest.WantError(t, err, tt.class, tt.says...)
 				return
 			}
 			if err != nil || got != tt.want {
@@ -162,7 +163,7 @@ func TestTruncated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, _ := open(t, Config{URL: serve(t, handler)})
 			_, err := read(t, s)
-			wantError(t, err, job.Retry)
+			sourcetest.WantError(t, err, job.Retry)
 		})
 	}
 }
@@ -196,7 +197,7 @@ func TestEndlessBody(t *testing.T) {
 		}
 	})})
 	_, err := read(t, s)
-	wantError(t, err, job.Permanent, "larger than 1048576 bytes")
+	sourcetest.WantError(t, err, job.Permanent, "larger than 1048576 bytes")
 	<-left
 }
 

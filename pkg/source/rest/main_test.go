@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"drayage/pkg/engine"
-	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/testkit"
 )
@@ -83,20 +82,4 @@ func read(t *testing.T, s *Source) (string, error) {
 		}
 	}
 	return all.String(), nil
-}
-
-// wantError checks the class of an error and what it says.
-func wantError(t *testing.T, err error, class job.Class, says ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("there is no error")
-	}
-	if got := job.ClassOf(err); got != class {
-		t.Errorf("the class of %q is %s, not %s", err, got, class)
-	}
-	for _, part := range says {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q does not say %q", err, part)
-		}
-	}
 }

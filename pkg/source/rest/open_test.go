@@ -16,6 +16,7 @@ import (
 
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
+	"drayage/pkg/source/sourcetest"
 )
 
 // loaded reads all chunks with the engine, as a worker does.
@@ -82,7 +83,7 @@ func TestLoaded(t *testing.T) {
 	cfg.Columns = []job.Column{{Name: "ID", Type: "UInt64"}}
 	s, _ = open(t, cfg)
 	_, err = s.Columns(t.Context(), eng)
-	wantError(t, err, job.Permanent, "none of the declared columns, but at, id, in, price")
+	sourcetest.WantError(t, err, job.Permanent, "none of the declared columns, but at, id, in, price")
 }
 
 // A server that says nothing for longer than timeout is left, before and within
@@ -101,7 +102,7 @@ func TestSilent(t *testing.T) {
 			})})
 			defer close(stuck)
 			_, err := read(t, s)
-			wantError(t, err, job.Retry, "silent", "50ms")
+			sourcetest.WantError(t, err, job.Retry, "silent", "50ms")
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/sourcetest"
 )
 
 // numbered are n records from first on.
@@ -135,7 +136,7 @@ func TestEndless(t *testing.T) {
 			}
 			s, _ := open(t, cfg)
 			_, err := read(t, s)
-			wantError(t, err, job.Permanent, tt.says)
+			sourcetest.WantError(t, err, job.Permanent, tt.says)
 			if strings.Contains(err.Error(), "abcdef") {
 				t.Error("it shows the query")
 			}

@@ -10,6 +10,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/sourcetest"
 )
 
 // Every chunk asks for its own range, and the ranges cover all.
@@ -115,7 +116,7 @@ func TestColumns(t *testing.T) {
 	cfg.Range.IDs.To = 2
 	s, _ = open(t, cfg)
 	_, err = s.Columns(t.Context(), eng)
-	wantError(t, err, job.Permanent, "declare columns")
+	sourcetest.WantError(t, err, job.Permanent, "declare columns")
 	cfg.Columns = []job.Column{{Name: "id", Type: "Int64"}}
 	s, _ = open(t, cfg)
 	if got, err := s.Columns(t.Context(), nil); err != nil || len(got) != 1 {

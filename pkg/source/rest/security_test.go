@@ -15,6 +15,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/sourcetest"
 )
 
 // No credential goes to the host of a redirect.
@@ -52,7 +53,7 @@ func TestRedirect(t *testing.T) {
 	cfg.URL = api + "/there"
 	s, _ = open(t, cfg)
 	_, err := read(t, s)
-	wantError(t, err, job.Permanent, "not followed")
+	sourcetest.WantError(t, err, job.Permanent, "not followed")
 }
 
 // The server's certificate must be trusted: by the system, or by ca_file.
@@ -66,21 +67,21 @@ func TestTLS(t *testing.T) {
 	}
 	s, _ := open(t, Config{URL: srv.URL})
 	_, err := read(t, s)
-	wantError(t, err, job.Permanent, "certificate")
+	sourcetest.WantError(t, err, job.Permanent, "certificate")
 	s, _ = open(t, Config{URL: srv.URL, Certificates: source.Certificates{CAFile: path}})
 	if got, err := read(t, s); err != nil || got != "{}\n" {
 		t.Errorf("%q, %v", got, err)
 	}
 	s, _ = open(t, Config{URL: srv.URL, Certificates: source.Certificates{CAFile: "missing.pem"}})
 	_, err = read(t, s)
-	wantError(t, err, job.Permanent, "missing.pem", srv.URL)
+	sourcetest.WantError(t, err, job.Permanent, "missing.pem", srv.URL)
 }
 
 // The URL, which stands in the errors of net/http, is not shown.
 func TestNoConnection(t *testing.T) {
 	s, _ := open(t, Config{URL: "http://127.0.0.1:1/a?token=tok-12345", Bearer: "sesame-open"})
 	_, err := read(t, s)
-	wantError(t, err, job.Retry, "http://127.0.0.1:1/a", "refused")
+	sourcetest.WantError(t, err, job.Retry, "http://127.0.0.1:1/a", "refused")
 	if strings.Contains(err.Error(), "12345") {
 		t.Errorf("%v", err)
 	}

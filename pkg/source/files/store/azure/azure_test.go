@@ -19,6 +19,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source/files/store"
+	"drayage/pkg/source/sourcetest"
 	"drayage/pkg/testkit/azuretest"
 )
 
@@ -30,21 +31,6 @@ func alone(t *testing.T, set map[string]string) {
 		"AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SERVICE_ENDPOINT",
 	} {
 		t.Setenv(name, set[name])
-	}
-}
-
-func wants(t *testing.T, err error, class job.Class, says ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("there is no error")
-	}
-	if got := job.ClassOf(err); got != class {
-		t.Errorf("the class of %q is %s, not %s", err, got, class)
-	}
-	for _, part := range says {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q does not say %q", err, part)
-		}
 	}
 }
 
@@ -123,7 +109,7 @@ func TestCredentials(t *testing.T) {
 				return nil
 			})
 			if len(test.says) > 0 {
-				wants(t, err, job.Permanent, append(test.says, "az://"+in+"/in/")...)
+				sourcetest.WantError(t, err, job.Permanent, append(test.says, "az://"+in+"/in/")...)
 				for _, secret := range []string{azuretest.Key, otherKey, "hush-hush", signature(past), signature(blind)} {
 					if strings.Contains(err.Error(), secret) {
 						t.Errorf("%q shows a secret", err)
@@ -142,7 +128,7 @@ func TestCredentials(t *testing.T) {
 	t.Run("no such container", func(t *testing.T) {
 		alone(t, nil)
 		err := open(t, Config{ConnectionString: connection(azuretest.Key)}, "none").List(t.Context(), "a", "", nil)
-		wants(t, err, job.Permanent, "az://none/a", "no such container")
+		sourcetest.WantError(t, err, job.Permanent, "az://none/a", "no such container")
 	})
 }
 
@@ -185,7 +171,7 @@ func TestMachine(t *testing.T) {
 		return s
 	}
 	_, err := store().Stat(t.Context(), "a")
-	wants(t, err, job.Permanent, "az://container/a")
+	sourcetest.WantError(t, err, job.Permanent, "az://container/a")
 	if strings.Contains(err.Error(), token) || strings.Contains(err.Error(), "header-of-the-tests") {
 		t.Errorf("%q shows a secret", err)
 	}
@@ -205,7 +191,7 @@ func TestTokenless(t *testing.T) {
 		res := answer.Result()
 		res.Request = httptest.NewRequest(http.MethodGet, "/", nil)
 		err := s.failure(t.Context(), "az://container/a", fmt.Errorf("chain: %w", &azidentity.AuthenticationFailedError{RawResponse: res}))
-		wants(t, err, class, fmt.Sprint(status), "az login")
+		sourcetest.WantError(t, err, class, fmt.Sprint(status), "az login")
 	}
 }
 
@@ -262,7 +248,7 @@ func TestDataLake(t *testing.T) {
 	}
 	entries = []string{"b", "a"}
 	err := s.List(t.Context(), "", "", func(store.Object) error { return nil })
-	wants(t, err, job.Permanent, `"a" after "b"`)
+	sourcetest.WantError(t, err, job.Permanent, `"a" after "b"`)
 }
 
 // ordinal is the order of UTF-16.
@@ -296,7 +282,7 @@ func TestHosts(t *testing.T) {
 		case want == "" && err == nil:
 			t.Errorf("%s is taken for %s", bucket, s.host)
 		case want == "":
-			wants(t, err, job.Permanent, bucket, "azure: {endpoint: …}")
+			sourcetest.WantError(t, err, job.Permanent, bucket, "azure: {endpoint: …}")
 		case err != nil || s.host != want:
 			t.Errorf("%s is %q, not %q: %v", bucket, s.host, want, err)
 		}
@@ -341,9 +327,9 @@ func TestAccount(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = s.Stat(t.Context(), "account/none")
-	wants(t, err, job.Permanent, "az://"+azuretest.Account+".blob.core.windows.net/account/none", "no such container")
+	sourcetest.WantError(t, err, job.Permanent, "az://"+azuretest.Account+".blob.core.windows.net/account/none", "no such container")
 	err = s.List(t.Context(), "cont", "", nil)
-	wants(t, err, job.Permanent, "names no container")
+	sourcetest.WantError(t, err, job.Permanent, "names no container")
 }
 
 // What answers and failures mean.
@@ -376,13 +362,13 @@ func TestAnswers(t *testing.T) {
 		s.pause = time.Millisecond
 		_, err := s.Stat(t.Context(), "a")
 		a.Close()
-		wants(t, err, test.class, "az://container/a", test.says)
+		sourcetest.WantError(t, err, test.class, "az://container/a", test.says)
 		if test.is != nil && !errors.Is(err, test.is) {
 			t.Errorf("%q is not %q", err, test.is)
 		}
 		// Nobody listens any more.
 		_, err = s.Stat(t.Context(), "a")
-		wants(t, err, job.Retry, "az://container/a")
+		sourcetest.WantError(t, err, job.Retry, "az://container/a")
 		if strings.Contains(err.Error(), "hush") {
 			t.Errorf("%q shows the signature", err)
 		}
@@ -390,7 +376,7 @@ func TestAnswers(t *testing.T) {
 	s := open(t, Config{Endpoint: "http://nowhere.invalid", SASToken: "sig=hush"}, "container")
 	s.pause = time.Millisecond
 	_, err := s.Stat(t.Context(), "a")
-	wants(t, err, job.Permanent, "nowhere.invalid")
+	sourcetest.WantError(t, err, job.Permanent, "nowhere.invalid")
 }
 
 func TestConnectionStrings(t *testing.T) {

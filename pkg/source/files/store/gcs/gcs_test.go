@@ -22,6 +22,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/source/files/store"
+	"drayage/pkg/source/sourcetest"
 	"drayage/pkg/testkit/gcstest"
 )
 
@@ -65,21 +66,6 @@ func quick(cfg Config) *Store {
 	s := New(cfg, "bucket")
 	s.pause = time.Millisecond
 	return s
-}
-
-func wants(t *testing.T, err error, class job.Class, says ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("there is no error")
-	}
-	if got := job.ClassOf(err); got != class {
-		t.Errorf("the class of %q is %s, not %s", err, got, class)
-	}
-	for _, part := range says {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q does not say %q", err, part)
-		}
-	}
 }
 
 // account writes the key of a service account, whose tokens come from a server.
@@ -201,7 +187,7 @@ func TestCredentialsFail(t *testing.T) {
 			t.Parallel()
 			a := serve(t, token, nil)
 			_, err := quick(Config{Endpoint: a.URL, CredentialsFile: test.path}).Stat(t.Context(), "a")
-			wants(t, err, test.class, "gs://bucket/a", test.says)
+			sourcetest.WantError(t, err, test.class, "gs://bucket/a", test.says)
 			if strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "PRIVATE") {
 				t.Errorf("%q shows a key", err)
 			}
@@ -261,7 +247,7 @@ func TestAnswers(t *testing.T) {
 				test.cfg.CredentialsFile = account(t, tokens(t, http.StatusOK, granted))
 			}
 			_, err := quick(test.cfg).Stat(t.Context(), "a")
-			wants(t, err, test.class, "gs://bucket/a", test.says)
+			sourcetest.WantError(t, err, test.class, "gs://bucket/a", test.says)
 			if len(err.Error()) > 700 || strings.Contains(err.Error(), token) {
 				t.Errorf("%q is too long, or shows the token", err)
 			}
@@ -270,12 +256,12 @@ func TestAnswers(t *testing.T) {
 	t.Run("no such bucket", func(t *testing.T) {
 		t.Parallel()
 		err := New(Config{Endpoint: server.URL, Anonymous: true}, "none").List(t.Context(), "a", "", nil)
-		wants(t, err, job.Permanent, "gs://none/a", "no such bucket")
+		sourcetest.WantError(t, err, job.Permanent, "gs://none/a", "no such bucket")
 	})
 	t.Run("no such host", func(t *testing.T) {
 		t.Parallel()
 		_, err := quick(Config{Endpoint: "http://nowhere.invalid", Anonymous: true}).Stat(t.Context(), "a")
-		wants(t, err, job.Permanent, "nowhere.invalid")
+		sourcetest.WantError(t, err, job.Permanent, "nowhere.invalid")
 	})
 	t.Run("not trusted", func(t *testing.T) {
 		t.Parallel()
@@ -284,14 +270,14 @@ func TestAnswers(t *testing.T) {
 		s.StartTLS()
 		defer s.Close()
 		_, err := quick(Config{Endpoint: s.URL, Anonymous: true}).Stat(t.Context(), "a")
-		wants(t, err, job.Permanent, "not trusted")
+		sourcetest.WantError(t, err, job.Permanent, "not trusted")
 	})
 	t.Run("nobody listens", func(t *testing.T) {
 		t.Parallel()
 		s := httptest.NewServer(http.NotFoundHandler())
 		s.Close()
 		_, err := quick(Config{Endpoint: s.URL, Anonymous: true}).Stat(t.Context(), "a")
-		wants(t, err, job.Retry, "gs://bucket/a")
+		sourcetest.WantError(t, err, job.Retry, "gs://bucket/a")
 	})
 }
 
@@ -306,7 +292,7 @@ func TestListNonsense(t *testing.T) {
 			t.Parallel()
 			a := serve(t, "", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
 			err := quick(Config{Endpoint: a.URL, Anonymous: true}).List(t.Context(), "", "", func(store.Object) error { return nil })
-			wants(t, err, job.Permanent, "gs://bucket/", name)
+			sourcetest.WantError(t, err, job.Permanent, "gs://bucket/", name)
 		})
 	}
 }
@@ -317,7 +303,7 @@ func TestRequests(t *testing.T) {
 	a := serve(t, "", nil)
 	s := quick(Config{Endpoint: a.URL + "/storage/v1/", Anonymous: true, UserProject: "payer"})
 	_, err := s.Read(t.Context(), store.Object{Key: "a b/ü", Size: 10, Version: "42"}, 2, 5)
-	wants(t, err, job.Retry, "bytes 2 to 4") // of this server
+	sourcetest.WantError(t, err, job.Retry, "bytes 2 to 4") // of this server
 	r := a.request()
 	query := r.URL.Query()
 	for what, got := range map[string]string{
