@@ -10,8 +10,8 @@ import (
 type Source struct {
 	Files      *Files      `yaml:"files" json:"files,omitempty"`
 	ClickHouse *ClickHouse `yaml:"clickhouse" json:"clickhouse,omitempty"`
-	Postgres   *Postgres   `yaml:"postgres" json:"postgres,omitempty"`
-	MySQL      *MySQL      `yaml:"mysql" json:"mysql,omitempty"`
+	Postgres   *Keyed      `yaml:"postgres" json:"postgres,omitempty"`
+	MySQL      *Keyed      `yaml:"mysql" json:"mysql,omitempty"`
 	Query      *Query      `yaml:"query" json:"query,omitempty"`
 	Generate   *Generate   `yaml:"generate" json:"generate,omitempty"`
 	Kafka      *Kafka      `yaml:"kafka" json:"kafka,omitempty"`

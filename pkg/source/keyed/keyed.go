@@ -5,6 +5,7 @@ package keyed
 import (
 	"math"
 	"slices"
+	"strings"
 )
 
 // Bound is a key, a text for each of its columns that the source and the server
@@ -77,6 +78,26 @@ func (at *Cursor) Next(keys Keys, nulls bool) (r Range, found bool, err error) {
 	at.Ranges = at.Ranges || slices.Equal(r.To, at.Max)
 	at.Done = at.Ranges && !nulls
 	return r, true, nil
+}
+
+// Place is the range in a relation of some name, for people; show is a bound for
+// them. Without a Key it is the name.
+func (r Range) Place(name string, show func(Bound) string) string {
+	if len(r.Key) == 0 {
+		return name
+	}
+	key := strings.Join(r.Key, ", ")
+	if r.Null {
+		return name + ", rows with a NULL in " + key
+	}
+	at := name + ", " + key
+	if r.From != nil {
+		at += " after " + show(r.From)
+	}
+	if r.To != nil {
+		at += " up to " + show(r.To)
+	}
+	return at
 }
 
 // Middle returns a key that cuts the range in two parts that both have keys; nil

@@ -55,7 +55,7 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 	case s.Postgres != nil:
 		return postgres.New(postgres.Config(keyedConfig(p, *s.Postgres, env)))
 	case s.MySQL != nil:
-		return mysql.New(mysql.Config(keyedConfig(p, pipeline.Postgres(*s.MySQL), env)))
+		return mysql.New(mysql.Config(keyedConfig(p, *s.MySQL, env)))
 	case s.Query != nil:
 		q := s.Query
 		cfg := relation.Config{SQL: q.SQL, Values: q.Values, Settings: q.Settings, Columns: s.Columns}
@@ -79,9 +79,8 @@ func New(p *pipeline.Pipeline, env Env) (source.Source, error) {
 	return nil, errors.New("the pipeline's source has no kind")
 }
 
-// keyedConfig is the configuration of a table or query that is cut by its key: the
-// blocks of PostgreSQL and MySQL have the same keys.
-func keyedConfig(p *pipeline.Pipeline, c pipeline.Postgres, env Env) keyed.Config {
+// keyedConfig is the configuration of a table or query that is cut by its key.
+func keyedConfig(p *pipeline.Pipeline, c pipeline.Keyed, env Env) keyed.Config {
 	s := &p.Source
 	return keyed.Config{
 		URL: c.URL, Table: c.Table, Query: c.Query, Key: c.Key, Where: c.Where,

@@ -36,7 +36,7 @@ func (s *Source) Bounds(ctx context.Context, state json.RawMessage) (bounds, nex
 	case err != nil:
 		return nil, nil, err
 	case found && largest == nil:
-		return nil, nil, job.Permanentf("%s: the largest %s is too long for a watermark: more than %d bytes", s.name(), s.cfg.Watermark.Column, maxBound)
+		return nil, nil, job.Permanentf("%s: the largest %s is too long for a watermark: more than %d bytes", s.cfg.Name(), s.cfg.Watermark.Column, maxBound)
 	case found:
 		latest = &largest[0]
 	}
@@ -49,10 +49,10 @@ func (c *session) watermark(r *relation) (*key, error) {
 	col := r.column(name)
 	switch {
 	case col == nil:
-		return nil, job.Permanentf("%s: it has no column %q, which incremental.column names", c.s.name(), name)
+		return nil, job.Permanentf("%s: it has no column %q, which incremental.column names", c.s.cfg.Name(), name)
 	case col.typ.manner() == unfit, r.query && col.typ.text():
 		// How the texts of a query are compared is known of its rows alone.
-		return nil, job.Permanentf("%s: a column of the type %s can not be a watermark, as %q is; a number or a time can", c.s.name(), col.typ.name, name)
+		return nil, job.Permanentf("%s: a column of the type %s can not be a watermark, as %q is; a number or a time can", c.s.cfg.Name(), col.typ.name, name)
 	}
 	return c.keyOf(r, []string{name})
 }
@@ -78,9 +78,9 @@ func (c *session) back(k *key, value string) (*string, error) {
 		// Below zero there is no unsigned number: it would be an error.
 		e = fmt.Sprintf("CAST(%s AS DECIMAL(65, %d)) - %d", value, t.decimals(), l.N)
 	case l.Unit != "":
-		return nil, job.Permanentf("%s: incremental.lookback %d %s can not be taken off a %s, as %s is: write a number", c.s.name(), l.N, l.Unit, t.name, col.name)
+		return nil, job.Permanentf("%s: incremental.lookback %d %s can not be taken off a %s, as %s is: write a number", c.s.cfg.Name(), l.N, l.Unit, t.name, col.name)
 	default:
-		return nil, job.Permanentf("%s: incremental.lookback %d can not be taken off a %s, as %s is: write a time, such as 1 hour", c.s.name(), l.N, t.name, col.name)
+		return nil, job.Permanentf("%s: incremental.lookback %d can not be taken off a %s, as %s is: write a time, such as 1 hour", c.s.cfg.Name(), l.N, t.name, col.name)
 	}
 	got, err := c.one("looking back from "+value, "SELECT "+e)
 	if err != nil || got[0] == nil { // before the first day that there is
@@ -110,7 +110,7 @@ func (c *session) spanned(r *relation) (string, error) {
 
 func (c *session) astray(k *key) error {
 	return job.Permanentf("%s: the state of the watermark is no value of %s, which is a %s now: dray watermarks forget lets the next job read everything",
-		c.s.name(), k.columns[0].name, k.columns[0].typ.name)
+		c.s.cfg.Name(), k.columns[0].name, k.columns[0].typ.name)
 }
 
 // findSpan is the column of the watermark as the key to cut by, nil where no

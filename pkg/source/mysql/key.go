@@ -216,7 +216,7 @@ func (c *session) find(r *relation) (*key, error) {
 		k, err := c.keyOf(r, c.s.cfg.Key)
 		if err == nil && r.stored && k.index == "" {
 			return nil, job.Permanentf("%s: it has no index that begins with %s; name columns of an index, or leave out key",
-				c.s.name(), strings.Join(c.s.cfg.Key, ", "))
+				c.s.cfg.Name(), strings.Join(c.s.cfg.Key, ", "))
 		}
 		return k, err
 	}
@@ -241,9 +241,9 @@ func (c *session) keyOf(r *relation, names []string) (*key, error) {
 		col := r.column(name)
 		switch {
 		case col == nil:
-			return nil, job.Permanentf("%s: it has no column %q, which key names", c.s.name(), name)
+			return nil, job.Permanentf("%s: it has no column %q, which key names", c.s.cfg.Name(), name)
 		case col.typ.manner() == unfit:
-			return nil, job.Permanentf("%s: a column of the type %s can not be a key, as %q is", c.s.name(), col.typ.name, name)
+			return nil, job.Permanentf("%s: a column of the type %s can not be a key, as %q is", c.s.cfg.Name(), col.typ.name, name)
 		}
 		k.columns = append(k.columns, col)
 		collation := ""
@@ -295,11 +295,11 @@ func (c *session) collate(k *key) error {
 // of its kind.
 func (c *session) plannedKey(r *relation, names, collations []string, bounds ...keyed.Bound) (*key, error) {
 	if len(names) == 0 {
-		return nil, job.Permanentf("%s: a cursor or chunk names no key", c.s.name())
+		return nil, job.Permanentf("%s: a cursor or chunk names no key", c.s.cfg.Name())
 	}
 	for _, name := range names {
 		if r.column(name) == nil {
-			return nil, c.s.changed()
+			return nil, c.s.cfg.Changed()
 		}
 	}
 	k, err := c.keyOf(r, names)
@@ -310,19 +310,19 @@ func (c *session) plannedKey(r *relation, names, collations []string, bounds ...
 		collations = make([]string, len(k.columns))
 	}
 	if !r.query && !slices.Equal(collations, k.collations) || len(collations) != len(k.columns) {
-		return nil, c.s.changed() // it is sorted otherwise
+		return nil, c.s.cfg.Changed() // it is sorted otherwise
 	}
 	k.collations = collations
 	for _, collation := range k.collations {
 		if strings.ContainsFunc(collation, func(r rune) bool {
 			return r != '_' && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r))
 		}) {
-			return nil, job.Permanentf("%s: a chunk names a collation that is none", c.s.name())
+			return nil, job.Permanentf("%s: a chunk names a collation that is none", c.s.cfg.Name())
 		}
 	}
 	for _, b := range bounds {
 		if b != nil && !k.valid(b) {
-			return nil, job.Permanentf("%s: the input of a chunk has a bound that is not of its key", c.s.name())
+			return nil, job.Permanentf("%s: the input of a chunk has a bound that is not of its key", c.s.cfg.Name())
 		}
 	}
 	return k, nil

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"drayage/pkg/job"
@@ -20,7 +19,7 @@ func (s *Source) parsePiece(input json.RawMessage) (piece, error) {
 		err = errors.New("it names no range")
 	}
 	if err != nil {
-		return p, job.Permanentf("%s: the input of a chunk does not parse: %w", s.name(), err)
+		return p, job.Permanentf("%s: the input of a chunk does not parse: %w", s.cfg.Name(), err)
 	}
 	return p, nil
 }
@@ -103,15 +102,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 	return &source.Input{
 		Reader: in, Format: "TSV", Compression: "none",
 		Structure: columns, Settings: source.RowSettings(), Bytes: p.Bytes, Unordered: true,
-		Check: func() error {
-			switch {
-			case errors.Is(in.err, io.EOF):
-				return nil
-			case in.err != nil:
-				return in.err
-			}
-			return job.Retryf("%s: the chunk was not read to its end", s.name())
-		},
+		Check: func() error { return s.cfg.Ended(in.err) },
 		Close: func() error {
 			stop()
 			in.leave()

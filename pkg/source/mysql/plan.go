@@ -39,7 +39,7 @@ const (
 // connects for each chunk and holds no connection while the chunk is looked at.
 func (s *Source) Plan(ctx context.Context, from json.RawMessage, columns []job.Column) iter.Seq2[source.Planned, error] {
 	return source.Steps[cursor]{
-		Name: s.name(),
+		Name: s.cfg.Name(),
 		Done: func(at *cursor) bool { return at.Done },
 		Next: func(ctx context.Context, at *cursor, begun bool) (any, int64, bool, error) {
 			p, found, err := s.next(ctx, at, begun, columns)
@@ -66,7 +66,7 @@ func (s *Source) next(ctx context.Context, at *cursor, begun bool, columns []job
 		}
 		shape, ok := r.shape(columns)
 		if !ok {
-			return p, false, s.changed()
+			return p, false, s.cfg.Changed()
 		}
 		at.Shape = shape
 		if err := c.settle(at, r); err != nil || at.Done {
@@ -92,16 +92,16 @@ func (c *session) planned(shape string, columns []job.Column) (*relation, error)
 	r, found, err := c.describe()
 	switch {
 	case number(err) == errNoSuchTable:
-		return nil, c.s.gone()
+		return nil, c.s.cfg.Gone()
 	case number(err) == errBadField, number(err) == errViewInvalid:
-		return nil, c.s.changed()
+		return nil, c.s.cfg.Changed()
 	case err != nil:
 		return nil, err
 	case !found:
-		return nil, c.s.gone()
+		return nil, c.s.cfg.Gone()
 	}
 	if now, ok := r.shape(columns); !ok || now != shape {
-		return nil, c.s.changed()
+		return nil, c.s.cfg.Changed()
 	}
 	return r, nil
 }

@@ -1,15 +1,14 @@
 package mysql
 
 import (
-	"crypto/sha256"
 	"database/sql/driver"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/keyed"
 )
 
 // relation is what is read, as the server describes it now.
@@ -81,12 +80,12 @@ func (c *session) fields(r *relation) error {
 		driver.RowsColumnTypePrecisionScale
 	})
 	if !ok {
-		return job.Permanentf("%s: the client of MySQL tells no types", c.s.name())
+		return job.Permanentf("%s: the client of MySQL tells no types", c.s.cfg.Name())
 	}
 	r.columns = nil
 	for i, name := range rows.Columns() {
 		if r.column(name) != nil {
-			return job.Permanentf("%s: it has two columns %q: give one of them another name", c.s.name(), name)
+			return job.Permanentf("%s: it has two columns %q: give one of them another name", c.s.cfg.Name(), name)
 		}
 		precision, scale, _ := types.ColumnTypePrecisionScale(i)
 		r.columns = append(r.columns, &column{name: name, typ: wireType(types.ColumnTypeDatabaseTypeName(i), precision, scale)})
@@ -138,7 +137,7 @@ FROM information_schema.COLUMNS WHERE `+c.of()+" ORDER BY ORDINAL_POSITION")
 	}
 	for _, shown := range seen {
 		if r.column(shown.name) == nil {
-			return job.Permanentf("%s: information_schema does not show its column %q to the user of the url", c.s.name(), shown.name)
+			return job.Permanentf("%s: information_schema does not show its column %q to the user of the url", c.s.cfg.Name(), shown.name)
 		}
 	}
 	if !r.stored {
@@ -180,13 +179,11 @@ FROM information_schema.STATISTICS WHERE `+c.of()+" ORDER BY INDEX_NAME <> 'PRIM
 // shape is a fingerprint of the names and types of the columns that a job
 // reads; ok is false where one of them is not there.
 func (r *relation) shape(columns []job.Column) (shape string, ok bool) {
-	h := sha256.New()
-	for _, want := range columns {
-		c := r.column(want.Name)
+	return keyed.Shape(columns, func(name string) (string, bool) {
+		c := r.column(name)
 		if c == nil {
 			return "", false
 		}
-		fmt.Fprintf(h, "%q %q %v %t %q\n", c.name, c.declared, c.typ, c.notNull, c.collation)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:12]), true
+		return fmt.Sprintf("%q %q %v %t %q", c.name, c.declared, c.typ, c.notNull, c.collation), true
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/keyed"
 )
 
 const (
@@ -56,7 +57,7 @@ type client interface {
 func (s *Source) connect(ctx context.Context) (*session, error) {
 	held, release, err := s.cfg.Seats.Take(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%s: waiting for a seat at MySQL: %w", s.name(), err)
+		return nil, fmt.Errorf("%s: waiting for a seat at MySQL: %w", s.cfg.Name(), err)
 	}
 	c := &session{s: s, ctx: held, release: release, mark: "/* drayage " + rand.Text() + " */ ", polite: new(atomic.Bool)}
 	if c.conn, err = s.dial(held, c.polite, false); err != nil {
@@ -64,7 +65,7 @@ func (s *Source) connect(ctx context.Context) (*session, error) {
 			err = context.Cause(held)
 		}
 		release()
-		return nil, classify(s.name()+": connecting", err)
+		return nil, classify(s.cfg.Name()+": connecting", err)
 	}
 	for _, statement := range begin {
 		if _, err := c.rows("beginning to read", statement); err != nil {
@@ -176,7 +177,7 @@ func (c *session) failed(doing string, err error) error {
 	if err != nil && c.ctx.Err() != nil {
 		err = context.Cause(c.ctx)
 	}
-	return classify(c.s.name()+": "+doing, err)
+	return classify(c.s.cfg.Name()+": "+doing, err)
 }
 
 // query begins a statement. Its rows are read to their end, or the session is
@@ -242,11 +243,5 @@ func (c *session) rows(doing, sql string) ([]row, error) {
 // one runs a statement whose answer is one row.
 func (c *session) one(doing, sql string) (row, error) {
 	all, err := c.rows(doing, sql)
-	if err == nil && len(all) != 1 {
-		err = job.Retryf("%s: %s: the server gave %d rows in place of one", c.s.name(), doing, len(all))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return all[0], nil
+	return keyed.One(c.s.cfg.Name()+": "+doing, all, err)
 }

@@ -17,7 +17,7 @@ import (
 // once; a row that is inserted while the job runs is read where its key is at
 // most the largest that there was at first and its range was not read yet.
 type Source struct {
-	cfg   Config
+	cfg   keyed.Config
 	table tableName
 	query string // without what ends it
 	span  *source.Span
@@ -42,21 +42,13 @@ func New(cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, job.WithClass(err, job.Permanent)
 	}
-	s := &Source{cfg: cfg, query: strings.TrimRight(cfg.Query, "; \t\r\n"), span: span}
+	s := &Source{cfg: keyed.Config(cfg), query: strings.TrimRight(cfg.Query, "; \t\r\n"), span: span}
 	if cfg.Table != "" {
 		if s.table, err = parseTable(cfg.Table); err != nil {
 			return nil, job.Permanentf("table %w", err)
 		}
 	}
 	return s, nil
-}
-
-// name is what is read, for people.
-func (s *Source) name() string {
-	if s.cfg.Table != "" {
-		return "table " + s.cfg.Table
-	}
-	return "the query"
 }
 
 // Columns implements source.Source. The table must exist; it may be empty. The
@@ -75,20 +67,15 @@ func (s *Source) Columns(ctx context.Context, _ source.Engine) ([]job.Column, er
 	if err := c.check(r); err != nil {
 		return nil, err
 	}
-	if len(s.cfg.Columns) > 0 {
-		var has []string
-		for _, col := range r.columns {
-			has = append(has, col.name)
-		}
-		return s.cfg.Columns, source.CheckDeclared(s.name(), s.cfg.Columns, has, strings.EqualFold)
-	}
+	var has []string
 	var all []job.Column
 	for _, col := range r.columns {
+		has = append(has, col.name)
 		if !col.hidden {
 			all = append(all, job.Column{Name: col.name, Type: col.clickhouse()})
 		}
 	}
-	return all, nil
+	return s.cfg.Chosen(all, has, strings.EqualFold)
 }
 
 // check finds mistakes in key and where before anything runs.
@@ -107,7 +94,7 @@ func (c *session) check(r *relation) error {
 func (c *session) existing() (*relation, error) {
 	r, found, err := c.describe()
 	if err == nil && !found {
-		err = job.Permanentf("%s: there is no such table in the database: write database.table, in the case that the server wants", c.s.name())
+		err = job.Permanentf("%s: there is no such table in the database: write database.table, in the case that the server wants", c.s.cfg.Name())
 	}
 	return r, err
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
@@ -73,19 +71,5 @@ func (s *Source) Locate(input json.RawMessage) (source.Location, error) {
 
 // place says what a chunk reads, such as "table shop.orders, id after 5 up to 9".
 func (s *Source) place(p piece) string {
-	key := strings.Join(p.Key, ", ")
-	switch {
-	case len(p.Key) == 0:
-		return s.name()
-	case p.Null:
-		return fmt.Sprintf("%s, rows with a NULL in %s", s.name(), key)
-	}
-	at := fmt.Sprintf("%s, %s", s.name(), key)
-	if p.From != nil {
-		at += " after " + shown(p.From, p.Collations)
-	}
-	if p.To != nil {
-		at += " up to " + shown(p.To, p.Collations)
-	}
-	return at
+	return p.Place(s.cfg.Name(), func(b keyed.Bound) string { return shown(b, p.Collations) })
 }

@@ -6,6 +6,8 @@ import (
 	"net/url"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"drayage/pkg/source/keyed"
 )
 
 // fileParameters of a URL name files that the client reads.
@@ -13,7 +15,7 @@ var fileParameters = []string{"sslrootcert", "sslcert", "sslkey", "sslcrl", "pas
 
 // server is the client's configuration. Its error may hold the password, unless
 // it is a *job.RefusedError.
-func (c Config) server() (*pgconn.Config, error) {
+func server(c keyed.Config) (*pgconn.Config, error) {
 	if c.Allow == nil {
 		return pgconn.ParseConfig(c.URL)
 	}

@@ -66,7 +66,7 @@ func (c *session) watermark(r *relation) (*column, error) {
 	name := c.s.cfg.Watermark.Column
 	col := r.column(name)
 	if col == nil {
-		return nil, job.Permanentf("%s: it has no column %q, which incremental.column names", c.s.name(), name)
+		return nil, job.Permanentf("%s: it has no column %q, which incremental.column names", c.s.cfg.Name(), name)
 	}
 	return col, nil
 }

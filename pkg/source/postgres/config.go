@@ -32,7 +32,7 @@ func (c Config) Validate() error {
 	case !strings.HasPrefix(c.URL, "postgres://") && !strings.HasPrefix(c.URL, "postgresql://"):
 		bad("url", urlHint, "does not begin with postgres://")
 	default:
-		if _, err := c.server(); errors.As(err, new(*job.RefusedError)) {
+		if _, err := server(keyed.Config(c)); errors.As(err, new(*job.RefusedError)) {
 			bad("url", "", "%v", err)
 		} else if err != nil {
 			// The error may hold the password.

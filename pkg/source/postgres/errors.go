@@ -109,14 +109,3 @@ func (e *serverError) Error() string {
 }
 
 func (e *serverError) Unwrap() error { return e.err }
-
-// gone is the error of a table that is not there any more.
-func (s *Source) gone() error {
-	return job.Permanentf("%s: %w: it was dropped or renamed after the job was planned", s.name(), source.ErrGone)
-}
-
-// changed is the error of columns that are not those of the plan.
-func (s *Source) changed() error {
-	return job.Permanentf("%s: %w: its columns have other names, types or NOT NULL than when the job was planned; start a new job",
-		s.name(), source.ErrChanged)
-}

@@ -106,7 +106,7 @@ func (c *session) findKey(r *relation, named []string) (*key, error) {
 	for _, name := range named {
 		col := r.column(name)
 		if col == nil {
-			return nil, job.Permanentf("%s: it has no column %q, which key names", c.s.name(), name)
+			return nil, job.Permanentf("%s: it has no column %q, which key names", c.s.cfg.Name(), name)
 		}
 		k.columns = append(k.columns, col)
 	}

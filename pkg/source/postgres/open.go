@@ -23,7 +23,7 @@ func (s *Source) parsePiece(input json.RawMessage) (piece, error) {
 		err = errors.New("it names no range")
 	}
 	if err != nil {
-		return p, job.Permanentf("%s: the input of a chunk does not parse: %w", s.name(), err)
+		return p, job.Permanentf("%s: the input of a chunk does not parse: %w", s.cfg.Name(), err)
 	}
 	return p, nil
 }
@@ -46,7 +46,7 @@ func (c *session) copySQL(r *relation, p piece, columns []job.Column) (string, e
 	case byBlocks:
 		if r.file != p.File {
 			return "", job.Permanentf("%s: %w: it was rewritten (VACUUM FULL, CLUSTER, TRUNCATE, ALTER TABLE) while it is read by its blocks; start a new job, or name an indexed key",
-				c.s.name(), source.ErrChanged)
+				c.s.cfg.Name(), source.ErrChanged)
 		}
 		where = fmt.Sprintf("ctid >= '(%d,0)'::tid AND ctid < '(%d,0)'::tid", p.Begin, p.End)
 	case byKey:
@@ -58,7 +58,7 @@ func (c *session) copySQL(r *relation, p piece, columns []job.Column) (string, e
 		}
 		for _, b := range []keyed.Bound{p.From, p.To} {
 			if b != nil && len(b) != len(k.columns) {
-				return "", job.Permanentf("%s: the input of a chunk has a bound that is not of its key", c.s.name())
+				return "", job.Permanentf("%s: the input of a chunk has a bound that is not of its key", c.s.cfg.Name())
 			}
 		}
 		where = k.within(p.From, p.To)
@@ -127,15 +127,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 	return &source.Input{
 		Reader: rows, Format: "TSV", Compression: "none",
 		Structure: columns, Settings: source.RowSettings(), Bytes: p.Bytes, Unordered: true,
-		Check: func() error {
-			switch {
-			case errors.Is(rows.err, io.EOF):
-				return nil
-			case rows.err != nil:
-				return rows.err
-			}
-			return job.Retryf("%s: the chunk was not read to its end", s.name())
-		},
+		Check: func() error { return s.cfg.Ended(rows.err) },
 		Close: func() error {
 			left()
 			stop()

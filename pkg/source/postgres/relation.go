@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/keyed"
 )
 
 // relation is what is read, as the server describes it now.
@@ -87,13 +86,13 @@ func (c *session) table(r *relation) (found bool, err error) {
 	switch kind := t.text(2); kind {
 	case "r", "m", "v", "p", "f":
 	default:
-		return false, job.Permanentf("%s: it is no table or view (relkind %s)", c.s.name(), kind)
+		return false, job.Permanentf("%s: it is no table or view (relkind %s)", c.s.cfg.Name(), kind)
 	}
 	r.rows, _ = strconv.ParseFloat(t.text(3), 64)
 	var size int64
 	for i, to := range map[int]*int64{4: &size, 5: &r.bytes, 6: &r.blockSize} {
 		if *to, err = strconv.ParseInt(t.text(i), 10, 64); err != nil {
-			return false, fmt.Errorf("%s: reading its size: %w", c.s.name(), err)
+			return false, fmt.Errorf("%s: reading its size: %w", c.s.cfg.Name(), err)
 		}
 	}
 	r.blockSize = max(r.blockSize, 1)
@@ -118,12 +117,12 @@ func (c *session) columns(r *relation) error {
 		return c.failed("reading its columns", err)
 	}
 	if len(fields) == 0 {
-		return job.Permanentf("%s: it has no columns", c.s.name())
+		return job.Permanentf("%s: it has no columns", c.s.cfg.Name())
 	}
 	var list strings.Builder
 	for i, f := range fields {
 		if r.column(f.Name) != nil {
-			return job.Permanentf("%s: it has two columns %q: give one of them another name", c.s.name(), f.Name)
+			return job.Permanentf("%s: it has two columns %q: give one of them another name", c.s.cfg.Name(), f.Name)
 		}
 		r.columns = append(r.columns, &column{name: f.Name, typ: pgType{mod: -1}})
 		fmt.Fprintf(&list, ", (%d, %d::oid, %d, %s)", i, f.DataTypeOID, f.TypeModifier, literal(f.Name))
@@ -150,13 +149,13 @@ ORDER BY f.i`, list.String()[2:], oid))
 		return err
 	}
 	if len(rows) != len(r.columns) {
-		return job.Permanentf("%s: the server does not know the types of all its columns", c.s.name())
+		return job.Permanentf("%s: the server does not know the types of all its columns", c.s.cfg.Name())
 	}
 	for i, t := range rows {
 		col := r.columns[i]
 		mod, err := strconv.ParseInt(t.text(4), 10, 32)
 		if err != nil {
-			return fmt.Errorf("%s: reading the type of %s: %w", c.s.name(), col.name, err)
+			return fmt.Errorf("%s: reading the type of %s: %w", c.s.cfg.Name(), col.name, err)
 		}
 		col.sqlType = t.text(1)
 		col.typ = pgType{name: t.text(2), enum: t.is(3), mod: int32(mod), array: t.is(5)}
@@ -168,7 +167,7 @@ ORDER BY f.i`, list.String()[2:], oid))
 		col.number = t.text(9)
 		r.file = t.text(10)
 		if t.is(11) {
-			return job.Retryf("%s: it was rewritten this very moment", c.s.name())
+			return job.Retryf("%s: it was rewritten this very moment", c.s.cfg.Name())
 		}
 	}
 	return nil
@@ -177,13 +176,11 @@ ORDER BY f.i`, list.String()[2:], oid))
 // shape is a fingerprint of the names and types of the columns that a job
 // reads; ok is false where one of them is not there.
 func (r *relation) shape(columns []job.Column) (shape string, ok bool) {
-	h := sha256.New()
-	for _, want := range columns {
-		c := r.column(want.Name)
+	return keyed.Shape(columns, func(name string) (string, bool) {
+		c := r.column(name)
 		if c == nil {
 			return "", false
 		}
-		fmt.Fprintf(h, "%q %q %t\n", c.name, c.sqlType, c.notNull)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:12]), true
+		return fmt.Sprintf("%q %q %t", c.name, c.sqlType, c.notNull), true
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/keyed"
 )
 
 // connectPatience bounds how long a connection takes to be made.
@@ -46,16 +47,16 @@ type session struct {
 func (s *Source) connect(ctx context.Context) (*session, error) {
 	held, release, err := s.cfg.Seats.Take(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%s: waiting for a seat at PostgreSQL: %w", s.name(), err)
+		return nil, fmt.Errorf("%s: waiting for a seat at PostgreSQL: %w", s.cfg.Name(), err)
 	}
-	cfg, err := s.cfg.server()
+	cfg, err := server(s.cfg)
 	if err != nil {
 		release()
 		if errors.As(err, new(*job.RefusedError)) {
-			return nil, fmt.Errorf("%s: %w", s.name(), err)
+			return nil, fmt.Errorf("%s: %w", s.cfg.Name(), err)
 		}
 		// The error may hold the password.
-		return nil, job.Permanentf("%s: the url is not an address of PostgreSQL, or names a file that can not be read", s.name())
+		return nil, job.Permanentf("%s: the url is not an address of PostgreSQL, or names a file that can not be read", s.cfg.Name())
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectPatience
@@ -69,7 +70,7 @@ func (s *Source) connect(ctx context.Context) (*session, error) {
 			err = context.Cause(held)
 		}
 		release()
-		return nil, classify(s.name()+": connecting", err)
+		return nil, classify(s.cfg.Name()+": connecting", err)
 	}
 	c := &session{s: s, conn: conn, ctx: held, release: release}
 	if _, err := c.rows("beginning to read", begin); err != nil {
@@ -119,7 +120,7 @@ func (c *session) failed(doing string, err error) error {
 	if err != nil && c.ctx.Err() != nil {
 		err = context.Cause(c.ctx)
 	}
-	return classify(c.s.name()+": "+doing, err)
+	return classify(c.s.cfg.Name()+": "+doing, err)
 }
 
 // row is a row of an answer; nil is NULL.
@@ -148,11 +149,5 @@ func (c *session) rows(doing, sql string) ([]row, error) {
 // one runs a statement whose answer is one row.
 func (c *session) one(doing, sql string) (row, error) {
 	all, err := c.rows(doing, sql)
-	if err == nil && len(all) != 1 {
-		err = job.Retryf("%s: %s: the server gave %d rows in place of one", c.s.name(), doing, len(all))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return all[0], nil
+	return keyed.One(c.s.cfg.Name()+": "+doing, all, err)
 }

@@ -18,7 +18,7 @@ import (
 // key is at most the largest that there was at first and its range was not read
 // yet. Cut by blocks, a row that an UPDATE moves may be read twice or not at all.
 type Source struct {
-	cfg   Config
+	cfg   keyed.Config
 	query string // without what ends it
 	span  *source.Span
 }
@@ -42,15 +42,7 @@ func New(cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, job.WithClass(err, job.Permanent)
 	}
-	return &Source{cfg: cfg, query: strings.TrimRight(cfg.Query, "; \t\r\n"), span: span}, nil
-}
-
-// name is what is read, for people.
-func (s *Source) name() string {
-	if s.cfg.Table != "" {
-		return "table " + s.cfg.Table
-	}
-	return "the query"
+	return &Source{cfg: keyed.Config(cfg), query: strings.TrimRight(cfg.Query, "; \t\r\n"), span: span}, nil
 }
 
 // Columns implements source.Source. The table must exist; it may be empty. The
@@ -69,18 +61,13 @@ func (s *Source) Columns(ctx context.Context, _ source.Engine) ([]job.Column, er
 	if err := c.check(r); err != nil {
 		return nil, err
 	}
-	if len(s.cfg.Columns) > 0 {
-		var has []string
-		for _, col := range r.columns {
-			has = append(has, col.name)
-		}
-		return s.cfg.Columns, source.CheckDeclared(s.name(), s.cfg.Columns, has, source.SameName)
-	}
+	var has []string
 	var all []job.Column
 	for _, col := range r.columns {
+		has = append(has, col.name)
 		all = append(all, job.Column{Name: col.name, Type: col.clickhouse()})
 	}
-	return all, nil
+	return s.cfg.Chosen(all, has, source.SameName)
 }
 
 // check finds mistakes in key and where before anything runs.
@@ -99,7 +86,7 @@ func (c *session) check(r *relation) error {
 func (c *session) existing() (*relation, error) {
 	r, found, err := c.describe()
 	if err == nil && !found {
-		err = job.Permanentf("%s: there is no such table in the database, or on the search path of the user: write schema.table, with capital letters in double quotes", c.s.name())
+		err = job.Permanentf("%s: there is no such table in the database, or on the search path of the user: write schema.table, with capital letters in double quotes", c.s.cfg.Name())
 	}
 	return r, err
 }

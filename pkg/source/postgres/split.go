@@ -78,21 +78,8 @@ func (s *Source) Locate(input json.RawMessage) (source.Location, error) {
 
 // place says what a chunk reads, such as "table public.t, id after 5 up to 9".
 func (s *Source) place(p piece) string {
-	key := strings.Join(p.Key, ", ")
-	switch {
-	case p.Manner == byBlocks:
-		return fmt.Sprintf("%s, blocks %d up to %d", s.name(), p.Begin, p.End-1)
-	case p.Manner == byKey && p.Null:
-		return fmt.Sprintf("%s, rows with a NULL in %s", s.name(), key)
-	case p.Manner == byKey:
-		at := fmt.Sprintf("%s, %s", s.name(), key)
-		if p.From != nil {
-			at += " after " + strings.Join(p.From, ", ")
-		}
-		if p.To != nil {
-			at += " up to " + strings.Join(p.To, ", ")
-		}
-		return at
+	if p.Manner == byBlocks {
+		return fmt.Sprintf("%s, blocks %d up to %d", s.cfg.Name(), p.Begin, p.End-1)
 	}
-	return s.name()
+	return p.Place(s.cfg.Name(), func(b keyed.Bound) string { return strings.Join(b, ", ") })
 }
