@@ -39,6 +39,7 @@ var walls = map[string][]string{
 	"pkg/source/jetstream":             {"pkg/allow", "pkg/job", "pkg/source"},
 	"pkg/source/kafka":                 {"pkg/allow", "pkg/job", "pkg/source"},
 	"pkg/source/keyed":                 {"pkg/allow", "pkg/job", "pkg/source"},
+	"pkg/source/keyed/keyedtest":       {"pkg/engine", "pkg/job", "pkg/source", "pkg/testkit"},
 	"pkg/source/messages":              {"pkg/job", "pkg/source"},
 	"pkg/source/messages/messagestest": {"pkg/job", "pkg/source"},
 	"pkg/source/mysql":                 {"pkg/allow", "pkg/job", "pkg/source"},

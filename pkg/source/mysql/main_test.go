@@ -2,13 +2,13 @@ package mysql
 
 import (
 	"context"
-	"flag"
-	"fmt"
 	"os"
 	"testing"
 
 	"drayage/pkg/engine"
-	"drayage/pkg/testkit"
+	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
+	"drayage/pkg/source/keyed/keyedtest"
 	"drayage/pkg/testkit/mysqltest"
 )
 
@@ -19,48 +19,13 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	testkit.Engine()
-	os.Exit(run(m))
+	start := func(ctx context.Context) (*mysqltest.Server, error) { return mysqltest.Start(ctx) }
+	os.Exit(keyedtest.Main(m, "mysql-test", start, &eng, &db))
 }
 
-func run(m *testing.M) (code int) {
-	ctx := context.Background()
-	// Each check asks a real server many times. The command line outranks this.
-	if err := flag.Set("rapid.checks", "25"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	fail := func(err error) {
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-	}
-	p, err := engine.Start(ctx, engine.Config{Name: "mysql-test"})
-	if err != nil {
-		fail(err)
-		return code
-	}
-	defer func() {
-		_, err := p.Close()
-		fail(err)
-	}()
-	eng = p.Client()
-	if db, err = mysqltest.Start(ctx); err != nil {
-		fail(err)
-		return code
-	}
-	defer func() { fail(db.Close()) }()
-	return m.Run()
-}
-
-func exec(t *testing.T, sql string) string {
+func exec(t *testing.T, statements string) string {
 	t.Helper()
-	value, err := db.Exec(t.Context(), sql)
-	if err != nil {
-		t.Fatalf("%s: %v", sql, err)
-	}
-	return value
+	return keyedtest.Exec(t, db, statements)
 }
 
 func mustNew(t *testing.T, cfg Config) *Source {
@@ -73,4 +38,11 @@ func mustNew(t *testing.T, cfg Config) *Source {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// database is for the tests of package keyedtest.
+var database = keyedtest.Database{
+	New:   func(t *testing.T, cfg keyed.Config) source.Source { t.Helper(); return mustNew(t, Config(cfg)) },
+	Exec:  exec,
+	Quote: identifier,
 }

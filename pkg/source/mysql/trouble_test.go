@@ -1,76 +1,97 @@
 package mysql
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
+	"drayage/pkg/source/keyed/keyedtest"
 	"drayage/pkg/source/sourcetest"
 )
 
-// password stands in the addresses of these tests.
-const password = "hunter2@secret"
+const password = keyedtest.Password
 
 func TestMistakes(t *testing.T) {
 	exec(t, `CREATE TABLE mistaken (id int PRIMARY KEY, v text); CREATE SEQUENCE numbers;
 CREATE USER guarded IDENTIFIED BY '`+password+`'; GRANT SELECT ON mysql.help_topic TO guarded; CREATE TABLE permitted (id int); GRANT SELECT ON test.permitted TO guarded;
 CREATE USER crowded WITH MAX_CONNECTIONS_PER_HOUR 1; GRANT SELECT ON test.* TO crowded`)
 	sourcetest.Columns(t, mustNew(t, Config{URL: db.URL("crowded", ""), Table: "mistaken"}))
-	none := Config{URL: strings.Replace(db.URL("root", ""), "/test?", "/nowhere?", 1), Table: "mistaken"}
-	away := Config{URL: "mysql://root:hunter2%40secret@127.0.0.1:1/test", Table: "mistaken"}
-	bare := Config{URL: relay(t, db.URL("root", ""), "").String() + "?tls=true", Table: "mistaken"}
-	for name, tt := range map[string]struct {
-		Config
-		class job.Class
-		text  string
-	}{
-		"right password": {Config{URL: db.URL("guarded", password), Query: "SELECT 1 AS n"}, 0, ""},
-		"wrong password": {Config{URL: db.URL("guarded", password+"!"), Query: "SELECT 1 AS n"}, job.Permanent, "look at the user and password of the url"},
-		"no such user":   {Config{URL: db.URL("somebody", password), Query: "SELECT 1 AS n"}, job.Permanent, "look at the user and password of the url"},
-		"no database":    {none, job.Permanent, "Unknown database 'nowhere'"},
-		"no server":      {away, job.Retry, "127.0.0.1"},
-		"no TLS":         {bare, job.Permanent, "TLS"},
-		"TCP":            {Config{URL: relay(t, db.URL("root", ""), "").String(), Table: "mistaken"}, 0, ""},
-		"too many":       {Config{URL: db.URL("crowded", ""), Query: "SELECT 1 AS n"}, job.SlowDown, "limits.lease"},
-		"no right":       {Config{URL: db.URL("guarded", password), Table: "mistaken"}, job.Permanent, "grant SELECT"},
-		"no table":       {Config{Table: "Mistaken"}, job.Permanent, "there is no such table"},
-		"no such place":  {Config{Table: "elsewhere.mistaken"}, job.Permanent, "there is no such table"},
-		"no key column":  {Config{Table: "mistaken", Key: []string{"nr"}}, job.Permanent, `no column "nr"`},
-		"no key":         {Config{Query: "SELECT ST_PointFromText('POINT(1 2)') AS p", Key: []string{"p"}}, job.Permanent, "can not be a key"},
-		"no column":      {Config{Table: "mistaken", Columns: []job.Column{{Name: "w", Type: "String"}}}, job.Permanent, "it has id, v"},
-		"where":          {Config{Table: "mistaken", Where: "w = 1"}, job.Permanent, "Unknown column 'w'"},
-		"where ends":     {Config{Table: "mistaken", Where: "id > 1 -- nothing"}, 0, ""},
-		"broken where":   {Config{Table: "mistaken", Where: "id >"}, job.Permanent, "SQL syntax"},
-		"broken query":   {Config{Query: "SELECT FROM WHERE"}, job.Permanent, "SQL syntax"},
-		"two statements": {Config{Query: "SELECT 1 AS n; SELECT 2 AS n"}, job.Permanent, "SQL syntax"},
-		"same name":      {Config{Query: "SELECT 1 AS n, 2 AS n"}, job.Permanent, "Duplicate column name 'n'"},
-		"writing":        {Config{Query: "SELECT NEXTVAL(numbers) AS n"}, job.Permanent, "must not write"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := mustNew(t, tt.Config).Columns(t.Context(), nil)
-			if tt.text == "" {
-				if err != nil {
-					t.Error(err)
-				}
-				return
-			}
-			if err == nil || job.ClassOf(err) != tt.class || !strings.Contains(err.Error(), tt.text) {
-				t.Fatalf("it is %s, want %s: %v", job.ClassOf(err), tt.class, err)
-			}
-			if strings.Contains(err.Error(), "hunter2") {
-				t.Errorf("the password is in %v", err)
-			}
-		})
+	none := keyed.Config{URL: strings.Replace(db.URL("root", ""), "/test?", "/nowhere?", 1), Table: "mistaken"}
+	away := keyed.Config{URL: "mysql://root:hunter2%40secret@127.0.0.1:1/test", Table: "mistaken"}
+	bare := keyed.Config{URL: relay(t, db.URL("root", ""), "").String() + "?tls=true", Table: "mistaken"}
+	keyedtest.Mistakes(t, database, map[string]keyedtest.Mistake{
+		"right password": {Config: keyed.Config{URL: db.URL("guarded", password), Query: "SELECT 1 AS n"}},
+		"wrong password": {Config: keyed.Config{URL: db.URL("guarded", password+"!"), Query: "SELECT 1 AS n"}, Class: job.Permanent, Text: "look at the user and password of the url"},
+		"no such user":   {Config: keyed.Config{URL: db.URL("somebody", password), Query: "SELECT 1 AS n"}, Class: job.Permanent, Text: "look at the user and password of the url"},
+		"no database":    {Config: none, Class: job.Permanent, Text: "Unknown database 'nowhere'"},
+		"no server":      {Config: away, Class: job.Retry, Text: "127.0.0.1"},
+		"no TLS":         {Config: bare, Class: job.Permanent, Text: "TLS"},
+		"TCP":            {Config: keyed.Config{URL: relay(t, db.URL("root", ""), "").String(), Table: "mistaken"}},
+		"too many":       {Config: keyed.Config{URL: db.URL("crowded", ""), Query: "SELECT 1 AS n"}, Class: job.SlowDown, Text: "limits.lease"},
+		"no right":       {Config: keyed.Config{URL: db.URL("guarded", password), Table: "mistaken"}, Class: job.Permanent, Text: "grant SELECT"},
+		"no table":       {Config: keyed.Config{Table: "Mistaken"}, Class: job.Permanent, Text: "there is no such table"},
+		"no such place":  {Config: keyed.Config{Table: "elsewhere.mistaken"}, Class: job.Permanent, Text: "there is no such table"},
+		"no key column":  {Config: keyed.Config{Table: "mistaken", Key: []string{"nr"}}, Class: job.Permanent, Text: `no column "nr"`},
+		"no key":         {Config: keyed.Config{Query: "SELECT ST_PointFromText('POINT(1 2)') AS p", Key: []string{"p"}}, Class: job.Permanent, Text: "can not be a key"},
+		"no column":      {Config: keyed.Config{Table: "mistaken", Columns: []job.Column{{Name: "w", Type: "String"}}}, Class: job.Permanent, Text: "it has id, v"},
+		"where":          {Config: keyed.Config{Table: "mistaken", Where: "w = 1"}, Class: job.Permanent, Text: "Unknown column 'w'"},
+		"where ends":     {Config: keyed.Config{Table: "mistaken", Where: "id > 1 -- nothing"}},
+		"broken where":   {Config: keyed.Config{Table: "mistaken", Where: "id >"}, Class: job.Permanent, Text: "SQL syntax"},
+		"broken query":   {Config: keyed.Config{Query: "SELECT FROM WHERE"}, Class: job.Permanent, Text: "SQL syntax"},
+		"two statements": {Config: keyed.Config{Query: "SELECT 1 AS n; SELECT 2 AS n"}, Class: job.Permanent, Text: "SQL syntax"},
+		"same name":      {Config: keyed.Config{Query: "SELECT 1 AS n, 2 AS n"}, Class: job.Permanent, Text: "Duplicate column name 'n'"},
+		"writing":        {Config: keyed.Config{Query: "SELECT NEXTVAL(numbers) AS n"}, Class: job.Permanent, Text: "must not write"},
+	})
+}
+
+// What fails in the middle of a chunk is an error, and never its end.
+func TestBreaksOff(t *testing.T) {
+	exec(t, `CREATE TABLE broken (id int PRIMARY KEY, v text); INSERT INTO broken SELECT seq, concat(seq, repeat('x', 1000)) FROM seq_1_to_20000;
+CREATE USER hasty WITH MAX_STATEMENT_TIME 0.3; GRANT SELECT ON test.* TO hasty`)
+	const reads = "SELECT id FROM information_schema.processlist WHERE info LIKE '%/* drayage%broken%' AND id <> CONNECTION_ID()"
+	kill := func(how string) func(t *testing.T) {
+		return func(t *testing.T) { exec(t, fmt.Sprintf("%s %s", how, exec(t, reads))) }
 	}
+	keyedtest.BreaksOff(t, database, map[string]keyedtest.Broken{
+		"killed":          {Config: keyed.Config{Table: "broken"}, Class: job.Retry, Then: kill("KILL CONNECTION")},
+		"cancelled there": {Config: keyed.Config{Table: "broken"}, Class: job.Retry, Text: "interrupted", Then: kill("KILL QUERY")},
+		"network":         {Config: keyed.Config{URL: relay(t, db.URL("root", ""), "19999x").String(), Table: "broken"}, Class: job.Retry},
+		"out of range":    {Config: keyed.Config{Query: "SELECT id, 9223372036854775807 + (id = 19999) AS v, v AS w FROM broken ORDER BY id"}, Class: job.Permanent, Text: "out of range"},
+		"statement":       {Config: keyed.Config{URL: db.URL("hasty", ""), Query: "SELECT IF(id = 900, SLEEP(60), id) AS n, v FROM broken ORDER BY id"}, Class: job.TooBig, Text: "max_statement_time"},
+	})
+}
+
+// A table that is not the one that was planned is not read.
+func TestAltered(t *testing.T) {
+	const table = "CREATE TABLE altered (id varchar(20) PRIMARY KEY, v int, w text); INSERT INTO altered SELECT seq, seq, seq FROM seq_1_to_1000; CREATE VIEW altered_view AS SELECT * FROM altered"
+	own := []job.Column{{Name: "v", Type: "Nullable(Int32)"}}
+	keyedtest.Alterations(t, database, "DROP VIEW IF EXISTS altered_view; DROP TABLE IF EXISTS altered, altered_away", table, own, map[string]keyedtest.Altered{
+		"type":           {Alter: "ALTER TABLE altered MODIFY v bigint", Want: source.ErrChanged},
+		"not null":       {Alter: "ALTER TABLE altered MODIFY v int NOT NULL", Want: source.ErrChanged},
+		"column dropped": {Alter: "ALTER TABLE altered DROP v", Want: source.ErrChanged},
+		"column renamed": {Alter: "ALTER TABLE altered RENAME COLUMN v TO x", Want: source.ErrChanged},
+		"other column":   {Alter: "ALTER TABLE altered DROP w, ADD x int DEFAULT 1"},
+		"key dropped":    {Alter: "ALTER TABLE altered DROP PRIMARY KEY"},
+		"key's order":    {Alter: "ALTER TABLE altered MODIFY id varchar(20) COLLATE utf8mb4_bin", Want: source.ErrChanged},
+		"key's type":     {Alter: "ALTER TABLE altered MODIFY id int", Want: source.ErrChanged},
+		"key renamed":    {Alter: "ALTER TABLE altered RENAME COLUMN id TO nr", Want: source.ErrChanged},
+		"dropped":        {Alter: "DROP VIEW altered_view; DROP TABLE altered", Want: source.ErrGone},
+		"renamed":        {Alter: "RENAME TABLE altered TO altered_away", Want: source.ErrGone},
+		"rows added":     {Alter: "INSERT INTO altered SELECT seq, seq, seq FROM seq_1001_to_2000"},
+		"query's table":  {Alter: "DROP TABLE altered", Config: keyed.Config{Query: "SELECT * FROM altered"}, Want: source.ErrGone},
+		"query's column": {Alter: "ALTER TABLE altered DROP v", Config: keyed.Config{Query: "SELECT id, v FROM altered"}, Want: source.ErrChanged},
+		"query's type":   {Alter: "ALTER TABLE altered MODIFY v bigint", Config: keyed.Config{Query: "SELECT * FROM altered"}, Want: source.ErrChanged},
+		"query by a key": {Alter: "DROP TABLE altered", Config: keyed.Config{Query: "SELECT * FROM altered", Key: []string{"id"}}, Want: source.ErrGone},
+		"nothing":        {Alter: "SELECT 1"},
+		"view's table":   {Alter: "DROP TABLE altered", Config: keyed.Config{Table: "altered_view"}, Want: source.ErrChanged},
+		"view":           {Alter: "DROP VIEW altered_view", Config: keyed.Config{Table: "altered_view"}, Want: source.ErrGone},
+	})
 }
 
 // relay makes a server reachable over TCP that listens on a socket, and returns
@@ -118,55 +139,6 @@ func relay(t *testing.T, server, until string) *url.URL {
 		}
 	}()
 	return &url.URL{Scheme: "mysql", User: own.User, Host: l.Addr().String(), Path: own.Path}
-}
-
-// What fails in the middle of a chunk is an error, and never its end.
-func TestBreaksOff(t *testing.T) {
-	exec(t, `CREATE TABLE broken (id int PRIMARY KEY, v text); INSERT INTO broken SELECT seq, concat(seq, repeat('x', 1000)) FROM seq_1_to_20000;
-CREATE USER hasty WITH MAX_STATEMENT_TIME 0.3; GRANT SELECT ON test.* TO hasty`)
-	const reads = "SELECT id FROM information_schema.processlist WHERE info LIKE '%/* drayage%broken%' AND id <> CONNECTION_ID()"
-	for name, tt := range map[string]struct {
-		Config
-		class job.Class
-		text  string
-		kill  string
-	}{
-		"killed":          {Config{Table: "broken"}, job.Retry, "", "KILL CONNECTION"},
-		"cancelled there": {Config{Table: "broken"}, job.Retry, "interrupted", "KILL QUERY"},
-		"network":         {Config{URL: relay(t, db.URL("root", ""), "19999x").String(), Table: "broken"}, job.Retry, "", ""},
-		"out of range":    {Config{Query: "SELECT id, 9223372036854775807 + (id = 19999) AS v, v AS w FROM broken ORDER BY id"}, job.Permanent, "out of range", ""},
-		"statement":       {Config{URL: db.URL("hasty", ""), Query: "SELECT IF(id = 900, SLEEP(60), id) AS n, v FROM broken ORDER BY id"}, job.TooBig, "max_statement_time", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := mustNew(t, tt.Config)
-			columns := sourcetest.Columns(t, s)
-			chunks, err := sourcetest.Plan(t, s, nil, columns)
-			if err != nil || len(chunks) != 1 {
-				t.Fatalf("%d chunks, %v", len(chunks), err)
-			}
-			in, err := s.Open(t.Context(), chunks[0].Input, columns)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer in.Close()
-			if _, err := io.ReadFull(in.Reader, make([]byte, 100)); err != nil {
-				t.Fatal(err)
-			}
-			if in.Check() == nil {
-				t.Error("a chunk that was not read to its end passes")
-			}
-			if tt.kill != "" {
-				exec(t, fmt.Sprintf("%s %s", tt.kill, exec(t, reads)))
-			}
-			n, err := io.Copy(io.Discard, in.Reader)
-			if err == nil || job.ClassOf(err) != tt.class || !strings.Contains(err.Error(), tt.text) {
-				t.Errorf("after %d bytes it is %s, want %s: %v", n, job.ClassOf(err), tt.class, err)
-			}
-			if again := in.Check(); !errors.Is(again, err) {
-				t.Errorf("the check says %v", again)
-			}
-		})
-	}
 }
 
 // A server that restarts costs an attempt; then the same chunk is read, and the
@@ -226,60 +198,6 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// A table that is not the one that was planned is not read.
-func TestAltered(t *testing.T) {
-	const table = "CREATE TABLE altered (id varchar(20) PRIMARY KEY, v int, w text); INSERT INTO altered SELECT seq, seq, seq FROM seq_1_to_1000"
-	own := []job.Column{{Name: "v", Type: "Nullable(Int32)"}}
-	for name, tt := range map[string]struct {
-		alter string
-		Config
-		want error
-	}{
-		"type":           {"ALTER TABLE altered MODIFY v bigint", Config{}, source.ErrChanged},
-		"not null":       {"ALTER TABLE altered MODIFY v int NOT NULL", Config{}, source.ErrChanged},
-		"column dropped": {"ALTER TABLE altered DROP v", Config{}, source.ErrChanged},
-		"column renamed": {"ALTER TABLE altered RENAME COLUMN v TO x", Config{}, source.ErrChanged},
-		"other column":   {"ALTER TABLE altered DROP w, ADD x int DEFAULT 1", Config{}, nil},
-		"key dropped":    {"ALTER TABLE altered DROP PRIMARY KEY", Config{}, nil},
-		"key's order":    {"ALTER TABLE altered MODIFY id varchar(20) COLLATE utf8mb4_bin", Config{}, source.ErrChanged},
-		"key's type":     {"ALTER TABLE altered MODIFY id int", Config{}, source.ErrChanged},
-		"key renamed":    {"ALTER TABLE altered RENAME COLUMN id TO nr", Config{}, source.ErrChanged},
-		"dropped":        {"DROP VIEW altered_view; DROP TABLE altered", Config{}, source.ErrGone},
-		"renamed":        {"RENAME TABLE altered TO altered_away", Config{}, source.ErrGone},
-		"rows added":     {"INSERT INTO altered SELECT seq, seq, seq FROM seq_1001_to_2000", Config{}, nil},
-		"query's table":  {"DROP TABLE altered", Config{Query: "SELECT * FROM altered"}, source.ErrGone},
-		"query's column": {"ALTER TABLE altered DROP v", Config{Query: "SELECT id, v FROM altered"}, source.ErrChanged},
-		"query's type":   {"ALTER TABLE altered MODIFY v bigint", Config{Query: "SELECT * FROM altered"}, source.ErrChanged},
-		"query by a key": {"DROP TABLE altered", Config{Query: "SELECT * FROM altered", Key: []string{"id"}}, source.ErrGone},
-		"nothing":        {"SELECT 1", Config{}, nil},
-		"view's table":   {"DROP TABLE altered", Config{Table: "altered_view"}, source.ErrChanged},
-		"view":           {"DROP VIEW altered_view", Config{Table: "altered_view"}, source.ErrGone},
-	} {
-		t.Run(name, func(t *testing.T) {
-			exec(t, "DROP VIEW IF EXISTS altered_view; DROP TABLE IF EXISTS altered, altered_away; "+table+"; CREATE VIEW altered_view AS SELECT * FROM altered")
-			if tt.Query == "" && tt.Table == "" {
-				tt.Table = "altered"
-			}
-			tt.Config.Columns, tt.Rows = own, 600
-			s := mustNew(t, tt.Config)
-			chunks, err := sourcetest.Plan(t, s, nil, own)
-			if err != nil || len(chunks) == 0 {
-				t.Fatalf("%d chunks, %v", len(chunks), err)
-			}
-			exec(t, tt.alter)
-			_, err = sourcetest.Chunk(t, s, chunks[0].Input, own)
-			if !errors.Is(err, tt.want) || err != nil && job.ClassOf(err) != job.Permanent {
-				t.Errorf("opening says %s: %v", job.ClassOf(err), err)
-			}
-			if tt.want != nil && len(chunks) > 1 {
-				if _, err = sourcetest.Plan(t, s, chunks[0].Cursor, own); !errors.Is(err, tt.want) {
-					t.Errorf("planning on says %v", err)
-				}
-			}
-		})
-	}
-}
-
 // A transaction that began before a table was altered can not read it.
 func TestAlteredThisMoment(t *testing.T) {
 	exec(t, "CREATE TABLE moment (id int PRIMARY KEY); INSERT INTO moment VALUES (1)")
@@ -296,80 +214,13 @@ func TestAlteredThisMoment(t *testing.T) {
 
 // What is cancelled ends at once, here and in the server.
 func TestCancel(t *testing.T) {
-	late := mustNew(t, Config{Query: "SELECT seq, IF(seq > 5000, SLEEP(60), 0) AS s, repeat('x', 100) AS x FROM seq_1_to_6000"})
-	never := mustNew(t, Config{Query: "SELECT SLEEP(60) AS s FROM seq_1_to_1"})
-	inputs := map[*Source]json.RawMessage{}
-	for _, s := range []*Source{late, never} {
-		chunks, err := sourcetest.Plan(t, s, nil, sourcetest.Columns(t, s))
-		if err != nil || len(chunks) != 1 {
-			t.Fatalf("%d chunks, %v", len(chunks), err)
-		}
-		inputs[s] = chunks[0].Input
-	}
-	for name, tt := range map[string]struct {
-		s   *Source
-		end func(stop func(), in *source.Input)
-	}{
-		"context": {late, func(stop func(), in *source.Input) { stop(); _, _ = io.Copy(io.Discard, in.Reader); in.Close() }},
-		"close":   {late, func(_ func(), in *source.Input) { in.Close() }},
-		"while it waits": {late, func(_ func(), in *source.Input) {
-			ended := make(chan struct{})
-			go func() { defer close(ended); _, _ = io.Copy(io.Discard, in.Reader) }()
-			in.Close()
-			<-ended
-		}},
-		"before a row": {never, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			ctx, stop := context.WithCancel(t.Context())
-			defer stop()
-			var begun time.Time
-			if tt.end == nil {
-				time.AfterFunc(100*time.Millisecond, func() { begun = time.Now(); stop() })
-				if _, err := chunkOf(ctx, tt.s, inputs[tt.s]); !errors.Is(err, context.Canceled) {
-					t.Errorf("it ends with %v", err)
-				}
-			} else {
-				in, err := tt.s.Open(ctx, inputs[tt.s], sourcetest.Columns(t, tt.s))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := io.ReadFull(in.Reader, make([]byte, 100_000)); err != nil {
-					t.Fatal(err)
-				}
-				begun = time.Now()
-				tt.end(stop, in)
-			}
-			if took := time.Since(begun); took > goodbye {
-				t.Errorf("it took %s", took)
-			}
-			if n := exec(t, "SELECT count(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(60)%' AND id <> CONNECTION_ID()"); n != "0" {
-				t.Errorf("%s statements go on", n)
-			}
-		})
-	}
-}
-
-// chunkOf reads a chunk within ctx.
-func chunkOf(ctx context.Context, s *Source, input json.RawMessage) (int64, error) {
-	columns, err := s.Columns(ctx, nil)
-	if err != nil {
-		return 0, err
-	}
-	in, err := s.Open(ctx, input, columns)
-	if err != nil {
-		return 0, err
-	}
-	n, err := io.Copy(io.Discard, in.Reader)
-	return n, errors.Join(err, in.Close())
+	keyedtest.Cancel(t, database,
+		"SELECT seq, IF(seq > 5000, SLEEP(60), 0) AS s, repeat('x', 100) AS x FROM seq_1_to_6000",
+		"SELECT SLEEP(60) AS s FROM seq_1_to_1",
+		"SELECT count(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(60)%' AND id <> CONNECTION_ID()")
 }
 
 // The first text may begin with what looks like a byte order mark.
 func TestMark(t *testing.T) {
-	for _, text := range []string{"\ufeff", "\ufeff\ufeffx", "\\xEF\ufeff"} {
-		rows, rejects := read(t, Config{Query: fmt.Sprintf("SELECT CONVERT(x'%X' USING utf8mb4) AS v", text)}, "SELECT hex(v) FROM chunk")
-		if len(rejects) > 0 || fmt.Sprint(rows) != fmt.Sprintf("[[%X]]", text) {
-			t.Errorf("%X is read as %v %v", text, rows, rejects)
-		}
-	}
+	keyedtest.Mark(t, database, sourcetest.Strict{Engine: eng}, func(text string) string { return fmt.Sprintf("SELECT CONVERT(x'%X' USING utf8mb4) AS v", text) })
 }

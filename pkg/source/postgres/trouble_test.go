@@ -1,131 +1,68 @@
 package postgres
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
-	"time"
 
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/keyed"
+	"drayage/pkg/source/keyed/keyedtest"
 	"drayage/pkg/source/sourcetest"
 )
 
-// password stands in the addresses of these tests.
-const password = "hunter2@secret"
+const password = keyedtest.Password
 
 func TestMistakes(t *testing.T) {
 	exec(t, `CREATE TABLE mistaken (id int4 PRIMARY KEY, v text);
 CREATE ROLE guarded LOGIN PASSWORD '`+password+`'; CREATE ROLE crowded LOGIN CONNECTION LIMIT 0;
 DO $$ BEGIN EXECUTE format('COPY (VALUES (''local all guarded scram-sha-256''), (''local all all trust'')) TO %L', current_setting('hba_file')); END $$;
 SELECT pg_reload_conf()`)
-	none := Config{URL: strings.Replace(db.URL("postgres", password), "/postgres?", "/nowhere?", 1), Table: "mistaken"}
-	away := Config{URL: "postgres://postgres:hunter2%40secret@127.0.0.1:1/postgres?sslmode=disable", Table: "mistaken"}
-	for name, tt := range map[string]struct {
-		Config
-		class job.Class
-		text  string
-	}{
-		"right password": {Config{URL: db.URL("guarded", password), Query: "SELECT 1 AS n"}, 0, ""},
-		"wrong password": {Config{URL: db.URL("guarded", password+"!"), Query: "SELECT 1 AS n"}, job.Permanent, "pg_hba.conf"},
-		"no such user":   {Config{URL: db.URL("nobody", password), Query: "SELECT 1 AS n"}, job.Permanent, `role "nobody" does not exist`},
-		"no database":    {none, job.Permanent, `database "nowhere" does not exist`},
-		"no server":      {away, job.Retry, "127.0.0.1"},
-		"too many":       {Config{URL: db.URL("crowded", password), Query: "SELECT 1 AS n"}, job.SlowDown, "limits.lease"},
-		"no right":       {Config{URL: db.URL("guarded", password), Table: "mistaken"}, job.Permanent, "grant SELECT"},
-		"no table":       {Config{Table: "Mistaken.x"}, job.Permanent, "there is no such table"},
-		"an index":       {Config{Table: "mistaken_pkey"}, job.Permanent, "no table or view"},
-		"no key column":  {Config{Table: "mistaken", Key: []string{"ID"}}, job.Permanent, `no column "ID"`},
-		"no column":      {Config{Table: "mistaken", Columns: []job.Column{{Name: "w", Type: "String"}}}, job.Permanent, "it has id, v"},
-		"where":          {Config{Table: "mistaken", Where: "w = 1"}, job.Permanent, `column "w" does not exist`},
-		"where ends":     {Config{Table: "mistaken", Where: "true) OR (true"}, 0, ""},
-		"broken where":   {Config{Table: "mistaken", Where: "id >"}, job.Permanent, "syntax error"},
-		"broken query":   {Config{Query: "SELECT FROM WHERE"}, job.Permanent, "syntax error"},
-		"two statements": {Config{Query: "SELECT 1 AS n; SELECT 2 AS n"}, job.Permanent, "syntax error"},
-		"same name":      {Config{Query: "SELECT 1 AS n, 2 AS n"}, job.Permanent, "another name"},
-		"no columns":     {Config{Query: "SELECT"}, job.Permanent, "no columns"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := mustNew(t, tt.Config).Columns(t.Context(), nil)
-			if tt.text == "" {
-				if err != nil {
-					t.Error(err)
-				}
-				return
-			}
-			if err == nil || job.ClassOf(err) != tt.class || !strings.Contains(err.Error(), tt.text) {
-				t.Fatalf("it is %s, want %s: %v", job.ClassOf(err), tt.class, err)
-			}
-			if strings.Contains(err.Error(), "hunter2") {
-				t.Errorf("the password is in %v", err)
-			}
-		})
-	}
+	none := keyed.Config{URL: strings.Replace(db.URL("postgres", password), "/postgres?", "/nowhere?", 1), Table: "mistaken"}
+	away := keyed.Config{URL: "postgres://postgres:hunter2%40secret@127.0.0.1:1/postgres?sslmode=disable", Table: "mistaken"}
+	keyedtest.Mistakes(t, database, map[string]keyedtest.Mistake{
+		"right password": {Config: keyed.Config{URL: db.URL("guarded", password), Query: "SELECT 1 AS n"}},
+		"wrong password": {Config: keyed.Config{URL: db.URL("guarded", password+"!"), Query: "SELECT 1 AS n"}, Class: job.Permanent, Text: "pg_hba.conf"},
+		"no such user":   {Config: keyed.Config{URL: db.URL("nobody", password), Query: "SELECT 1 AS n"}, Class: job.Permanent, Text: `role "nobody" does not exist`},
+		"no database":    {Config: none, Class: job.Permanent, Text: `database "nowhere" does not exist`},
+		"no server":      {Config: away, Class: job.Retry, Text: "127.0.0.1"},
+		"too many":       {Config: keyed.Config{URL: db.URL("crowded", password), Query: "SELECT 1 AS n"}, Class: job.SlowDown, Text: "limits.lease"},
+		"no right":       {Config: keyed.Config{URL: db.URL("guarded", password), Table: "mistaken"}, Class: job.Permanent, Text: "grant SELECT"},
+		"no table":       {Config: keyed.Config{Table: "Mistaken.x"}, Class: job.Permanent, Text: "there is no such table"},
+		"an index":       {Config: keyed.Config{Table: "mistaken_pkey"}, Class: job.Permanent, Text: "no table or view"},
+		"no key column":  {Config: keyed.Config{Table: "mistaken", Key: []string{"ID"}}, Class: job.Permanent, Text: `no column "ID"`},
+		"no column":      {Config: keyed.Config{Table: "mistaken", Columns: []job.Column{{Name: "w", Type: "String"}}}, Class: job.Permanent, Text: "it has id, v"},
+		"where":          {Config: keyed.Config{Table: "mistaken", Where: "w = 1"}, Class: job.Permanent, Text: `column "w" does not exist`},
+		"where ends":     {Config: keyed.Config{Table: "mistaken", Where: "true) OR (true"}},
+		"broken where":   {Config: keyed.Config{Table: "mistaken", Where: "id >"}, Class: job.Permanent, Text: "syntax error"},
+		"broken query":   {Config: keyed.Config{Query: "SELECT FROM WHERE"}, Class: job.Permanent, Text: "syntax error"},
+		"two statements": {Config: keyed.Config{Query: "SELECT 1 AS n; SELECT 2 AS n"}, Class: job.Permanent, Text: "syntax error"},
+		"same name":      {Config: keyed.Config{Query: "SELECT 1 AS n, 2 AS n"}, Class: job.Permanent, Text: "another name"},
+		"no columns":     {Config: keyed.Config{Query: "SELECT"}, Class: job.Permanent, Text: "no columns"},
+	})
 }
 
 // What fails in the middle of a chunk is an error, and never its end.
 func TestBreaksOff(t *testing.T) {
 	exec(t, `CREATE TABLE broken (id int4 PRIMARY KEY, v text); INSERT INTO broken SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) i;
 CREATE FUNCTION timeout_of(i int4) RETURNS int4 LANGUAGE sql AS 'SELECT i FROM pg_sleep(CASE WHEN i = 900 THEN 60 ELSE 0 END)';
-CREATE ROLE hasty LOGIN; ALTER ROLE hasty SET statement_timeout = 300; GRANT SELECT ON broken TO hasty`)
-	for name, tt := range map[string]struct {
-		Config
-		class job.Class
-		text  string
-		then  func(t *testing.T)
-	}{
-		"killed": {Config{Table: "broken"}, job.Retry, "", func(t *testing.T) {
+CREATE SEQUENCE broken_seq; CREATE ROLE hasty LOGIN; ALTER ROLE hasty SET statement_timeout = 300; GRANT SELECT ON broken TO hasty`)
+	keyedtest.BreaksOff(t, database, map[string]keyedtest.Broken{
+		"killed": {Config: keyed.Config{Table: "broken"}, Class: job.Retry, Then: func(t *testing.T) {
 			if n := exec(t, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'COPY%broken%'"); n != "1" {
 				t.Fatalf("%s connections were killed", n)
 			}
 		}},
-		"cancelled there": {Config{Table: "broken"}, job.Retry, "57014", func(t *testing.T) {
+		"cancelled there": {Config: keyed.Config{Table: "broken"}, Class: job.Retry, Text: "57014", Then: func(t *testing.T) {
 			if n := exec(t, "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'COPY%broken%'"); n != "1" {
 				t.Fatalf("%s statements were cancelled", n)
 			}
 		}},
-		"division":  {Config{Query: "SELECT id, 1 / (id - 19999) AS v, v AS w FROM broken ORDER BY id"}, job.Permanent, "division by zero", nil},
-		"writing":   {Config{Query: "SELECT id, CASE WHEN id = 19999 THEN nextval('broken_seq') END AS n, v FROM broken ORDER BY id"}, job.Permanent, "must not write", nil},
-		"statement": {Config{URL: db.URL("hasty", password), Query: "SELECT timeout_of(id) AS n, v FROM broken ORDER BY id"}, job.Retry, "statement_timeout", nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if name == "writing" {
-				exec(t, "CREATE SEQUENCE broken_seq")
-			}
-			s := mustNew(t, tt.Config)
-			columns := sourcetest.Columns(t, s)
-			chunks, err := sourcetest.Plan(t, s, nil, columns)
-			if err != nil || len(chunks) != 1 {
-				t.Fatalf("%d chunks, %v", len(chunks), err)
-			}
-			in, err := s.Open(t.Context(), chunks[0].Input, columns)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer in.Close()
-			if _, err := io.ReadFull(in.Reader, make([]byte, 100)); err != nil {
-				t.Fatal(err)
-			}
-			if in.Check() == nil {
-				t.Error("a chunk that was not read to its end passes")
-			}
-			if tt.then != nil {
-				tt.then(t)
-			}
-			n, err := io.Copy(io.Discard, in.Reader)
-			if err == nil || job.ClassOf(err) != tt.class || !strings.Contains(err.Error(), tt.text) {
-				t.Errorf("after %d bytes it is %s, want %s: %v", n, job.ClassOf(err), tt.class, err)
-			}
-			if again := in.Check(); !errors.Is(again, err) {
-				t.Errorf("the check says %v", again)
-			}
-		})
-	}
+		"division":  {Config: keyed.Config{Query: "SELECT id, 1 / (id - 19999) AS v, v AS w FROM broken ORDER BY id"}, Class: job.Permanent, Text: "division by zero"},
+		"writing":   {Config: keyed.Config{Query: "SELECT id, CASE WHEN id = 19999 THEN nextval('broken_seq') END AS n, v FROM broken ORDER BY id"}, Class: job.Permanent, Text: "must not write"},
+		"statement": {Config: keyed.Config{URL: db.URL("hasty", password), Query: "SELECT timeout_of(id) AS n, v FROM broken ORDER BY id"}, Class: job.Retry, Text: "statement_timeout"},
+	})
 }
 
 // A table that is not the one that was planned is not read.
@@ -133,56 +70,26 @@ func TestAltered(t *testing.T) {
 	const table = "CREATE TABLE altered (id int4 PRIMARY KEY, v int4, w text); INSERT INTO altered SELECT i, i, i FROM generate_series(1, 1000) i"
 	const blocks = "CREATE TABLE altered AS SELECT i AS id, i AS v, i::text AS w FROM generate_series(1, 1000) i"
 	own := []job.Column{{Name: "id", Type: "Int32"}, {Name: "v", Type: "Nullable(Int32)"}}
-	for name, tt := range map[string]struct {
-		make, alter string
-		Config
-		want error
-	}{
-		"type":            {table, "ALTER TABLE altered ALTER v TYPE int8", Config{}, source.ErrChanged},
-		"not null":        {table, "ALTER TABLE altered ALTER v SET NOT NULL", Config{}, source.ErrChanged},
-		"column dropped":  {table, "ALTER TABLE altered DROP v", Config{}, source.ErrChanged},
-		"column renamed":  {table, "ALTER TABLE altered RENAME v TO x", Config{}, source.ErrChanged},
-		"other column":    {table, "ALTER TABLE altered DROP w; ALTER TABLE altered ADD x int4 DEFAULT random()", Config{}, nil},
-		"key dropped":     {table, "ALTER TABLE altered DROP CONSTRAINT altered_pkey", Config{}, nil},
-		"dropped":         {table, "DROP TABLE altered", Config{}, source.ErrGone},
-		"renamed":         {table, "ALTER TABLE altered RENAME TO altered_away", Config{}, source.ErrGone},
-		"rewritten":       {blocks, "ALTER TABLE altered ADD x int4 DEFAULT random()", Config{}, source.ErrChanged},
-		"truncated":       {blocks, "TRUNCATE altered", Config{}, source.ErrChanged},
-		"made anew":       {blocks, "DROP TABLE altered; " + blocks, Config{}, source.ErrChanged},
-		"rows added":      {blocks, "INSERT INTO altered SELECT i, i, i FROM generate_series(1, 1000) i", Config{}, nil},
-		"query's table":   {table, "DROP TABLE altered", Config{Query: "SELECT * FROM altered"}, source.ErrGone},
-		"query's column":  {table, "ALTER TABLE altered DROP v", Config{Query: "SELECT id, v FROM altered"}, source.ErrChanged},
-		"query's type":    {table, "ALTER TABLE altered ALTER v TYPE int8", Config{Query: "SELECT * FROM altered"}, source.ErrChanged},
-		"query by a key":  {table, "DROP TABLE altered", Config{Query: "SELECT * FROM altered", Key: []string{"id"}}, source.ErrGone},
-		"nothing":         {table, "SELECT 1", Config{}, nil},
-		"view, its table": {table + "; CREATE VIEW altered_view AS SELECT * FROM altered", "DROP TABLE altered CASCADE", Config{Table: "altered_view"}, source.ErrGone},
-	} {
-		t.Run(name, func(t *testing.T) {
-			exec(t, "DROP TABLE IF EXISTS altered CASCADE; DROP TABLE IF EXISTS altered_away; "+tt.make)
-			if tt.Query == "" && tt.Table == "" {
-				tt.Table = "altered"
-			}
-			tt.Config.Columns, tt.Rows = own, 600
-			s := mustNew(t, tt.Config)
-			chunks, err := sourcetest.Plan(t, s, nil, own)
-			if err != nil || len(chunks) == 0 {
-				t.Fatalf("%d chunks, %v", len(chunks), err)
-			}
-			exec(t, tt.alter)
-			_, err = sourcetest.Chunk(t, s, chunks[0].Input, own)
-			if !errors.Is(err, tt.want) || err != nil && job.ClassOf(err) != job.Permanent {
-				t.Errorf("opening says %s: %v", job.ClassOf(err), err)
-			}
-			if tt.want == nil {
-				return
-			}
-			if len(chunks) > 1 {
-				if _, err = sourcetest.Plan(t, s, chunks[0].Cursor, own); !errors.Is(err, tt.want) && !strings.HasPrefix(tt.make, blocks) {
-					t.Errorf("planning on says %v", err)
-				}
-			}
-		})
-	}
+	keyedtest.Alterations(t, database, "DROP TABLE IF EXISTS altered CASCADE; DROP TABLE IF EXISTS altered_away", table, own, map[string]keyedtest.Altered{
+		"type":            {Alter: "ALTER TABLE altered ALTER v TYPE int8", Want: source.ErrChanged},
+		"not null":        {Alter: "ALTER TABLE altered ALTER v SET NOT NULL", Want: source.ErrChanged},
+		"column dropped":  {Alter: "ALTER TABLE altered DROP v", Want: source.ErrChanged},
+		"column renamed":  {Alter: "ALTER TABLE altered RENAME v TO x", Want: source.ErrChanged},
+		"other column":    {Alter: "ALTER TABLE altered DROP w; ALTER TABLE altered ADD x int4 DEFAULT random()"},
+		"key dropped":     {Alter: "ALTER TABLE altered DROP CONSTRAINT altered_pkey"},
+		"dropped":         {Alter: "DROP TABLE altered", Want: source.ErrGone},
+		"renamed":         {Alter: "ALTER TABLE altered RENAME TO altered_away", Want: source.ErrGone},
+		"rewritten":       {Make: blocks, Alter: "ALTER TABLE altered ADD x int4 DEFAULT random()", Want: source.ErrChanged, Replanned: true},
+		"truncated":       {Make: blocks, Alter: "TRUNCATE altered", Want: source.ErrChanged, Replanned: true},
+		"made anew":       {Make: blocks, Alter: "DROP TABLE altered; " + blocks, Want: source.ErrChanged, Replanned: true},
+		"rows added":      {Make: blocks, Alter: "INSERT INTO altered SELECT i, i, i FROM generate_series(1, 1000) i"},
+		"query's table":   {Alter: "DROP TABLE altered", Config: keyed.Config{Query: "SELECT * FROM altered"}, Want: source.ErrGone},
+		"query's column":  {Alter: "ALTER TABLE altered DROP v", Config: keyed.Config{Query: "SELECT id, v FROM altered"}, Want: source.ErrChanged},
+		"query's type":    {Alter: "ALTER TABLE altered ALTER v TYPE int8", Config: keyed.Config{Query: "SELECT * FROM altered"}, Want: source.ErrChanged},
+		"query by a key":  {Alter: "DROP TABLE altered", Config: keyed.Config{Query: "SELECT * FROM altered", Key: []string{"id"}}, Want: source.ErrGone},
+		"nothing":         {Alter: "SELECT 1"},
+		"view, its table": {Make: table + "; CREATE VIEW altered_view AS SELECT * FROM altered", Alter: "DROP TABLE altered CASCADE", Config: keyed.Config{Table: "altered_view"}, Want: source.ErrGone},
+	})
 }
 
 // A transaction that began before a table was rewritten sees no row of it.
@@ -206,54 +113,13 @@ func TestRewrittenThisMoment(t *testing.T) {
 
 // What is cancelled ends at once, here and in the server.
 func TestCancel(t *testing.T) {
-	s := mustNew(t, Config{Query: "SELECT id, CASE WHEN id > 5000 THEN pg_sleep(60)::text END AS s, repeat('x', 100) AS x FROM generate_series(1, 6000) id"})
-	columns := sourcetest.Columns(t, s)
-	input := json.RawMessage(nil)
-	c, err := s.connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, _, err := c.describe()
-	c.close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	shape, _ := r.shape(columns)
-	if input, err = json.Marshal(piece{Range: keyed.Range{Shape: shape}, Manner: asWhole}); err != nil {
-		t.Fatal(err)
-	}
-	for name, end := range map[string]func(stop func(), in *source.Input){
-		"context": func(stop func(), in *source.Input) { stop(); _, _ = io.Copy(io.Discard, in.Reader); in.Close() },
-		"close":   func(_ func(), in *source.Input) { in.Close() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			ctx, stop := context.WithCancel(t.Context())
-			defer stop()
-			in, err := s.Open(ctx, input, columns)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.ReadFull(in.Reader, make([]byte, 100_000)); err != nil {
-				t.Fatal(err)
-			}
-			begin := time.Now()
-			end(stop, in)
-			if took := time.Since(begin); took > goodbye {
-				t.Errorf("it took %s", took)
-			}
-			if n := exec(t, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"); n != "0" {
-				t.Errorf("%s statements go on", n)
-			}
-		})
-	}
+	keyedtest.Cancel(t, database,
+		"SELECT id, CASE WHEN id > 5000 THEN pg_sleep(60)::text END AS s, repeat('x', 100) AS x FROM generate_series(1, 6000) id",
+		"SELECT pg_sleep(60)::text AS s",
+		"SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()")
 }
 
 // The first text may begin with what looks like a byte order mark.
 func TestMark(t *testing.T) {
-	for _, text := range []string{"\ufeff", "\ufeff\ufeffx", "\\xEF\ufeff"} {
-		rows, rejects := read(t, Config{Query: fmt.Sprintf("SELECT '%s' AS v", text)}, "SELECT hex(v) FROM chunk")
-		if len(rejects) > 0 || fmt.Sprint(rows) != fmt.Sprintf("[[%X]]", text) {
-			t.Errorf("%X is read as %v %v", text, rows, rejects)
-		}
-	}
+	keyedtest.Mark(t, database, sourcetest.Strict{Engine: eng}, func(text string) string { return fmt.Sprintf("SELECT '%s' AS v", text) })
 }
