@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -58,7 +59,12 @@ func New(deps Deps) *Service {
 func (s *Service) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		updates, err := s.Queue.WatchJobs(ctx)
-		if err != nil {
+		switch {
+		case err == nil:
+		case errors.Is(err, queue.ErrNotFound): // a coordinator is about to make the streams
+			pause(ctx, watchFirst)
+			continue
+		default:
 			if ctx.Err() == nil {
 				s.Log.Warn().Err(err).Msg("could not watch the jobs; it is tried again")
 				pause(ctx, watchAgain)
@@ -73,8 +79,12 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// watchAgain is the pause before the jobs are watched again.
-const watchAgain = 2 * time.Second
+// Pauses before the jobs are watched again: while nobody has ever started a
+// coordinator here, and when NATS is away.
+const (
+	watchFirst = 200 * time.Millisecond
+	watchAgain = 2 * time.Second
+)
 
 func pause(ctx context.Context, d time.Duration) {
 	select {

@@ -235,21 +235,33 @@ func TestSeenFromOutside(t *testing.T) {
 	t.Run("documented", func(t *testing.T) { documented(t, all) })
 	t.Run("dashboard", func(t *testing.T) { dashboard(t, all) })
 	t.Run("alerts", func(t *testing.T) { alerts(t, all) })
-	t.Run("queries", func(t *testing.T) { queries(t, f, "seen-1") })
 
-	// A job that is made without a submission, as the API and schedules do it.
+	// A job that is made without a submission, as the API and schedules do it, and
+	// one that fails.
 	second, err := os.ReadFile(filepath.Join(f.dir, "seen.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := coordinator.Create(t.Context(), f.queue, job.Submission{Job: "seen-2", Pipeline: string(second), Dir: f.dir}); err != nil {
-		t.Fatal(err)
+	third := strings.ReplaceAll(string(second), "FROM chunk", "FROM nowhere")
+	for id, text := range map[string]string{"seen-2": string(second), "seen-3": third} {
+		if err := coordinator.Create(t.Context(), f.queue, job.Submission{Job: id, Pipeline: text, Dir: f.dir}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, id+" ends", func() bool { return f.job(t, id).State.Terminal() })
 	}
-	eventually(t, "the second job ends", func() bool { return f.job(t, "seen-2").State.Terminal() })
+	eventually(t, "ClickHouse knows who failed", func() bool {
+		return f.sql(t, "SELECT job FROM drayage.jobs WHERE state = 'FAILED'") == "seen-3"
+	})
+	t.Run("queries", func(t *testing.T) { queries(t, f, "seen-1") })
 
 	for _, p := range append(coordinators, worker) {
 		p.signal(syscall.SIGTERM)
 		p.wait()
+	}
+	for _, c := range coordinators { // the streams are made while the API starts
+		if strings.Contains(c.log.String(), "could not watch") {
+			t.Error("a coordinator warns of an empty NATS")
+		}
 	}
 	t.Run("traces", func(t *testing.T) {
 		of := map[string][]*tracepb.Span{} // by the job
@@ -258,9 +270,9 @@ func TestSeenFromOutside(t *testing.T) {
 				of[id] = append(of[id], s)
 			}
 		}
-		first, second := tree(t, traces.spans, of["seen-1"]), tree(t, traces.spans, of["seen-2"])
-		if len(first)+len(second) != len(traces.spans) {
-			t.Errorf("%d and %d spans of %d are of the jobs' traces", len(first), len(second), len(traces.spans))
+		first, second, third := tree(t, traces.spans, of["seen-1"]), tree(t, traces.spans, of["seen-2"]), tree(t, traces.spans, of["seen-3"])
+		if len(first)+len(second)+len(third) != len(traces.spans) {
+			t.Errorf("%d, %d and %d spans of %d are of the jobs' traces", len(first), len(second), len(third), len(traces.spans))
 		}
 		oneTrace(t, first, int(chunks), worker.log.String())
 		if root := second[0]; root.Name != "create" {
