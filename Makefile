@@ -14,7 +14,7 @@ JOBS    ?= 20
 export DRAY_DATA_DIR ?= $(CURDIR)/.dray
 
 .DEFAULT_GOAL := help
-.PHONY: help build install engine emulators axe demo test lint bench chaos compose-smoke screenshots clean
+.PHONY: help build install engine emulators axe demo test race lint bench chaos compose-smoke screenshots clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +42,11 @@ axe: ## install what the tests look for barriers on the page with into the cache
 demo: build engine ## load real flights into ClickHouse and look at them
 	@sh scripts/demo.sh
 
-test: engine emulators axe ## run all tests under the race detector (a C compiler; RACE=0: without it)
+test: engine emulators axe ## run all tests
 	@sh scripts/test.sh
+
+race: engine emulators axe ## run all tests under the race detector (a C compiler, twice the time)
+	@RACE=1 sh scripts/test.sh
 
 lint: ## gofmt, go vet and golangci-lint
 	@sh scripts/lint.sh
