@@ -34,6 +34,9 @@ type ServerConfig struct {
 	MaxWait        time.Duration `envconfig:"DRAY_ENGINE_MAX_WAIT" default:"30s"`
 	// MaxBody bounds the body of one request, in bytes.
 	MaxBody int64 `envconfig:"DRAY_ENGINE_MAX_BODY" default:"17179869184"`
+	// ReceiveTimeout is how long a client may be silent within a body that it
+	// sends; then its statement fails.
+	ReceiveTimeout time.Duration `envconfig:"DRAY_ENGINE_RECEIVE_TIMEOUT" default:"30s"`
 	// MarkCache bounds the caches of marks and of primary indexes, in bytes.
 	MarkCache int64 `envconfig:"DRAY_ENGINE_MARK_CACHE" default:"67108864"`
 	// BackgroundPool is the number of threads that merge parts.
@@ -65,6 +68,8 @@ func (c *ServerConfig) check() error {
 		return errors.New("DRAY_ENGINE_MAX_THREADS must not be negative")
 	case c.MaxConnections < 1:
 		return errors.New("DRAY_ENGINE_MAX_CONNECTIONS must be at least 1")
+	case c.ReceiveTimeout <= 0:
+		return errors.New("DRAY_ENGINE_RECEIVE_TIMEOUT must be positive")
 	case c.BackgroundPool < 1:
 		return errors.New("DRAY_ENGINE_BACKGROUND_POOL must be at least 1")
 	}

@@ -91,26 +91,29 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, values url.Value
 	if err := s.authenticate(r, values); err != nil {
 		return stats{}, err
 	}
-	req, err := s.readRequest(r, values)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	body := &patient{ReadCloser: r.Body, ctx: ctx, control: http.NewResponseController(w), wait: s.cfg.ReceiveTimeout}
+	within := r.WithContext(ctx)
+	within.Body = body
+	req, err := s.readRequest(within, values)
 	if err != nil {
 		return stats{}, err
 	}
 	w.Header().Set(headerQueryID, req.queryID)
-
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
 	if req.deadline > 0 {
 		// ClickHouse looks at its clock between blocks only.
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeoutCause(ctx, req.deadline+time.Second, errDeadline)
 		defer stop()
+		body.ctx = ctx
 	}
 	defer context.AfterFunc(s.stopping, cancel)()
 	// A body that a client does not go on with must not keep a cancelled
 	// statement waiting. The connection can not be read any more then.
 	interrupted := make(chan struct{})
 	uninterrupted := context.AfterFunc(ctx, func() {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+		_ = body.control.SetReadDeadline(longAgo)
 		close(interrupted)
 	})
 	defer func() {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	chcompress "github.com/ClickHouse/ch-go/compress"
 	"github.com/andybalholm/brotli"
@@ -282,4 +283,47 @@ func TestTransformOfAnEndlessPipeIsCancelled(t *testing.T) {
 	// like the end of the data; closing it frees the engine's thread.
 	w.Close()
 	eventually(t, "the end of the transform", func() bool { return !running(t, c, "endless") })
+}
+
+// A client that stops in the middle of its INSERT is waited for only so long: its
+// rows are not there, and its query_id is free. One that only takes long with its
+// answer is not hurried.
+func TestSilentClient(t *testing.T) {
+	t.Parallel()
+	p := start(t, Config{ReceiveTimeout: 300 * time.Millisecond})
+	c := p.Client()
+	run(t, c, "CREATE TABLE t (a Int32) ENGINE = MergeTree ORDER BY a")
+	body, sender := io.Pipe()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(t.Context(), Statement{SQL: "INSERT INTO t FORMAT CSV", QueryID: "silent", Body: body})
+		failed <- err
+	}()
+	if _, err := io.WriteString(sender, "1\n2\n"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-failed:
+		if err == nil {
+			t.Error("half an INSERT was accepted")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for the rest for ever")
+	}
+	_ = sender.Close()
+	if got := text(t, c, "SELECT count() FROM t"); got != "0" {
+		t.Errorf("there are %s rows", got)
+	}
+	if _, err := c.Exec(t.Context(), Statement{SQL: "INSERT INTO t FORMAT CSV", QueryID: "silent", Body: strings.NewReader("3\n")}); err != nil {
+		t.Errorf("the same query_id again: %v", err)
+	}
+	const slow = "SELECT sleepEachRow(0.2) FROM numbers(4) SETTINGS max_block_size = 1"
+	for _, a := range []answer{curl(t, p, "GET", with("query", slow), nil, nil), curl(t, p, "POST", nil, nil, strings.NewReader(slow))} {
+		if a.body != "0\n0\n0\n0\n" {
+			t.Errorf("a slow query: %d %q", a.status, a.body)
+		}
+	}
+	if got := text(t, c, "SELECT * FROM t"); got != "3" {
+		t.Errorf("the rows are %q", got)
+	}
 }

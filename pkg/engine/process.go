@@ -48,10 +48,12 @@ type Config struct {
 	Listen string
 	// Name is the engine's name in the log.
 	Name string
-	// MaxMemory (bytes), MaxThreads and MaxConnections: see ServerConfig.
+	// MaxMemory (bytes), MaxThreads, MaxConnections and ReceiveTimeout: see
+	// ServerConfig; 0: its default.
 	MaxMemory      int64
 	MaxThreads     int
 	MaxConnections int
+	ReceiveTimeout time.Duration
 	// User and Password are given to the child by its environment, never on
 	// the command line. Default: "default" and a random password.
 	User, Password string
@@ -464,6 +466,9 @@ func (p *Process) environment() []string {
 	}
 	if p.cfg.MaxConnections > 0 {
 		set("DRAY_ENGINE_MAX_CONNECTIONS", strconv.Itoa(p.cfg.MaxConnections))
+	}
+	if p.cfg.ReceiveTimeout > 0 {
+		set("DRAY_ENGINE_RECEIVE_TIMEOUT", p.cfg.ReceiveTimeout.String())
 	}
 	return env
 }
