@@ -13,40 +13,40 @@ import (
 	"drayage/pkg/job"
 )
 
-// Mutated files: every record that was given is loaded or in quarantine, or its
-// file is a dead letter, and nothing crashes. There are fewer of text, which costs
-// more, because pkg/quarantine separates two hundred broken texts of each format
-// without a fleet around them.
+// hostileFiles is how many files of each format are broken.
+const hostileFiles = 200
+
+// Two hundred mutated files of each format: every record that was given is
+// loaded or in quarantine, or its file is a dead letter, and nothing crashes.
 func TestHostile(t *testing.T) {
 	t.Parallel()
 	restarts := stack.Engine.Restarts()
 	parquet := parquetFile(t)
 	for name, c := range map[string]struct {
-		broken     int // files
 		ext, files string
 		make       func(r *rand.Rand) []byte
 	}{
-		"csv": {60, "csv", "path: \"*.csv\", header: false", func(r *rand.Rand) []byte {
+		"csv": {"csv", "path: \"*.csv\", header: false", func(r *rand.Rand) []byte {
 			var b strings.Builder
 			for i := range 40 {
 				fmt.Fprintf(&b, "%d,%d\n", i, 3*i)
 			}
 			return []byte(b.String())
 		}},
-		"json": {60, "json", "path: \"*.json\", format: JSONEachRow", func(r *rand.Rand) []byte {
+		"json": {"json", "path: \"*.json\", format: JSONEachRow", func(r *rand.Rand) []byte {
 			var b strings.Builder
 			for i := range 40 {
 				fmt.Fprintf(&b, "{\"id\":%d,\"double\":%d}\n", i, 3*i)
 			}
 			return []byte(b.String())
 		}},
-		"parquet": {200, "parquet", "path: \"*.parquet\"", func(r *rand.Rand) []byte { return append([]byte{}, parquet...) }},
+		"parquet": {"parquet", "path: \"*.parquet\"", func(r *rand.Rand) []byte { return append([]byte{}, parquet...) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			random := rand.New(rand.NewPCG(7, uint64(len(name))))
-			for i := range c.broken {
+			for i := range hostileFiles {
 				data := c.make(random)
 				if i > 0 { // the first tells what the others should be
 					data = mutate(random, data)
