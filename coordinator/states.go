@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"drayage/pkg/clickhouse"
@@ -32,7 +33,6 @@ type recorder struct {
 	only map[string]bool      // tell of these jobs alone; nil: of all
 	seen map[string]stateMark // of live jobs, what was told last
 	rows []clickhouse.StateRow
-	ends bool // some of rows tell of a job's end
 	told bool // that rows can not be written was said
 }
 
@@ -123,7 +123,6 @@ func (r *recorder) take(u queue.JobUpdate, now time.Time) {
 	r.seen[j.ID] = mark
 	if j.State.Terminal() { // what else becomes of it is told rarely, and written again
 		delete(r.seen, j.ID)
-		r.ends = true
 	}
 	row := clickhouse.StateRow{
 		Job: j.ID, Pipeline: j.Name, Schedule: scheduleOf(j), CreatedAt: j.CreatedAt, StartedAt: j.StartedAt, RecordedAt: now,
@@ -167,10 +166,7 @@ func scheduleOf(j job.Job) string {
 func (r *recorder) flush(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := r.write(ctx, stateWait)
-		if err == nil {
-			return
-		}
-		if ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil {
 			return
 		}
 		if !r.told {
@@ -195,7 +191,7 @@ func (r *recorder) write(ctx context.Context, wait time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	if r.ends {
+	if slices.ContainsFunc(r.rows, func(row clickhouse.StateRow) bool { return row.State.Terminal() }) {
 		if err := r.c.Faults.At(fault.Ended); err != nil {
 			return err
 		}
@@ -203,7 +199,7 @@ func (r *recorder) write(ctx context.Context, wait time.Duration) error {
 	if err := r.c.ClickHouse.AppendStates(ctx, r.rows); err != nil {
 		return err
 	}
-	r.rows, r.ends = r.rows[:0], false
+	r.rows = r.rows[:0]
 	if r.told {
 		r.told = false
 		r.c.Log.Info().Msg("the states of jobs are written to ClickHouse again")
