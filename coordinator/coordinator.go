@@ -26,7 +26,12 @@ import (
 )
 
 // Engine is the coordinator's engine, which infers schemas and checks SQL.
-type Engine interface{ Client() *engine.Client }
+type Engine interface {
+	Client() *engine.Client
+	// Guard runs what uses the engine, and once more, alone, when the engine
+	// ended meanwhile; see engine.Process.
+	Guard(ctx context.Context, do func() error) error
+}
 
 // Deps are what a coordinator works with. It closes none of them.
 type Deps struct {

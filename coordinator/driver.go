@@ -115,7 +115,7 @@ func (d *driver) step(ctx context.Context) (bool, error) {
 		}
 		return false, d.advance(ctx, j, rev, job.Planning)
 	case job.Planning:
-		err = d.freeze(ctx, j, rev)
+		err = d.c.Engine.Guard(ctx, func() error { return d.freeze(ctx, j, rev) })
 	case job.Running:
 		err = d.process(ctx, j, rev)
 	case job.Verifying:

@@ -40,28 +40,18 @@ func (s *slot) carry(ctx context.Context, j *liveJob, d *queue.Delivery) {
 	held, lease := d.Hold(ctx)
 	defer lease.Stop()
 
-	// What the job needs here may be large: the chunk is held meanwhile.
-	preparing, stop := context.WithTimeoutCause(held, s.w.cfg.ChunkTimeout, errTooLong)
-	moving := keepMoving(lease.Progress)
-	var t *task
-	err := d.Chunk().Understood()
-	if err == nil {
-		t, err = j.task(preparing, s.w)
-	}
-	moving()
-	stop()
-	if err != nil {
-		verdict = s.refuse(held, d, j, err)
-		return
-	}
-	defer s.w.loaded.Add(1)
-
 	log := s.w.logger(ctx, c, d.Attempt())
 	res := job.Result{
 		Job: c.Job, Chunk: c.Ordinal, Generation: c.Generation, Input: c.Input, Bytes: c.Bytes,
 		Attempt: d.Attempt(), Worker: s.w.cfg.ID, StartedAt: started.UTC(),
 	}
-	err = t.pipeline.Redact(s.attempt(held, lease, t, d, &res))
+	t, err := s.guarded(held, lease, j, d, &res)
+	if t == nil {
+		verdict = s.refuse(held, d, j, err)
+		return
+	}
+	defer s.w.loaded.Add(1)
+	err = t.pipeline.Redact(err)
 	verdict = job.Judge(held, err, t.pipeline.Retry.Backoff.Delay(d.Attempt()))
 	switch {
 	case d.Hedge() && (verdict.Kind == job.VerdictRetry || verdict.Kind == job.VerdictSlowDown || verdict.Kind == job.VerdictDead):
@@ -99,6 +89,37 @@ func (s *slot) carry(ctx context.Context, j *liveJob, d *queue.Delivery) {
 		log.Warn().Err(err).Stringer("verdict", verdict.Kind).Msg("could not settle the delivery")
 	}
 	_ = s.w.faults.At(fault.Settled) // nothing is left that could fail
+}
+
+// guarded prepares the job and does the chunk, beside what the other slots do.
+// When the engine ends in the middle, which may be the fault of another chunk, it
+// does both anew with nothing beside it. It returns no task when the job can not
+// be worked on here.
+func (s *slot) guarded(ctx context.Context, lease *queue.Lease, j *liveJob, d *queue.Delivery, res *job.Result) (t *task, err error) {
+	begun := *res
+	moving := keepMoving(lease.Progress) // while others are waited for
+	err = s.w.eng.Guard(ctx, func() error {
+		defer func() { moving = keepMoving(lease.Progress) }()
+		*res = begun
+		t, err = s.prepared(ctx, j, d) // it may be large: the chunk is held meanwhile
+		moving()
+		if err != nil {
+			return err
+		}
+		return s.attempt(ctx, lease, t, d, res)
+	})
+	moving()
+	return t, err
+}
+
+// prepared makes ready what the job needs here.
+func (s *slot) prepared(ctx context.Context, j *liveJob, d *queue.Delivery) (*task, error) {
+	if err := d.Chunk().Understood(); err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithTimeoutCause(ctx, s.w.cfg.ChunkTimeout, errTooLong)
+	defer stop()
+	return j.task(ctx, s.w)
 }
 
 // attempt does everything up to the recorded result.

@@ -143,4 +143,7 @@ func (t *task) offset(c job.Chunk) int64 {
 type Engine interface {
 	Client() *engine.Client
 	Restarts() int // how often it was started anew: its tables are gone each time
+	// Guard runs what uses the engine, and once more, alone, when the engine
+	// ended meanwhile; see engine.Process.
+	Guard(ctx context.Context, do func() error) error
 }

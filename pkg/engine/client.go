@@ -51,7 +51,8 @@ type Client struct {
 	user     string
 	password string
 	http     *http.Client
-	lending  lending // of files, to a confined engine; nil: it opens them by FilePath
+	lending  lending      // of files, to a confined engine; nil: it opens them by FilePath
+	life     func() *life // of the child that serves now; nil: the engine is not this process's own
 }
 
 // NewClient makes a client for http://user:password@host:port, https://… or
@@ -242,18 +243,22 @@ func (c *Client) do(ctx context.Context, s Statement, format string, small bool)
 		req.Header.Set("X-ClickHouse-User", c.user)
 		req.Header.Set("X-ClickHouse-Key", c.password)
 	}
+	var life *life
+	if c.life != nil {
+		life = c.life()
+	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.unreachable(ctx, err, body)
+		return nil, c.unreachable(ctx, life, err, body)
 	}
 	if res.StatusCode == http.StatusOK {
-		res.Body = &closing{res.Body, takeBack}
+		res.Body = &closing{res.Body, takeBack, life}
 		return res, nil
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil {
-		return nil, broken(ctx, err)
+		return nil, broken(ctx, life, err)
 	}
 	e := parseException(string(text))
 	if code, err := strconv.Atoi(res.Header.Get(headerCode)); err == nil && code > 0 {
@@ -272,6 +277,7 @@ func (c *Client) do(ctx context.Context, s Statement, format string, small bool)
 type closing struct {
 	io.ReadCloser
 	then func()
+	life *life // of the child whose reply this is
 }
 
 // Close implements io.Closer.
@@ -285,7 +291,7 @@ func (c *closing) Close() error {
 }
 
 // unreachable is the error of a request without a reply.
-func (c *Client) unreachable(ctx context.Context, err error, body io.Reader) error {
+func (c *Client) unreachable(ctx context.Context, life *life, err error, body io.Reader) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("statement was cancelled: %w", cause)
 	}
@@ -298,13 +304,19 @@ func (c *Client) unreachable(ctx context.Context, err error, body io.Reader) err
 	if errors.As(err, &u) {
 		err = u.Err // its URL holds the statement
 	}
+	if end := life.fate(ctx); end != nil {
+		return end
+	}
 	return job.WithClass(fmt.Errorf("ClickHouse at %s gave no answer: %w", c.base.Host, err), job.Retry)
 }
 
 // broken is the error of a reply that broke off.
-func broken(ctx context.Context, err error) error {
+func broken(ctx context.Context, life *life, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("statement was cancelled: %w", cause)
+	}
+	if end := life.fate(ctx); end != nil {
+		return end
 	}
 	return job.WithClass(fmt.Errorf("the answer of ClickHouse broke off: %w", err), job.Retry)
 }
@@ -338,6 +350,7 @@ const exceptionLimit = 32 << 10
 type replyBody struct {
 	ctx    context.Context
 	src    io.ReadCloser
+	life   *life
 	marker []byte // what an exception block begins with
 	buf    []byte // read, not given out yet
 	err    error
@@ -348,7 +361,11 @@ func newBody(ctx context.Context, res *http.Response) *replyBody {
 	if tag := res.Header.Get(headerTag); tag != "" {
 		marker += tag
 	}
-	return &replyBody{ctx: ctx, src: res.Body, marker: []byte(marker)}
+	b := &replyBody{ctx: ctx, src: res.Body, marker: []byte(marker)}
+	if c, ok := res.Body.(*closing); ok {
+		b.life = c.life
+	}
+	return b
 }
 
 // Read gives out what can not be the begin of an exception block.
@@ -399,7 +416,7 @@ func (b *replyBody) fill() {
 	if err != nil {
 		b.err = err
 		if err != io.EOF {
-			b.err = broken(b.ctx, err)
+			b.err = broken(b.ctx, b.life, err)
 		}
 	}
 }

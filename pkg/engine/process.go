@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
 
 	"drayage/pkg/job"
 )
@@ -31,8 +32,9 @@ const (
 	startTimeout = 60 * time.Second // until the child answers; opening large tables takes long
 	stopTimeout  = 15 * time.Second // until a child that was asked to stop is killed
 	firstBackoff = 50 * time.Millisecond
-	lastBackoff  = 5 * time.Second
-	steadyAfter  = 30 * time.Second // a child that lived as long starts the backoff anew
+	lastBackoff  = 5 * time.Second        // of a child that does not come up
+	upBackoff    = 200 * time.Millisecond // of one that did: what it crashed of, others wait behind
+	steadyAfter  = 30 * time.Second       // a child that lived as long starts the backoff anew
 )
 
 // Config says how an engine is started. The zero value starts `dray engine`
@@ -87,9 +89,11 @@ type Process struct {
 	temporary string   // removed by Close
 	stop      context.CancelFunc
 	stopped   chan struct{} // closed when the supervisor ended
+	gate      *semaphore.Weighted
 
 	mu       sync.Mutex
-	pid      int // of the running child, 0 when there is none
+	life     *life // of the running child, or of the next one
+	pid      int   // of the running child, 0 when there is none
 	restarts int
 	usage    Usage   // of the children that ended
 	lender   *lender // to the running child; nil: it is not confined
@@ -132,7 +136,7 @@ func Start(ctx context.Context, cfg Config) (_ *Process, err error) {
 	}
 	cfg.Log = cfg.Log.With().Str("engine", cfg.Name).Logger()
 
-	p := &Process{cfg: cfg, stopped: make(chan struct{})}
+	p := &Process{cfg: cfg, stopped: make(chan struct{}), gate: semaphore.NewWeighted(everything), life: &life{over: make(chan struct{})}}
 	defer func() {
 		if err != nil {
 			p.release()
@@ -149,6 +153,11 @@ func Start(ctx context.Context, cfg Config) (_ *Process, err error) {
 	}
 	if p.client, err = NewClient(p.url); err != nil {
 		return nil, err
+	}
+	p.client.life = func() *life {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.life
 	}
 	if p.confined() {
 		p.client.lending = p.lend
@@ -273,17 +282,28 @@ func (p *Process) supervise(ctx context.Context, ready chan<- error) {
 			return
 		}
 		p.mu.Lock()
-		p.err = nil
-		if ctx.Err() != nil {
+		stopped := ctx.Err() != nil
+		if p.err = nil; stopped {
 			p.err = err
-			p.mu.Unlock()
+		} else {
+			p.restarts++ // before statements fail, for users know by it that tables are gone
+		}
+		n, over := p.restarts, p.life
+		p.life = &life{over: make(chan struct{})}
+		p.mu.Unlock()
+		if over.why = err; err == nil {
+			over.why = &endError{ErrEnded, errors.New("it was asked to stop")}
+		}
+		close(over.over)
+		if stopped {
 			return
 		}
-		p.restarts++
-		n := p.restarts
-		p.mu.Unlock()
-		if time.Since(started) > steadyAfter {
+		p.client.http.CloseIdleConnections() // to the child that is gone
+		switch {
+		case time.Since(started) > steadyAfter:
 			backoff = firstBackoff
+		case up:
+			backoff = min(backoff, upBackoff)
 		}
 		p.cfg.Log.Warn().Err(err).Int("restarts", n).Int64("retry_ms", backoff.Milliseconds()).Msg("the engine ended, it is started again")
 		timer := time.NewTimer(backoff)
@@ -403,10 +423,7 @@ func (p *Process) runChild(ctx context.Context, up func()) (wasUp bool, err erro
 		if ctx.Err() != nil && waitErr == nil {
 			return true, nil
 		}
-		if waitErr == nil {
-			waitErr = errors.New("it ended by itself")
-		}
-		return true, fmt.Errorf("the engine's process: %w", waitErr)
+		return true, end(waitErr)
 	case failureLibrary:
 		return false, fmt.Errorf("%w (%s)", ErrNoLibrary, r.Message)
 	case failureLocked:
