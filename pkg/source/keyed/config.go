@@ -46,6 +46,25 @@ type Config struct {
 	Bounds    json.RawMessage // what Source.Bounds returned; nil: everything
 }
 
+// Name is what is read, for people.
+func (c Config) Name() string {
+	if c.Table != "" {
+		return "table " + c.Table
+	}
+	return "the query"
+}
+
+// Gone is the error of a table that is not there any more.
+func (c Config) Gone() error {
+	return job.Permanentf("%s: %w: it was dropped or renamed after the job was planned", c.Name(), source.ErrGone)
+}
+
+// Changed is the error of columns that are not those of the plan.
+func (c Config) Changed() error {
+	return job.Permanentf("%s: %w: its columns have other names, types or NOT NULL than when the job was planned; start a new job",
+		c.Name(), source.ErrChanged)
+}
+
 // Check reports what can be seen without a server. Two names of columns are the
 // same by same, and hint says how the name of a table is written.
 func (c Config) Check(bad func(field, hint, problem string, args ...any), hint string, same func(a, b string) bool) {

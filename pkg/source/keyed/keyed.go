@@ -1,11 +1,17 @@
 // Package keyed is what the sources of tables in a database share: how a plan
-// walks a key in even ranges, and how a range is cut in two.
+// walks a key in even ranges, how a range is cut in two, and what a job reads by a
+// watermark. A package for a kind of server brings the SQL, as Server says.
 package keyed
 
 import (
+	"encoding/hex"
+	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Bound is a key, a text for each of its columns that the source and the server
@@ -13,7 +19,8 @@ import (
 type Bound []string
 
 // Range is what a chunk says about its input: the keys after From, up to and
-// including To, or those of which a part is NULL. A source adds fields of its own.
+// including To, or those of which a part is NULL; without a Key some blocks, or
+// everything.
 type Range struct {
 	Shape string   `json:"f"` // of the relation: what has changed has another
 	Key   []string `json:"k,omitempty"`
@@ -21,7 +28,9 @@ type Range struct {
 	To    Bound    `json:"z,omitempty"` // nil: to the last
 	Null  bool     `json:"n,omitempty"`
 
-	Bytes int64 `json:"s,omitempty"` // estimated
+	Bytes      int64    `json:"s,omitempty"` // estimated
+	Collations []string `json:"c,omitempty"` // of the columns of Key; nil where none has one
+	Blocks
 }
 
 // Cursor is where planning goes on. What is settled when it begins stays.
@@ -30,45 +39,52 @@ type Cursor struct {
 	Key    []string `json:"k,omitempty"`
 	Last   Bound    `json:"a,omitempty"` // planned up to here
 	Max    Bound    `json:"z,omitempty"` // the largest key; nil: the end is open
-	Per    int64    `json:"p,omitempty"` // rows of a chunk
-	Mean   int64    `json:"s,omitempty"` // bytes of a row, estimated
+	Per    int64    `json:"p,omitempty"` // rows, or blocks, of a chunk
+	Mean   int64    `json:"s,omitempty"` // bytes of a row, or block, estimated
 	Ranges bool     `json:"r,omitempty"` // all ranges are planned
 	Done   bool     `json:"d,omitempty"`
+
+	Collations []string `json:"c,omitempty"`
+	Blocks              // that are not planned yet
 }
 
-// Keys are the keys of a relation, as its server sees them now. A key that is too
-// long for a Bound counts for none of its methods.
-type Keys interface {
-	// Step returns the key that is n keys, at least 1, after from and not after
-	// to; nil when there are fewer.
-	Step(from, to Bound, n int64) (Bound, error)
-	// Count returns how many keys there are after from and not after to, at most
-	// limit.
-	Count(from, to Bound, limit int64) (int64, error)
-	// Before returns the largest key after from and smaller than to, nil for none.
-	Before(from, to Bound) (Bound, error)
-	// SomeNull reports whether there is a row with a NULL in its key.
-	SomeNull() (bool, error)
+// Manner is how a relation is cut, where its server has tables that are cut by
+// blocks; "" where it has none.
+type Manner string
+
+// The manners.
+const (
+	ByKey    Manner = "k"
+	ByBlocks Manner = "b"
+	AsWhole  Manner = "w"
+)
+
+// Blocks are, ByBlocks, the blocks [Begin, End) of File.
+type Blocks struct {
+	Manner Manner `json:"m,omitempty"`
+	Begin  int64  `json:"b,omitempty"`
+	End    int64  `json:"e,omitempty"`
+	File   string `json:"i,omitempty"`
 }
 
-// Next plans the next range and moves the cursor behind it; nothing found ends
+// next plans the next range and moves the cursor behind it; nothing found ends
 // the plan. With nulls, rows with a NULL in their key come last.
-func (at *Cursor) Next(keys Keys, nulls bool) (r Range, found bool, err error) {
-	r = Range{Shape: at.Shape, Key: at.Key}
+func (at *Cursor) next(k *Key, nulls bool) (r Range, found bool, err error) {
+	r = Range{Shape: at.Shape, Key: at.Key, Collations: at.Collations, Blocks: at.Blocks}
 	if at.Ranges {
 		at.Done = true
 		if nulls {
-			r.Null, err = keys.SomeNull()
+			r.Null, err = k.someNull()
 		}
 		return r, r.Null, err
 	}
 	r.From, r.Bytes = at.Last, at.Per*at.Mean
-	if r.To, err = keys.Step(at.Last, at.Max, at.Per); err != nil {
+	if r.To, err = k.step(at.Last, at.Max, at.Per); err != nil {
 		return r, false, err
 	}
 	if r.To == nil {
 		r.To, at.Ranges = at.Max, true
-		left, err := keys.Count(r.From, r.To, at.Per)
+		left, err := k.count(r.From, r.To, at.Per)
 		if err != nil {
 			return r, false, err
 		}
@@ -80,9 +96,40 @@ func (at *Cursor) Next(keys Keys, nulls bool) (r Range, found bool, err error) {
 	return r, true, nil
 }
 
-// Place is the range in a relation of some name, for people; show is a bound for
-// them. Without a Key it is the name.
-func (r Range) Place(name string, show func(Bound) string) string {
+// keyless plans the next blocks, or everything, of a relation of some bytes.
+func (at *Cursor) keyless(bytes int64) (r Range, found bool) {
+	r = Range{Shape: at.Shape, Bytes: bytes, Blocks: at.Blocks}
+	if at.Manner != ByBlocks {
+		at.Done = true
+		return r, true
+	}
+	r.End = min(at.Begin+at.Per, at.End)
+	r.Bytes = (r.End - r.Begin) * at.Mean
+	at.Begin = r.End
+	at.Done = at.Begin >= at.End
+	return r, r.End > r.Begin
+}
+
+// valid reports whether r may be what a chunk says, with a Manner or without.
+func (r Range) valid(manners bool) bool {
+	switch r.Manner {
+	case "":
+		return !manners && r.Shape != "" && (len(r.Key) > 0 || !r.Null && r.From == nil && r.To == nil)
+	case ByKey:
+		return manners && len(r.Key) > 0
+	case ByBlocks:
+		return manners && r.End > r.Begin
+	case AsWhole:
+		return manners
+	}
+	return false
+}
+
+// place is the range in a relation of some name, for people.
+func (r Range) place(name string) string {
+	if r.Manner == ByBlocks {
+		return fmt.Sprintf("%s, blocks %d up to %d", name, r.Begin, r.End-1)
+	}
 	if len(r.Key) == 0 {
 		return name
 	}
@@ -92,29 +139,47 @@ func (r Range) Place(name string, show func(Bound) string) string {
 	}
 	at := name + ", " + key
 	if r.From != nil {
-		at += " after " + show(r.From)
+		at += " after " + r.shown(r.From)
 	}
 	if r.To != nil {
-		at += " up to " + show(r.To)
+		at += " up to " + r.shown(r.To)
 	}
 	return at
 }
 
-// Middle returns a key that cuts the range in two parts that both have keys; nil
+// Binary is the collation of bytes.
+const Binary = "binary"
+
+// shown is a bound for people. What has a collation is in hexadecimals: texts that
+// are readable stand as they are.
+func (r Range) shown(b Bound) string {
+	all := slices.Clone(b)
+	for i, text := range b {
+		if raw, err := hex.DecodeString(text); err == nil && i < len(r.Collations) && r.Collations[i] != "" {
+			all[i] = "0x" + text
+			if r.Collations[i] != Binary && utf8.Valid(raw) && !strings.ContainsFunc(string(raw), unicode.IsControl) {
+				all[i] = strconv.Quote(string(raw))
+			}
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// middle returns a key that cuts the range in two parts that both have keys; nil
 // when there is none.
-func (r Range) Middle(keys Keys) (Bound, error) {
-	n, err := keys.Count(r.From, r.To, math.MaxInt64)
+func (r Range) middle(k *Key) (Bound, error) {
+	n, err := k.count(r.From, r.To, math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}
-	middle, err := keys.Step(r.From, r.To, max(n/2, 1))
+	middle, err := k.step(r.From, r.To, max(n/2, 1))
 	if err != nil || middle == nil {
 		return nil, err
 	}
-	after, err := keys.Step(middle, r.To, 1)
+	after, err := k.step(middle, r.To, 1)
 	if err == nil && after == nil {
 		// The second half is one key, which the first has as well.
-		return keys.Before(r.From, middle)
+		return k.before(r.From, middle)
 	}
 	return middle, err
 }

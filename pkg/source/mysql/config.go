@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/keyed"
 )
@@ -40,4 +41,16 @@ func (c Config) Validate() error {
 		return nil
 	}
 	return all
+}
+
+// New returns the source that cfg describes. It asks nobody; a cfg that does not
+// validate is a source.FieldErrors, marked job.Permanent.
+func New(cfg Config) (*keyed.Source, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, job.WithClass(err, job.Permanent)
+	}
+	return keyed.New(keyed.Config(cfg), keyed.Server{
+		Connect: connect, Same: strings.EqualFold,
+		Missing: "there is no such table in the database: write database.table, in the case that the server wants",
+	})
 }

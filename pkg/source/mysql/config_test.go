@@ -97,6 +97,7 @@ func TestLocate(t *testing.T) {
 		`{"f":"x"}`:                                                                      "table shop.t",
 		`{"k":["a"]}`:                                                                    "",
 		`{"f":"x","a":["1"]}`:                                                            "",
+		`{"f":"x","m":"w"}`:                                                              "",
 		`{}`:                                                                             "",
 	} {
 		at, err := s.Locate([]byte(input))

@@ -95,18 +95,22 @@ func (r *reader) row() {
 	r.err = job.Permanentf("%s: the server did not say whether a text lost a character, but %v", r.place, lost)
 }
 
-// leave ends the session. A Read that waits for the server ends, for the
-// connection was closed by the end of its context.
-func (r *reader) leave() {
+// Err implements keyed.Rows.
+func (r *reader) Err() error { return r.err }
+
+// Close implements keyed.Rows: it ends the session. A Read that waits for the
+// server ends, for the connection was closed by the end of its context.
+func (r *reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.left {
-		return
+		return nil
 	}
 	r.left = true
 	if r.err == nil {
 		r.err = io.ErrClosedPipe
 		r.text, r.rest = nil, 0
 	}
-	r.c.close()
+	r.c.Close()
+	return nil
 }

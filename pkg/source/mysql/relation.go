@@ -13,14 +13,14 @@ import (
 
 // relation is what is read, as the server describes it now.
 type relation struct {
-	sql     string // what stands after FROM
-	query   bool   // not a table or view
-	stored  bool   // a table, and no view
-	columns []*column
-	indexes []*index
+	keyed.Table // IndexOnly, where it is a table and no view
+	c           *session
+	query       bool // not a table or view
+	columns     []*column
+	indexes     []*index
 
 	// Of a table, estimated by the server:
-	rows, bytes, mean int64
+	rows, mean int64
 }
 
 // column is a column of a relation.
@@ -51,12 +51,14 @@ func (r *relation) column(name string) *column {
 	return nil
 }
 
-// describe asks for the relation; a table that is not there is found = false.
-// It is kept from being altered until the session ends.
-func (c *session) describe() (r *relation, found bool, err error) {
-	r = &relation{sql: "(" + c.s.query + "\n) AS _q", query: true}
-	if c.s.cfg.Table != "" {
-		r.sql, r.query = c.s.table.sql(), false
+// Describe implements keyed.Session.
+func (c *session) Describe() (_ keyed.Relation, found bool, err error) {
+	r := &relation{c: c, query: c.cfg.Table == ""}
+	if r.SQL = "(" + c.cfg.Query + "\n) AS _q"; !r.query {
+		if c.table, err = parseTable(c.cfg.Table); err != nil {
+			return nil, false, job.Permanentf("table %w", err)
+		}
+		r.SQL = c.table.sql()
 	}
 	err = c.fields(r)
 	switch {
@@ -68,10 +70,21 @@ func (c *session) describe() (r *relation, found bool, err error) {
 	return r, true, c.details(r)
 }
 
+// Altered implements keyed.Session.
+func (c *session) Altered(err error) error {
+	switch number(err) {
+	case errNoSuchTable:
+		return c.cfg.Gone()
+	case errBadField, errViewInvalid:
+		return c.cfg.Changed()
+	}
+	return err
+}
+
 // fields reads the names and types of what a SELECT of everything gives. From
 // then on the transaction keeps the tables as they are.
 func (c *session) fields(r *relation) error {
-	rows, err := c.query("SELECT * FROM " + r.sql + " LIMIT 0")
+	rows, err := c.query("SELECT * FROM " + r.SQL + " LIMIT 0")
 	if err != nil {
 		return c.failed("reading its columns", err)
 	}
@@ -80,12 +93,12 @@ func (c *session) fields(r *relation) error {
 		driver.RowsColumnTypePrecisionScale
 	})
 	if !ok {
-		return job.Permanentf("%s: the client of MySQL tells no types", c.s.cfg.Name())
+		return job.Permanentf("%s: the client of MySQL tells no types", c.cfg.Name())
 	}
 	r.columns = nil
 	for i, name := range rows.Columns() {
 		if r.column(name) != nil {
-			return job.Permanentf("%s: it has two columns %q: give one of them another name", c.s.cfg.Name(), name)
+			return job.Permanentf("%s: it has two columns %q: give one of them another name", c.cfg.Name(), name)
 		}
 		precision, scale, _ := types.ColumnTypePrecisionScale(i)
 		r.columns = append(r.columns, &column{name: name, typ: wireType(types.ColumnTypeDatabaseTypeName(i), precision, scale)})
@@ -101,23 +114,23 @@ func (c *session) fields(r *relation) error {
 // of is the condition that a row of information_schema is of the table.
 func (c *session) of() string {
 	database := "DATABASE()"
-	if c.s.table.database != "" {
-		database = literal(c.s.table.database)
+	if c.table.database != "" {
+		database = literal(c.table.database)
 	}
-	return fmt.Sprintf("TABLE_SCHEMA = %s AND TABLE_NAME = %s", database, literal(c.s.table.table))
+	return fmt.Sprintf("TABLE_SCHEMA = %s AND TABLE_NAME = %s", database, literal(c.table.table))
 }
 
 // details fills in what is known of a table and its columns.
 func (c *session) details(r *relation) error {
-	t, err := c.rows("looking for the table", "SELECT TABLE_TYPE, TABLE_ROWS, DATA_LENGTH, AVG_ROW_LENGTH FROM information_schema.TABLES WHERE "+c.of())
+	t, err := c.Rows("looking for the table", "SELECT TABLE_TYPE, TABLE_ROWS, DATA_LENGTH, AVG_ROW_LENGTH FROM information_schema.TABLES WHERE "+c.of())
 	if err != nil {
 		return err
 	}
 	if len(t) > 0 {
-		r.stored = !strings.HasSuffix(t[0].text(0), "VIEW")
-		r.rows, r.bytes, r.mean = t[0].number(1), t[0].number(2), t[0].number(3)
+		r.IndexOnly = !strings.HasSuffix(t[0].Text(0), "VIEW")
+		r.rows, r.Bytes, r.mean = t[0].Number(1), t[0].Number(2), t[0].Number(3)
 	}
-	all, err := c.rows("reading its columns", `SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE = 'NO',
+	all, err := c.Rows("reading its columns", `SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE = 'NO',
 	COALESCE(CHARACTER_SET_NAME, ''), COALESCE(COLLATION_NAME, ''), NUMERIC_PRECISION, COALESCE(NUMERIC_SCALE, DATETIME_PRECISION, 0)
 FROM information_schema.COLUMNS WHERE `+c.of()+" ORDER BY ORDINAL_POSITION")
 	if err != nil {
@@ -127,8 +140,8 @@ FROM information_schema.COLUMNS WHERE `+c.of()+" ORDER BY ORDINAL_POSITION")
 	r.columns = nil
 	for _, t := range all {
 		col := &column{
-			name: t.text(0), typ: tableType(t.text(1), t.text(2), t.number(6), t.number(7)), declared: t.text(2),
-			notNull: t.text(3) == "1", charset: t.text(4), collation: t.text(5), hidden: true,
+			name: t.Text(0), typ: tableType(t.Text(1), t.Text(2), t.Number(6), t.Number(7)), declared: t.Text(2),
+			notNull: t.Text(3) == "1", charset: t.Text(4), collation: t.Text(5), hidden: true,
 		}
 		for _, shown := range seen {
 			col.hidden = col.hidden && shown.name != col.name
@@ -137,10 +150,10 @@ FROM information_schema.COLUMNS WHERE `+c.of()+" ORDER BY ORDINAL_POSITION")
 	}
 	for _, shown := range seen {
 		if r.column(shown.name) == nil {
-			return job.Permanentf("%s: information_schema does not show its column %q to the user of the url", c.s.cfg.Name(), shown.name)
+			return job.Permanentf("%s: information_schema does not show its column %q to the user of the url", c.cfg.Name(), shown.name)
 		}
 	}
-	if !r.stored {
+	if !r.IndexOnly {
 		return nil
 	}
 	return c.indexed(r)
@@ -150,7 +163,7 @@ FROM information_schema.COLUMNS WHERE `+c.of()+" ORDER BY ORDINAL_POSITION")
 // as a SELECT sorts them serves: a tree, no prefixes of texts, no expressions,
 // all in one direction.
 func (c *session) indexed(r *relation) error {
-	all, err := c.rows("looking for an index", `SELECT INDEX_NAME, COALESCE(COLUMN_NAME, ''), NON_UNIQUE, SUB_PART IS NULL, COALESCE(COLLATION, ''), INDEX_TYPE
+	all, err := c.Rows("looking for an index", `SELECT INDEX_NAME, COALESCE(COLUMN_NAME, ''), NON_UNIQUE, SUB_PART IS NULL, COALESCE(COLLATION, ''), INDEX_TYPE
 FROM information_schema.STATISTICS WHERE `+c.of()+" ORDER BY INDEX_NAME <> 'PRIMARY', INDEX_NAME, SEQ_IN_INDEX")
 	if err != nil {
 		return err
@@ -158,15 +171,15 @@ FROM information_schema.STATISTICS WHERE `+c.of()+" ORDER BY INDEX_NAME <> 'PRIM
 	direction := ""
 	for _, t := range all {
 		var ix *index
-		if n := len(r.indexes); n > 0 && r.indexes[n-1].name == t.text(0) {
+		if n := len(r.indexes); n > 0 && r.indexes[n-1].name == t.Text(0) {
 			ix = r.indexes[n-1]
 		} else {
-			ix = &index{name: t.text(0), whole: true, unique: t.text(2) == "0"}
+			ix = &index{name: t.Text(0), whole: true, unique: t.Text(2) == "0"}
 			r.indexes = append(r.indexes, ix)
-			direction = t.text(4)
+			direction = t.Text(4)
 		}
-		col := r.column(t.text(1))
-		if col == nil || t.text(3) != "1" || t.text(4) != direction || t.text(5) != "BTREE" {
+		col := r.column(t.Text(1))
+		if col == nil || t.Text(3) != "1" || t.Text(4) != direction || t.Text(5) != "BTREE" {
 			ix.whole = false
 		}
 		if ix.whole {
@@ -176,14 +189,14 @@ FROM information_schema.STATISTICS WHERE `+c.of()+" ORDER BY INDEX_NAME <> 'PRIM
 	return nil
 }
 
-// shape is a fingerprint of the names and types of the columns that a job
-// reads; ok is false where one of them is not there.
-func (r *relation) shape(columns []job.Column) (shape string, ok bool) {
-	return keyed.Shape(columns, func(name string) (string, bool) {
-		c := r.column(name)
-		if c == nil {
-			return "", false
+// Columns implements keyed.Relation.
+func (r *relation) Columns() []keyed.Column {
+	all := make([]keyed.Column, len(r.columns))
+	for i, c := range r.columns {
+		all[i] = keyed.Column{
+			Column: job.Column{Name: c.name, Type: c.clickhouse()}, Hidden: c.hidden,
+			Shape: fmt.Sprintf("%q %q %v %t %q", c.name, c.declared, c.typ, c.notNull, c.collation),
 		}
-		return fmt.Sprintf("%q %q %v %t %q", c.name, c.declared, c.typ, c.notNull, c.collation), true
-	})
+	}
+	return all
 }

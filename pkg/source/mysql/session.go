@@ -38,7 +38,8 @@ var begin = []string{
 
 // session is a connection within one transaction. It takes one seat.
 type session struct {
-	s       *Source
+	cfg     keyed.Config
+	table   tableName // that is read, if any
 	conn    client
 	ctx     context.Context //nolint:containedctx // of the seat
 	release func()
@@ -54,22 +55,22 @@ type client interface {
 }
 
 // connect takes a seat and begins a transaction.
-func (s *Source) connect(ctx context.Context) (*session, error) {
-	held, release, err := s.cfg.Seats.Take(ctx)
+func connect(ctx context.Context, cfg keyed.Config) (keyed.Session, error) {
+	held, release, err := cfg.Seats.Take(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%s: waiting for a seat at MySQL: %w", s.cfg.Name(), err)
+		return nil, fmt.Errorf("%s: waiting for a seat at MySQL: %w", cfg.Name(), err)
 	}
-	c := &session{s: s, ctx: held, release: release, mark: "/* drayage " + rand.Text() + " */ ", polite: new(atomic.Bool)}
-	if c.conn, err = s.dial(held, c.polite, false); err != nil {
+	c := &session{cfg: cfg, ctx: held, release: release, mark: "/* drayage " + rand.Text() + " */ ", polite: new(atomic.Bool)}
+	if c.conn, err = dial(held, cfg, c.polite, false); err != nil {
 		if held.Err() != nil {
 			err = context.Cause(held)
 		}
 		release()
-		return nil, classify(s.cfg.Name()+": connecting", err)
+		return nil, classify(cfg.Name()+": connecting", err)
 	}
 	for _, statement := range begin {
-		if _, err := c.rows("beginning to read", statement); err != nil {
-			c.close()
+		if _, err := c.Rows("beginning to read", statement); err != nil {
+			c.Close()
 			return nil, err
 		}
 	}
@@ -78,8 +79,8 @@ func (s *Source) connect(ctx context.Context) (*session, error) {
 
 // dial makes a connection; once polite is set its Close waits for the server. A
 // bare one has no database, and reads no table.
-func (s *Source) dial(ctx context.Context, polite *atomic.Bool, bare bool) (client, error) {
-	cfg, err := parseURL(s.cfg.URL, s.cfg.Allow)
+func dial(ctx context.Context, to keyed.Config, polite *atomic.Bool, bare bool) (client, error) {
+	cfg, err := parseURL(to.URL, to.Allow)
 	if err != nil {
 		return nil, job.Permanentf("the url %w", err)
 	}
@@ -87,7 +88,7 @@ func (s *Source) dial(ctx context.Context, polite *atomic.Bool, bare bool) (clie
 		cfg.DBName = ""
 	}
 	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := s.cfg.Allow.Dial(ctx, network, address)
+		conn, err := to.Allow.Dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
@@ -126,9 +127,9 @@ func (a *awaited) Close() error {
 	return a.Conn.Close()
 }
 
-// close ends the connection, and a statement that has not ended, and gives the
-// seat back.
-func (c *session) close() {
+// Close implements keyed.Session: it ends the connection too, and gives the seat
+// back.
+func (c *session) Close() {
 	defer c.release()
 	if !c.busy {
 		c.polite.Store(true)
@@ -146,20 +147,20 @@ func (c *session) abandon() {
 	_ = c.conn.Close() // of which nothing more is read
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), goodbye)
 	defer cancel()
-	other := &session{s: c.s, ctx: ctx, polite: new(atomic.Bool)}
+	other := &session{cfg: c.cfg, ctx: ctx, polite: new(atomic.Bool)}
 	var err error
-	if other.conn, err = c.s.dial(ctx, other.polite, true); err != nil {
+	if other.conn, err = dial(ctx, c.cfg, other.polite, true); err != nil {
 		return
 	}
 	left := fmt.Sprintf("SELECT id FROM information_schema.processlist WHERE info LIKE %s AND id <> CONNECTION_ID()", literal(c.mark+"%"))
 	for {
-		threads, err := other.rows("looking for a statement that was left", left)
+		threads, err := other.Rows("looking for a statement that was left", left)
 		if err != nil || len(threads) == 0 {
 			break
 		}
 		for _, t := range threads {
-			if id, err := strconv.ParseUint(t.text(0), 10, 64); err == nil {
-				_, _ = other.rows("ending a statement that was left", fmt.Sprintf("KILL %d", id)) // it may have ended
+			if id, err := strconv.ParseUint(t.Text(0), 10, 64); err == nil {
+				_, _ = other.Rows("ending a statement that was left", fmt.Sprintf("KILL %d", id)) // it may have ended
 			}
 		}
 		select {
@@ -177,7 +178,7 @@ func (c *session) failed(doing string, err error) error {
 	if err != nil && c.ctx.Err() != nil {
 		err = context.Cause(c.ctx)
 	}
-	return classify(c.s.cfg.Name()+": "+doing, err)
+	return classify(c.cfg.Name()+": "+doing, err)
 }
 
 // query begins a statement. Its rows are read to their end, or the session is
@@ -200,29 +201,19 @@ func (c *session) ended(err error) {
 	}
 }
 
-// row is a row of an answer; nil is NULL.
-type row [][]byte
-
-func (r row) text(i int) string { return string(r[i]) }
-
-func (r row) number(i int) int64 {
-	n, _ := strconv.ParseInt(string(r[i]), 10, 64) // NULL and what is too large is none
-	return n
-}
-
-// rows runs a statement whose answer is small.
-func (c *session) rows(doing, sql string) ([]row, error) {
+// Rows implements keyed.Session.
+func (c *session) Rows(doing, sql string) ([]keyed.Row, error) {
 	answer, err := c.query(sql)
 	if err != nil {
 		return nil, c.failed(doing, err)
 	}
-	var all []row
+	var all []keyed.Row
 	dest := make([]driver.Value, len(answer.Columns()))
 	for {
 		if err = answer.Next(dest); err != nil {
 			break
 		}
-		r := make(row, len(dest))
+		r := make(keyed.Row, len(dest))
 		for i, v := range dest {
 			if v != nil {
 				r[i] = appendText([]byte{}, v, bits64)
@@ -240,8 +231,8 @@ func (c *session) rows(doing, sql string) ([]row, error) {
 	return all, nil
 }
 
-// one runs a statement whose answer is one row.
-func (c *session) one(doing, sql string) (row, error) {
-	all, err := c.rows(doing, sql)
-	return keyed.One(c.s.cfg.Name()+": "+doing, all, err)
+// One implements keyed.Session.
+func (c *session) One(doing, sql string) (keyed.Row, error) {
+	all, err := c.Rows(doing, sql)
+	return keyed.One(c.cfg.Name()+": "+doing, all, err)
 }

@@ -201,13 +201,13 @@ func TestSession(t *testing.T) {
 // A transaction that began before a table was altered can not read it.
 func TestAlteredThisMoment(t *testing.T) {
 	exec(t, "CREATE TABLE moment (id int PRIMARY KEY); INSERT INTO moment VALUES (1)")
-	c, err := mustNew(t, Config{Table: "moment"}).connect(t.Context())
+	c, err := connect(t.Context(), keyed.Config{URL: db.URL("root", ""), Table: "moment"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.close()
+	defer c.Close()
 	exec(t, "ALTER TABLE moment ADD x int DEFAULT 7, ALGORITHM = COPY")
-	if _, err = c.rows("reading", "SELECT * FROM moment"); err == nil || job.ClassOf(err) != job.Retry {
+	if _, err = c.Rows("reading", "SELECT * FROM moment"); err == nil || job.ClassOf(err) != job.Retry {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -52,3 +52,15 @@ func (c Config) Validate() error {
 	}
 	return all
 }
+
+// New returns the source that cfg describes. It asks nobody; a cfg that does not
+// validate is a source.FieldErrors, marked job.Permanent.
+func New(cfg Config) (*keyed.Source, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, job.WithClass(err, job.Permanent)
+	}
+	return keyed.New(keyed.Config(cfg), keyed.Server{
+		Connect: connect, Same: source.SameName, Manners: true,
+		Missing: "there is no such table in the database, or on the search path of the user: write schema.table, with capital letters in double quotes",
+	})
+}

@@ -79,6 +79,7 @@ func TestLocate(t *testing.T) {
 		`{"m":"w"}`:                                           "table public.t",
 		`{"m":"k"}`:                                           "",
 		`{"m":"b","b":8,"e":8}`:                               "",
+		`{"f":"x","k":["a"]}`:                                 "",
 		`{}`:                                                  "",
 	} {
 		at, err := s.Locate([]byte(input))

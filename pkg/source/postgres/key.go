@@ -2,123 +2,51 @@ package postgres
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
-	"drayage/pkg/job"
 	"drayage/pkg/source/keyed"
 )
 
-// maxBound bounds the text of one bound of a range, in bytes: longer keys are
-// no bounds of chunks. Escaped, two of them fit into a chunk's description.
-const maxBound = 200
-
-// key are the columns that a relation is cut by.
-type key struct {
-	rel     *relation
-	columns []*column
-	indexed bool // by an index whose first columns are the key
+// keyOf returns the key of columns. They stand with the name of the relation:
+// alone, the name of a column means what is selected under it in ORDER BY, which
+// is its text.
+func (r *relation) keyOf(columns []*column, indexed bool) *keyed.Key {
+	k := &keyed.Key{Session: r.c, From: r.SQL, Indexed: indexed, Tuples: true, IsNull: " IS NULL"}
+	for _, c := range columns {
+		e := r.ref + "." + identifier(c.name)
+		kc := &keyed.KeyColumn{Name: c.name, Type: c.sqlType, SQL: e, Value: e + "::text", Null: !c.notNull, Width: 1}
+		if _, fixed := scalars[c.typ.name]; !fixed {
+			kc.Length = "octet_length(" + kc.Value + ")"
+		}
+		kc.At = func(text string) string { return literal(text) + "::" + c.sqlType }
+		k.Columns = append(k.Columns, kc)
+	}
+	return k
 }
 
-// names are the columns with the name of the relation: alone, the name of a
-// column means what is selected under it in ORDER BY, which is its text.
-func (k *key) names() []string {
-	all := make([]string, len(k.columns))
-	for i, c := range k.columns {
-		all[i] = k.rel.ref + "." + identifier(c.name)
+func (r *relation) named(names []string) []*column {
+	all := make([]*column, len(names))
+	for i, name := range names {
+		all[i] = r.column(name)
 	}
 	return all
 }
 
-func (k *key) tuple() string { return "(" + strings.Join(k.names(), ", ") + ")" }
-
-func (k *key) order(suffix string) string {
-	return strings.Join(k.names(), suffix+", ") + suffix
-}
-
-func (k *key) texts() string {
-	var all []string
-	for _, name := range k.names() {
-		all = append(all, name+"::text")
-	}
-	return strings.Join(all, ", ")
-}
-
-// at writes a bound as SQL.
-func (k *key) at(b keyed.Bound) string {
-	all := make([]string, len(b))
-	for i, text := range b {
-		all[i] = literal(text) + "::" + k.columns[i].sqlType
-	}
-	return "(" + strings.Join(all, ", ") + ")"
-}
-
-// within is the predicate of the keys after from, up to and including to; nil is
-// no bound. A key of which a part is NULL is within no range.
-func (k *key) within(from, to keyed.Bound) string {
-	var all []string
-	for _, c := range k.columns {
-		if !c.notNull {
-			all = append(all, identifier(c.name)+" IS NOT NULL")
-		}
-	}
-	if from != nil {
-		all = append(all, k.tuple()+" > "+k.at(from))
-	}
-	if to != nil {
-		all = append(all, k.tuple()+" <= "+k.at(to))
-	}
-	if len(all) == 0 {
-		return "true"
-	}
-	return strings.Join(all, " AND ")
-}
-
-// null is the predicate of the keys of which a part is NULL; "" for none.
-func (k *key) null() string {
-	var all []string
-	for _, c := range k.columns {
-		if !c.notNull {
-			all = append(all, identifier(c.name)+" IS NULL")
-		}
-	}
-	return strings.Join(all, " OR ")
-}
-
-// short is the predicate of the keys that may be bounds.
-func (k *key) short() string {
-	var all []string
-	for _, c := range k.columns {
-		if _, fixed := scalars[c.typ.name]; fixed {
-			continue
-		}
-		all = append(all, fmt.Sprintf(" AND octet_length(%s::text) <= %d", identifier(c.name), maxBound/len(k.columns)))
-	}
-	return strings.Join(all, "")
-}
-
-// find returns the key of r, or nil when it is to be cut otherwise.
-func (c *session) find(r *relation) (*key, error) { return c.findKey(r, c.s.cfg.Key) }
-
-// findKey does so for the columns that are named, or the primary key.
-func (c *session) findKey(r *relation, named []string) (*key, error) {
-	k := &key{rel: r}
-	for _, name := range named {
-		col := r.column(name)
-		if col == nil {
-			return nil, job.Permanentf("%s: it has no column %q, which key names", c.s.cfg.Name(), name)
-		}
-		k.columns = append(k.columns, col)
-	}
+// Find implements keyed.Relation: the primary key is best, and blocks are better
+// than a key without an index.
+func (r *relation) Find(named []string) (*keyed.Key, error) {
+	columns, indexed := r.named(named), false
 	if r.oid == "" {
-		if len(k.columns) == 0 {
+		if len(columns) == 0 {
 			return nil, nil
 		}
-		return k, nil
+		return r.keyOf(columns, false), nil
 	}
 	// An index in another order of texts or of NULLs, one whose columns are sorted
 	// in several directions, and one of a part of the rows, does not serve.
-	indexes, err := c.rows("looking for an index", fmt.Sprintf(`SELECT i.indisprimary,
+	indexes, err := r.c.Rows("looking for an index", fmt.Sprintf(`SELECT i.indisprimary,
 	(SELECT string_agg(a.attnum::text, ' ' ORDER BY k) FROM generate_series(0, i.indnkeyatts - 1) k
 		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k]
 		JOIN pg_opclass o ON o.oid = i.indclass[k] AND o.opcdefault
@@ -131,30 +59,20 @@ ORDER BY i.indexrelid`, r.oid))
 		return nil, err
 	}
 	for _, ix := range indexes {
-		numbers := strings.Fields(ix.text(1))
-		if fmt.Sprint(len(numbers)) != ix.text(2) {
-			continue
-		}
-		if len(named) == 0 {
-			if ix.is(0) && len(numbers) <= keyed.MaxKey {
-				k.columns, k.indexed = r.numbered(numbers), true
-				break
-			}
-			continue
-		}
-		if len(numbers) >= len(k.columns) {
-			at := r.numbered(numbers[:len(k.columns)])
-			same := true
-			for i := range at {
-				same = same && at[i] == k.columns[i]
-			}
-			k.indexed = k.indexed || same
+		numbers := strings.Fields(ix.Text(1))
+		at := r.numbered(numbers)
+		switch {
+		case fmt.Sprint(len(numbers)) != ix.Text(2): // it does not serve
+		case len(named) == 0 && ix.True(0) && len(at) <= keyed.MaxKey:
+			columns, indexed = at, true
+		case len(named) > 0 && len(at) >= len(named):
+			indexed = indexed || slices.Equal(at[:len(named)], columns)
 		}
 	}
-	if len(k.columns) == 0 || !k.indexed && r.heap {
+	if len(columns) == 0 || !indexed && r.heap {
 		return nil, nil
 	}
-	return k, nil
+	return r.keyOf(columns, indexed), nil
 }
 
 func (r *relation) numbered(numbers []string) []*column {
@@ -169,85 +87,63 @@ func (r *relation) numbered(numbers []string) []*column {
 	return all
 }
 
-// byIndex makes the server read the index in its order, and not sort the table.
-func (c *session) byIndex(k *key) error {
-	if !k.indexed {
-		return nil
+// rowHeader is what a row takes beside its values, in bytes.
+const rowHeader = 28
+
+// Settle implements keyed.Relation.
+func (r *relation) Settle(k *keyed.Key) (mean int64, err error) {
+	if r.rows >= 1 && r.Bytes > 0 {
+		mean = max(int64(float64(r.Bytes)/r.rows), 1)
+	} else {
+		sum := strconv.Itoa(rowHeader)
+		for _, col := range r.columns {
+			// As stored: it does not fetch what is stored beside the row.
+			sum += fmt.Sprintf(" + coalesce(pg_column_size(%s), 0)", identifier(col.name))
+		}
+		mean, err = keyed.Mean(r.c, sum, r.SQL)
 	}
-	_, err := c.rows("preparing to walk the index", "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")
+	if err == nil && k != nil && k.Indexed {
+		err = r.c.byIndex()
+	}
+	return mean, err
+}
+
+// Planned implements keyed.Relation.
+func (r *relation) Planned(names, _ []string) (*keyed.Key, error) {
+	k := r.keyOf(r.named(names), r.oid != "")
+	if !k.Indexed {
+		return k, nil
+	}
+	return k, r.c.byIndex()
+}
+
+// byIndex makes the server read an index in its order, and not sort the table.
+func (c *session) byIndex() error {
+	_, err := c.Rows("preparing to walk the index", "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")
 	return err
 }
 
-// walk implements keyed.Keys.
-type walk struct {
-	c *session
-	k *key
+// Watermark implements keyed.Relation. Its bounds may have any length.
+func (r *relation) Watermark(name string) (*keyed.Key, error) {
+	k := r.keyOf(r.named([]string{name}), false)
+	k.Columns[0].Width = 0
+	return k, nil
 }
 
-// Step implements keyed.Keys.
-func (w walk) Step(from, to keyed.Bound, n int64) (keyed.Bound, error) {
-	k := w.k
-	return w.c.bound("walking the key", fmt.Sprintf("SELECT %s FROM %s WHERE %s%s ORDER BY %s OFFSET %d LIMIT 1",
-		k.texts(), k.rel.sql, k.within(from, to), k.short(), k.order(""), n-1))
-}
-
-// Count implements keyed.Keys.
-func (w walk) Count(from, to keyed.Bound, limit int64) (int64, error) {
-	k := w.k
-	got, err := w.c.one("counting keys", fmt.Sprintf("SELECT count(*) FROM (SELECT FROM %s WHERE %s%s LIMIT %d) AS _c",
-		k.rel.sql, k.within(from, to), k.short(), limit))
-	if err != nil {
-		return 0, err
+// Largest implements keyed.Relation.
+func (r *relation) Largest(k *keyed.Key, where string) (doing, sql string) {
+	if where == "" {
+		where = "true"
 	}
-	return strconv.ParseInt(got.text(0), 10, 64)
+	return "looking for the largest " + k.Columns[0].Name, fmt.Sprintf("SELECT max(%s)::text FROM %s WHERE (%s\n)", k.Columns[0].SQL, r.SQL, where)
 }
 
-// last returns the largest key; nil where it is too long for a bound. It reports
-// whether there is a key at all.
-func (c *session) last(k *key) (b keyed.Bound, found bool, err error) {
-	all, err := c.rows("looking for the largest key", fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT 1",
-		k.texts(), k.rel.sql, k.within(nil, nil), k.order(" DESC")))
-	if err != nil || len(all) == 0 {
-		return nil, false, err
+// Back implements keyed.Relation.
+func (r *relation) Back(k *keyed.Key, value string) (string, error) {
+	l := r.c.cfg.Watermark.Lookback
+	by := fmt.Sprint(l.N)
+	if l.Unit != "" {
+		by = fmt.Sprintf("interval '%d %s'", l.N, l.Unit)
 	}
-	b = boundOf(all[0])
-	for _, text := range b {
-		if len(text) > maxBound/len(b) {
-			return nil, true, nil
-		}
-	}
-	return b, true, nil
-}
-
-// Before implements keyed.Keys.
-func (w walk) Before(from, to keyed.Bound) (keyed.Bound, error) {
-	k := w.k
-	where := k.within(from, to)
-	if to != nil {
-		where += " AND " + k.tuple() + " < " + k.at(to)
-	}
-	return w.c.bound("looking for the largest key", fmt.Sprintf("SELECT %s FROM %s WHERE %s%s ORDER BY %s LIMIT 1",
-		k.texts(), k.rel.sql, where, k.short(), k.order(" DESC")))
-}
-
-// SomeNull implements keyed.Keys.
-func (w walk) SomeNull() (bool, error) {
-	some, err := w.c.one("looking for rows without a key", fmt.Sprintf("SELECT EXISTS (SELECT FROM %s WHERE %s)", w.k.rel.sql, w.k.null()))
-	return err == nil && some.is(0), err
-}
-
-func (c *session) bound(doing, sql string) (keyed.Bound, error) {
-	all, err := c.rows(doing, sql)
-	if err != nil || len(all) == 0 {
-		return nil, err
-	}
-	return boundOf(all[0]), nil
-}
-
-func boundOf(r row) keyed.Bound {
-	b := make(keyed.Bound, len(r))
-	for i := range b {
-		b[i] = r.text(i)
-	}
-	return b
+	return fmt.Sprintf("(%s - %s)::%s::text", k.Columns[0].At(value), by, k.Columns[0].Type), nil
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"drayage/pkg/engine"
-	"drayage/pkg/source"
 	"drayage/pkg/source/keyed"
 	"drayage/pkg/source/keyed/keyedtest"
 	"drayage/pkg/testkit/pgtest"
@@ -18,6 +17,14 @@ var (
 	db  *pgtest.Server
 )
 
+// database is for the tests of package keyedtest.
+var database = keyedtest.Database{
+	Make:   func(cfg keyed.Config) (*keyed.Source, error) { return New(Config(cfg)) },
+	Server: func() keyedtest.Server { return db },
+	Admin:  "postgres",
+	Quote:  identifier,
+}
+
 func TestMain(m *testing.M) {
 	start := func(ctx context.Context) (*pgtest.Server, error) { return pgtest.Start(ctx) }
 	os.Exit(keyedtest.Main(m, "postgres-test", start, &eng, &db))
@@ -25,24 +32,10 @@ func TestMain(m *testing.M) {
 
 func exec(t *testing.T, statements string) string {
 	t.Helper()
-	return keyedtest.Exec(t, db, statements)
+	return database.Exec(t, statements)
 }
 
-func mustNew(t *testing.T, cfg Config) *Source {
+func mustNew(t *testing.T, cfg Config) *keyed.Source {
 	t.Helper()
-	if cfg.URL == "" {
-		cfg.URL = db.URL("postgres", "")
-	}
-	s, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// database is for the tests of package keyedtest.
-var database = keyedtest.Database{
-	New:   func(t *testing.T, cfg keyed.Config) source.Source { t.Helper(); return mustNew(t, Config(cfg)) },
-	Exec:  exec,
-	Quote: identifier,
+	return database.New(t, keyed.Config(cfg))
 }

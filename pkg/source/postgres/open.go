@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,105 +13,35 @@ import (
 	"drayage/pkg/source/keyed"
 )
 
-func (s *Source) parsePiece(input json.RawMessage) (piece, error) {
-	var p piece
-	err := json.Unmarshal(input, &p)
-	if err == nil && (p.Manner == byKey && len(p.Key) == 0 || p.Manner == byBlocks && p.End <= p.Begin ||
-		p.Manner != byKey && p.Manner != byBlocks && p.Manner != asWhole) {
-		err = errors.New("it names no range")
-	}
-	if err != nil {
-		return p, job.Permanentf("%s: the input of a chunk does not parse: %w", s.cfg.Name(), err)
-	}
-	return p, nil
-}
+// copyBuffer is how many bytes of rows are read ahead.
+const copyBuffer = 256 << 10
 
-// copySQL writes the COPY of a piece.
-func (c *session) copySQL(r *relation, p piece, columns []job.Column) (string, error) {
+// Read implements keyed.Relation, by COPY.
+func (r *relation) Read(s keyed.Selection) (keyed.Rows, error) {
 	var w writing
-	for _, col := range columns {
+	for _, col := range s.Columns {
 		t := &r.column(col.Name).typ
 		if t.name == "bytea" || t.array && t.elem.name == "bytea" {
 			w.escaped = true
 		}
 	}
+	c := r.c
 	var list []string
-	for _, col := range columns {
-		list = append(list, w.expression(r.column(col.Name), col.Type, len(c.s.cfg.Columns) > 0))
+	for _, col := range s.Columns {
+		list = append(list, w.expression(r.column(col.Name), col.Type, len(c.cfg.Columns) > 0))
 	}
-	where, order := "true", ""
-	switch p.Manner {
-	case byBlocks:
-		if r.file != p.File {
-			return "", job.Permanentf("%s: %w: it was rewritten (VACUUM FULL, CLUSTER, TRUNCATE, ALTER TABLE) while it is read by its blocks; start a new job, or name an indexed key",
-				c.s.cfg.Name(), source.ErrChanged)
+	if s.Manner == keyed.ByBlocks {
+		if r.file != s.File {
+			return nil, job.Permanentf("%s: %w: it was rewritten (VACUUM FULL, CLUSTER, TRUNCATE, ALTER TABLE) while it is read by its blocks; start a new job, or name an indexed key",
+				c.cfg.Name(), source.ErrChanged)
 		}
-		where = fmt.Sprintf("ctid >= '(%d,0)'::tid AND ctid < '(%d,0)'::tid", p.Begin, p.End)
-	case byKey:
-		// Where many rows share the first column of the key, the server would
-		// read and sort the whole table for each chunk.
-		k, err := c.walked(r, p.Key)
-		if err != nil {
-			return "", err
-		}
-		for _, b := range []keyed.Bound{p.From, p.To} {
-			if b != nil && len(b) != len(k.columns) {
-				return "", job.Permanentf("%s: the input of a chunk has a bound that is not of its key", c.s.cfg.Name())
-			}
-		}
-		where = k.within(p.From, p.To)
-		if p.Null {
-			where = "(" + k.null() + ")"
-		}
-		order = " ORDER BY " + k.order("")
-	case asWhole:
+		s.Where += fmt.Sprintf(" AND ctid >= '(%d,0)'::tid AND ctid < '(%d,0)'::tid", s.Begin, s.End)
 	}
-	if c.s.cfg.Where != "" {
-		where += " AND (" + c.s.cfg.Where + "\n)"
-	}
-	spanned, err := c.spanned(r)
-	if err != nil {
-		return "", err
-	}
-	if spanned != "" {
-		where += " AND (" + spanned + ")"
-	}
-	return fmt.Sprintf("COPY (SELECT %s FROM %s WHERE %s%s) TO STDOUT %s", strings.Join(list, ", "), r.sql, where, order, w.options()), nil
-}
-
-// copyBuffer is how many bytes of rows are read ahead.
-const copyBuffer = 256 << 10
-
-// Open implements source.Source. The reader is one COPY; it holds one row and
-// a quarter of a megabyte. The rows come in the order of the key, or as the
-// server finds them. Opening a chunk twice gives the same rows when none of them
-// changed meanwhile: PostgreSQL keeps no version of a table that could be asked
-// for.
-func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.Column) (*source.Input, error) {
-	p, err := s.parsePiece(input)
-	if err != nil {
-		return nil, err
-	}
-	ctx, stop := context.WithCancel(ctx)
-	c, err := s.connect(ctx)
-	if err != nil {
-		stop()
-		return nil, err
-	}
-	sql := ""
-	r, err := c.planned(p.Shape, columns)
-	if err == nil {
-		sql, err = c.copySQL(r, p, columns)
-	}
-	if err != nil {
-		stop()
-		c.close()
-		return nil, err
-	}
+	sql := fmt.Sprintf("COPY (SELECT %s FROM %s WHERE %s%s) TO STDOUT %s", strings.Join(list, ", "), s.From, s.Where, s.Order, w.options())
 	out, in := io.Pipe()
-	ended := make(chan struct{})
+	rows := &reader{c: c, from: out, ended: make(chan struct{})}
 	go func() {
-		defer close(ended)
+		defer close(rows.ended)
 		w := bufio.NewWriterSize(in, copyBuffer)
 		_, err := c.conn.CopyTo(c.ctx, &guard{w: w}, sql)
 		if err == nil {
@@ -122,21 +50,8 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 		in.CloseWithError(c.failed("reading rows", err)) // nil: io.EOF
 	}()
 	// Who does not read must not keep a seat that was lost.
-	left := context.AfterFunc(c.ctx, func() { in.CloseWithError(c.failed("reading rows", c.ctx.Err())) })
-	rows := &reader{from: out}
-	return &source.Input{
-		Reader: rows, Format: "TSV", Compression: "none",
-		Structure: columns, Settings: source.RowSettings(), Bytes: p.Bytes, Unordered: true,
-		Check: func() error { return s.cfg.Ended(rows.err) },
-		Close: func() error {
-			left()
-			stop()
-			_ = out.Close() // of a pipe: it does not fail
-			<-ended
-			c.close()
-			return nil
-		},
-	}, nil
+	rows.left = context.AfterFunc(c.ctx, func() { in.CloseWithError(c.failed("reading rows", c.ctx.Err())) })
+	return rows, nil
 }
 
 // guard keeps the engine from taking the first bytes of the first text for a
@@ -163,10 +78,13 @@ func (g *guard) Write(b []byte) (int, error) {
 	return g.w.Write(b)
 }
 
-// reader remembers how reading ended.
+// reader reads the rows of a COPY, and remembers how reading ended.
 type reader struct {
-	from io.Reader
-	err  error
+	c     *session
+	from  *io.PipeReader
+	err   error
+	left  func() bool
+	ended chan struct{} // the COPY
 }
 
 // Read implements io.Reader.
@@ -177,4 +95,16 @@ func (r *reader) Read(b []byte) (int, error) {
 	n, err := r.from.Read(b)
 	r.err = err
 	return n, err
+}
+
+// Err implements keyed.Rows.
+func (r *reader) Err() error { return r.err }
+
+// Close implements keyed.Rows.
+func (r *reader) Close() error {
+	r.left()
+	_ = r.from.Close() // of a pipe: it does not fail
+	<-r.ended
+	r.c.Close()
+	return nil
 }

@@ -37,26 +37,26 @@ SET LOCAL jit = off;
 
 // session is a connection within one transaction. It takes one seat.
 type session struct {
-	s       *Source
+	cfg     keyed.Config
 	conn    *pgconn.PgConn
 	ctx     context.Context //nolint:containedctx // of the seat
 	release func()
 }
 
 // connect takes a seat and begins a transaction.
-func (s *Source) connect(ctx context.Context) (*session, error) {
-	held, release, err := s.cfg.Seats.Take(ctx)
+func connect(ctx context.Context, to keyed.Config) (keyed.Session, error) {
+	held, release, err := to.Seats.Take(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%s: waiting for a seat at PostgreSQL: %w", s.cfg.Name(), err)
+		return nil, fmt.Errorf("%s: waiting for a seat at PostgreSQL: %w", to.Name(), err)
 	}
-	cfg, err := server(s.cfg)
+	cfg, err := server(to)
 	if err != nil {
 		release()
 		if errors.As(err, new(*job.RefusedError)) {
-			return nil, fmt.Errorf("%s: %w", s.cfg.Name(), err)
+			return nil, fmt.Errorf("%s: %w", to.Name(), err)
 		}
 		// The error may hold the password.
-		return nil, job.Permanentf("%s: the url is not an address of PostgreSQL, or names a file that can not be read", s.cfg.Name())
+		return nil, job.Permanentf("%s: the url is not an address of PostgreSQL, or names a file that can not be read", to.Name())
 	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectPatience
@@ -70,11 +70,11 @@ func (s *Source) connect(ctx context.Context) (*session, error) {
 			err = context.Cause(held)
 		}
 		release()
-		return nil, classify(s.cfg.Name()+": connecting", err)
+		return nil, classify(to.Name()+": connecting", err)
 	}
-	c := &session{s: s, conn: conn, ctx: held, release: release}
-	if _, err := c.rows("beginning to read", begin); err != nil {
-		c.close()
+	c := &session{cfg: to, conn: conn, ctx: held, release: release}
+	if _, err := c.Rows("beginning to read", begin); err != nil {
+		c.Close()
 		return nil, err
 	}
 	return c, nil
@@ -86,10 +86,11 @@ const goodbye = 2 * time.Second
 // terminate is the message that ends a connection.
 var terminate = []byte{'X', 0, 0, 0, 4}
 
-// close ends the connection, and gives the seat back once the server has ended
-// it too. The client's own Close does not wait for that, and another one would
-// find the server with one connection more than there are seats.
-func (c *session) close() {
+// Close implements keyed.Session: it ends the connection, and gives the seat back
+// once the server has ended it too. The client's own Close does not wait for that,
+// and another one would find the server with one connection more than there are
+// seats.
+func (c *session) Close() {
 	if own, err := c.conn.Hijack(); err == nil {
 		defer c.release()
 		defer func() { _ = own.Conn.Close() }() // nothing is lost by it
@@ -120,24 +121,17 @@ func (c *session) failed(doing string, err error) error {
 	if err != nil && c.ctx.Err() != nil {
 		err = context.Cause(c.ctx)
 	}
-	return classify(c.s.cfg.Name()+": "+doing, err)
+	return classify(c.cfg.Name()+": "+doing, err)
 }
 
-// row is a row of an answer; nil is NULL.
-type row [][]byte
-
-func (r row) text(i int) string { return string(r[i]) }
-
-// is reports whether a Boolean is true.
-func (r row) is(i int) bool { return string(r[i]) == "t" }
-
-// rows runs statements whose answer is small, and returns that of the last.
-func (c *session) rows(doing, sql string) ([]row, error) {
+// Rows implements keyed.Session; of several statements the answer is that of the
+// last.
+func (c *session) Rows(doing, sql string) ([]keyed.Row, error) {
 	results, err := c.conn.Exec(c.ctx, sql).ReadAll()
 	if err != nil {
 		return nil, c.failed(doing, err)
 	}
-	var all []row
+	var all []keyed.Row
 	if len(results) > 0 {
 		for _, r := range results[len(results)-1].Rows {
 			all = append(all, r)
@@ -146,8 +140,8 @@ func (c *session) rows(doing, sql string) ([]row, error) {
 	return all, nil
 }
 
-// one runs a statement whose answer is one row.
-func (c *session) one(doing, sql string) (row, error) {
-	all, err := c.rows(doing, sql)
-	return keyed.One(c.s.cfg.Name()+": "+doing, all, err)
+// One implements keyed.Session.
+func (c *session) One(doing, sql string) (keyed.Row, error) {
+	all, err := c.Rows(doing, sql)
+	return keyed.One(c.cfg.Name()+": "+doing, all, err)
 }

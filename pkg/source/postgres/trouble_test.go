@@ -95,13 +95,12 @@ func TestAltered(t *testing.T) {
 // A transaction that began before a table was rewritten sees no row of it.
 func TestRewrittenThisMoment(t *testing.T) {
 	exec(t, `CREATE TABLE moment (id int4 PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE moment_0 PARTITION OF moment FOR VALUES FROM (0) TO (9); INSERT INTO moment VALUES (1)`)
-	s := mustNew(t, Config{Table: "moment"})
-	c, err := s.connect(t.Context())
+	s, err := connect(t.Context(), keyed.Config{URL: db.URL("postgres", ""), Table: "moment"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.close()
-	r := &relation{}
+	defer s.Close()
+	c, r := s.(*session), &relation{}
 	if found, err := c.table(r); err != nil || !found {
 		t.Fatal(found, err)
 	}

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"drayage/pkg/job"
-	"drayage/pkg/source"
 	"drayage/pkg/source/keyed"
 	"drayage/pkg/source/sourcetest"
 )
@@ -66,20 +65,11 @@ func Bounds(t *testing.T, d Database, fill func(value string, from, to int) stri
 // bounds are those of a job, and the state for the next.
 func bounds(t *testing.T, d Database, cfg keyed.Config, state json.RawMessage) (now, next json.RawMessage) {
 	t.Helper()
-	now, next, err := incremental(t, d, cfg).Bounds(t.Context(), state)
+	now, next, err := d.New(t, cfg).Bounds(t.Context(), state)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return now, next
-}
-
-func incremental(t *testing.T, d Database, cfg keyed.Config) source.Incremental {
-	t.Helper()
-	s, ok := d.New(t, cfg).(source.Incremental)
-	if !ok {
-		t.Fatal("the source is not incremental")
-	}
-	return s
 }
 
 // count reads a source.
@@ -108,7 +98,7 @@ func Lookbacks(t *testing.T, d Database, cases map[string]Late) {
 			cfg := keyed.Config{Table: "late", Where: tt.Where, Watermark: job.Watermark{Column: tt.Column, Lookback: tt.Back}}
 			_, state := bounds(t, d, cfg, nil)
 			if tt.Text != "" {
-				_, _, err := incremental(t, d, cfg).Bounds(t.Context(), state)
+				_, _, err := d.New(t, cfg).Bounds(t.Context(), state)
 				sourcetest.WantError(t, err, job.Permanent, tt.Text)
 				return
 			}

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"drayage/pkg/engine"
-	"drayage/pkg/source"
 	"drayage/pkg/source/keyed"
 	"drayage/pkg/testkit"
 )
@@ -20,18 +19,44 @@ import (
 // Server is a real server.
 type Server interface {
 	io.Closer
+	// URL is its address for a user.
+	URL(name, password string) string
 	// Exec runs statements; value is the first of the last of them.
 	Exec(ctx context.Context, statements string) (value string, err error)
 }
 
 // Database is a server, and the source that reads it.
 type Database struct {
-	// New makes a source; without a URL, of the server by a user who may do all.
-	New func(t *testing.T, cfg keyed.Config) source.Source
-	// Exec is that of Server; an error ends the test.
-	Exec func(t *testing.T, statements string) string
+	// Make is New of the package.
+	Make func(cfg keyed.Config) (*keyed.Source, error)
+	// Server is the server that runs, where Admin may do all.
+	Server func() Server
+	Admin  string
 	// Quote writes a name in SQL.
 	Quote func(name string) string
+}
+
+// New makes a source; without a URL, of the server by Admin.
+func (d Database) New(t *testing.T, cfg keyed.Config) *keyed.Source {
+	t.Helper()
+	if cfg.URL == "" {
+		cfg.URL = d.Server().URL(d.Admin, "")
+	}
+	s, err := d.Make(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Exec runs statements at the server; an error ends the test.
+func (d Database) Exec(t *testing.T, statements string) string {
+	t.Helper()
+	value, err := d.Server().Exec(t.Context(), statements)
+	if err != nil {
+		t.Fatalf("%s: %v", statements, err)
+	}
+	return value
 }
 
 // Main runs the tests of a package beside a real engine and a server, which it
@@ -66,14 +91,4 @@ func Main[S Server](m *testing.M, name string, start func(context.Context) (S, e
 	}
 	defer func() { fail((*db).Close()) }()
 	return m.Run()
-}
-
-// Exec runs statements at a server; an error ends the test.
-func Exec(t *testing.T, db Server, statements string) string {
-	t.Helper()
-	value, err := db.Exec(t.Context(), statements)
-	if err != nil {
-		t.Fatalf("%s: %v", statements, err)
-	}
-	return value
 }

@@ -197,10 +197,6 @@ func DescriptionsFit(t *testing.T, d Database, long Long) {
 func SplitToTheEnd(t *testing.T, d Database, fill string) {
 	d.Exec(t, "CREATE TABLE cut (k int, n int); CREATE INDEX cut_k ON cut (k); INSERT INTO cut "+fill)
 	s := d.New(t, keyed.Config{Table: "cut", Key: []string{"k"}, Columns: number})
-	splitter, ok := s.(source.Splitter)
-	if !ok {
-		t.Fatal("the source can not split")
-	}
 	_, chunks := sourcetest.Lines(t, s)
 	if len(chunks) != 1 {
 		t.Fatalf("there are %d chunks", len(chunks))
@@ -208,7 +204,7 @@ func SplitToTheEnd(t *testing.T, d Database, fill string) {
 	var leaves []string
 	var cut func(input json.RawMessage)
 	cut = func(input json.RawMessage) {
-		parts, err := splitter.Split(t.Context(), input, number)
+		parts, err := s.Split(t.Context(), input, number)
 		if err != nil {
 			text, err := sourcetest.Chunk(t, s, input, number)
 			if err != nil {
