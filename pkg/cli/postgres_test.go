@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"drayage/pkg/testkit/pgtest"
+	"drayage/pkg/testkit/server"
 )
 
 // skewed are the rows of the table that TestSkewedTable reads, unless
@@ -30,16 +31,7 @@ func TestSkewedTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	db, err := pgtest.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	_, err = db.Exec(t.Context(), fmt.Sprintf(`
+	db := server.Run(t, pgtest.Start, fmt.Sprintf(`
 CREATE TABLE orders (customer int8, id int8, at timestamptz, amount numeric(12, 2), note text, PRIMARY KEY (customer, id));
 INSERT INTO orders SELECT CASE WHEN i %% 10 < 7 THEN 42 WHEN i %% 10 < 9 THEN i %% 100 ELSE i::int8 * i * 7919 END, i::int8 * i,
 	timestamptz '2026-01-01' + i * interval '1 second', i / 100.0, repeat(md5(i::text), i %% 4)
@@ -47,9 +39,6 @@ INSERT INTO orders SELECT CASE WHEN i %% 10 < 7 THEN 42 WHEN i %% 10 < 9 THEN i 
 CREATE TABLE items (id int4 PRIMARY KEY, note text);
 INSERT INTO items SELECT i, md5(i::text) FROM generate_series(1, %d) i;
 ANALYZE`, n, n/4))
-	if err != nil {
-		t.Fatal(err)
-	}
 
 	f := newFleet(t)
 	const seats = 3

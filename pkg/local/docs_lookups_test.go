@@ -4,12 +4,14 @@ import (
 	"testing"
 
 	"drayage/pkg/job"
+	"drayage/pkg/testkit/pgtest"
+	"drayage/pkg/testkit/server"
 )
 
 // The pipeline of the page runs as it stands there: a file, a table of the
 // target and a query of PostgreSQL are looked up.
 func TestDocumentedLookups(t *testing.T) {
-	db := postgres(t, `CREATE TABLE products (id int8 PRIMARY KEY, title text NOT NULL, price numeric(10, 2) NOT NULL, withdrawn bool NOT NULL);
+	db := server.Run(t, pgtest.Start, `CREATE TABLE products (id int8 PRIMARY KEY, title text NOT NULL, price numeric(10, 2) NOT NULL, withdrawn bool NOT NULL);
 INSERT INTO products SELECT i, 'product ' || i, i + 0.5, i % 10 = 9 FROM generate_series(0, 99) i`)
 	t.Setenv("SHOP_URL", db.URL("postgres", ""))
 	stack.SQL(t, "CREATE TABLE vat (code String, percent UInt8) ENGINE = MergeTree ORDER BY code")

@@ -6,57 +6,32 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/testkit/mysqltest"
+	"drayage/pkg/testkit/server"
 )
-
-// mariadb starts a MariaDB in which the statements were run.
-func mariadb(t *testing.T, sql string) *mysqltest.Server {
-	t.Helper()
-	db, err := mysqltest.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := db.Exec(t.Context(), sql); err != nil {
-		t.Fatal(err)
-	}
-	return db
-}
 
 // The pipeline of the page runs as it stands there, and again for what came
 // since: a row that is new, one that has changed, and one that came late.
 func TestDocumentedMySQL(t *testing.T) {
-	db := mariadb(t, `CREATE DATABASE shop;
+	db := server.Run(t, mysqltest.Start, `CREATE DATABASE shop;
 CREATE TABLE shop.invoices (id bigint unsigned PRIMARY KEY, status enum('draft', 'paid', 'refunded') NOT NULL, total decimal(12, 2), updated_at timestamp(6) NOT NULL, KEY (updated_at));
 SET time_zone = '+00:00'; INSERT INTO shop.invoices SELECT seq, IF(seq % 5 = 0, 'draft', 'paid'), seq / 100, timestamp '2026-01-01 00:00:00' + interval seq second FROM seq_1_to_10000`)
 	t.Setenv("INVOICES_URL", db.URL("root", ""))
 	text := documented(t, "source-mysql.md", "invoices")
-	check := func(j job.Job, rows uint64, want string) {
-		t.Helper()
-		if j.State != job.Done || j.Totals.RowsLoaded != rows {
-			t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
-		}
-		if got := stack.SQL(t, "SELECT count(), sum(total), countIf(status = 'refunded'), max(updated_at) FROM invoices FINAL"); got != want {
-			t.Errorf("the table has %q, want %q", got, want)
-		}
-	}
-	check(again(t, text, false), 8000, "8000\t400000\t0\t2026-01-01 02:46:39.000000")
+	const table = "SELECT count(), sum(total), countIf(status = 'refunded'), max(updated_at) FROM invoices FINAL"
+	loads(t, text, table, 8000, "8000\t400000\t0\t2026-01-01 02:46:39.000000")
 	_, err := db.Exec(t.Context(), `SET time_zone = '+00:00'; INSERT INTO shop.invoices VALUES (18446744073709551615, 'paid', 1, '2026-01-02'), (10002, 'paid', 1, timestamp '2026-01-01 00:00:00' + interval 9950 second);
 UPDATE shop.invoices SET status = 'refunded', total = 0, updated_at = '2026-01-02 00:00:01' WHERE id = 1`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// 480 of the 600 seconds before the last row are no drafts.
-	check(again(t, text, false), 480+3, "8002\t400001.99\t1\t2026-01-02 00:00:01.000000")
+	loads(t, text, table, 480+3, "8002\t400001.99\t1\t2026-01-02 00:00:01.000000")
 }
 
 // A lookup reads MySQL as a source does. A row whose day is none is rejected by
 // the source that reads it.
 func TestMySQLLookup(t *testing.T) {
-	db := mariadb(t, `SET sql_mode = ''; CREATE TABLE products (id int unsigned PRIMARY KEY, title varchar(20) CHARACTER SET latin1 NOT NULL, price decimal(10, 2) NOT NULL);
+	db := server.Run(t, mysqltest.Start, `SET sql_mode = ''; CREATE TABLE products (id int unsigned PRIMARY KEY, title varchar(20) CHARACTER SET latin1 NOT NULL, price decimal(10, 2) NOT NULL);
 INSERT INTO products SELECT seq, concat('é', seq), seq + 0.5 FROM seq_0_to_99;
 CREATE TABLE sales (id int PRIMARY KEY, product int NOT NULL, day date NOT NULL);
 INSERT INTO sales SELECT seq, seq % 100, IF(seq = 7, '0000-00-00', '2026-01-01') FROM seq_1_to_1000`)
@@ -86,7 +61,7 @@ load: {table: sold, order_by: id}
 // comes in even chunks, over one connection where the lease has one seat.
 func TestSkewedMySQL(t *testing.T) {
 	const n = 40_000
-	db := mariadb(t, `CREATE USER dray WITH MAX_USER_CONNECTIONS 1; GRANT SELECT ON test.* TO dray;
+	db := server.Run(t, mysqltest.Start, `CREATE USER dray WITH MAX_USER_CONNECTIONS 1; GRANT SELECT ON test.* TO dray;
 CREATE TABLE skewed (customer bigint unsigned, id bigint, amount decimal(12, 2), note text, PRIMARY KEY (customer, id));
 INSERT INTO skewed SELECT IF(seq % 10 < 7, 42, seq * seq * 7919), seq, seq / 100, repeat('x', seq % 50) FROM seq_1_to_40000`)
 	t.Setenv("SKEWED_URL", db.URL("dray", ""))

@@ -19,6 +19,18 @@ func again(t *testing.T, text string, full bool) job.Job {
 	return stack.Ended(t, stack.Create(t, job.Submission{Job: coordinator.NewID("inc", time.Now()), Pipeline: text, File: "p.yaml", Dir: t.TempDir(), Full: full}))
 }
 
+// loads runs a pipeline once more: it must load so many rows, after which a query of
+// its table says what is wanted.
+func loads(t *testing.T, text, query string, rows uint64, want string) {
+	t.Helper()
+	if j := again(t, text, false); j.State != job.Done || j.Totals.RowsLoaded != rows {
+		t.Fatalf("the job is %s with %+v: %s", j.State, j.Totals, j.Error)
+	}
+	if got := stack.SQL(t, query); got != want {
+		t.Errorf("the table has %q, want %q", got, want)
+	}
+}
+
 // A job reads what came since the job before it, and nothing twice.
 func TestIncremental(t *testing.T) {
 	o := another(t)

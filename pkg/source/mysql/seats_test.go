@@ -1,10 +1,11 @@
 package mysql
 
 import (
-	"strconv"
 	"testing"
 
 	"drayage/pkg/source"
+	"drayage/pkg/source/keyed"
+	"drayage/pkg/source/keyed/keyedtest"
 	"drayage/pkg/source/sourcetest"
 )
 
@@ -13,18 +14,7 @@ import (
 func TestSeats(t *testing.T) {
 	exec(t, `CREATE USER seated; GRANT SELECT ON test.* TO seated;
 CREATE TABLE seated (id int PRIMARY KEY, v text); INSERT INTO seated SELECT seq, repeat('x', 1000) FROM seq_1_to_4000; ANALYZE TABLE seated`)
-	seats, taken := sourcetest.Bench(2)
-	s := mustNew(t, Config{URL: db.URL("seated", ""), Table: "seated", Rows: 1000, Seats: seats})
-	if s.Size(t.Context()) < 4_000_000 {
-		t.Error("the table has no size")
-	}
-	sourcetest.Seated(t, s, taken, func() (int, error) {
-		n, err := db.Exec(t.Context(), "SELECT count(*) FROM information_schema.processlist WHERE user = 'seated' AND db IS NOT NULL")
-		if err != nil {
-			return 0, err
-		}
-		return strconv.Atoi(n)
-	})
+	keyedtest.Seats(t, database, keyed.Config{URL: db.URL("seated", ""), Table: "seated"}, "SELECT count(*) FROM information_schema.processlist WHERE user = 'seated' AND db IS NOT NULL")
 }
 
 // A connection whose seat is lost is closed.

@@ -16,6 +16,7 @@ import (
 
 	"drayage/pkg/job"
 	"drayage/pkg/testkit/mysqltest"
+	"drayage/pkg/testkit/server"
 )
 
 // certificate writes a certificate for a host and its key as PEM.
@@ -63,18 +64,8 @@ func TestTLS(t *testing.T) {
 	t.Parallel()
 	cert, key := certificate(t, "127.0.0.1")
 	other, _ := certificate(t, "127.0.0.1")
-	own, err := mysqltest.Start(t.Context(), "ssl-cert="+cert, "ssl-key="+key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := own.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := own.Exec(t.Context(), "CREATE USER guarded IDENTIFIED BY '"+password+"' REQUIRE SSL; GRANT SELECT ON test.* TO guarded"); err != nil {
-		t.Fatal(err)
-	}
+	own := server.Run(t, mysqltest.Start,
+		"CREATE USER guarded IDENTIFIED BY '"+password+"' REQUIRE SSL; GRANT SELECT ON test.* TO guarded", "ssl-cert="+cert, "ssl-key="+key)
 	at := relay(t, own.URL("guarded", password), "")
 	for query, tt := range map[string]struct {
 		class job.Class

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/keyed/keyedtest"
 	"drayage/pkg/source/sourcetest"
 )
 
@@ -86,18 +87,18 @@ func TestTypes(t *testing.T) {
 		{sql: "bigint unsigned", typ: "Nullable(UInt64)", good: []string{"0", "9223372036854775808", "18446744073709551615"}},
 		{sql: "bigint unsigned", typ: "Nullable(UInt64)", declare: "Int64", good: []string{"9223372036854775807"}, bad: []string{"9223372036854775808", "18446744073709551615"}},
 		{sql: "bigint NOT NULL", typ: "Int64", query: "Nullable(Int64)", good: []string{"-9223372036854775808"}},
-		{sql: "decimal(10, 2)", typ: "Nullable(Decimal(10, 2))", query: "Nullable(Decimal(11, 2))", good: []string{"0", "-99999999.99", "99999999.99", "0.01", "1.10"}, equal: sameNumber},
-		{sql: "decimal(10, 2) unsigned", typ: "Nullable(Decimal(10, 2))", good: []string{"0", "99999999.99", "0.01"}, equal: sameNumber},
-		{sql: "decimal(5, 0) unsigned zerofill", typ: "Nullable(Decimal(5, 0))", good: []string{"0", "17", "99999"}, text: "v + 0", equal: sameNumber},
+		{sql: "decimal(10, 2)", typ: "Nullable(Decimal(10, 2))", query: "Nullable(Decimal(11, 2))", good: []string{"0", "-99999999.99", "99999999.99", "0.01", "1.10"}, equal: keyedtest.SameNumber},
+		{sql: "decimal(10, 2) unsigned", typ: "Nullable(Decimal(10, 2))", good: []string{"0", "99999999.99", "0.01"}, equal: keyedtest.SameNumber},
+		{sql: "decimal(5, 0) unsigned zerofill", typ: "Nullable(Decimal(5, 0))", good: []string{"0", "17", "99999"}, text: "v + 0", equal: keyedtest.SameNumber},
 		{sql: "decimal(65, 30)", typ: "Nullable(Decimal(65, 30))", query: "Nullable(Decimal(66, 30))", good: []string{strings.Repeat("9", 35) + "." + strings.Repeat("9", 30),
-			"-" + strings.Repeat("9", 35) + "." + strings.Repeat("9", 30), "-0.000000000000000000000000000001", "0"}, equal: sameNumber},
-		{sql: "decimal(65, 0)", typ: "Nullable(Decimal(65, 0))", query: "Nullable(Decimal(66, 0))", good: []string{strings.Repeat("9", 65), "-" + strings.Repeat("9", 65)}, equal: sameNumber},
-		{sql: "decimal(38, 38)", typ: "Nullable(Decimal(38, 38))", query: "Nullable(Decimal(39, 38))", good: []string{"0." + strings.Repeat("9", 38), "-0." + strings.Repeat("0", 37) + "1"}, equal: sameNumber},
-		{sql: "decimal(10, 2)", typ: "Nullable(Decimal(10, 2))", declare: "Decimal(6, 1)", good: []string{"12.50"}, bad: []string{"12.34", "123456"}, equal: sameNumber},
-		{sql: "float", typ: "Nullable(Float32)", good: floats(bits32, "3.4028234663852886e38", "-3.4028234663852886e38", "1.1754943508222875e-38", "1e-45", "16777216"), text: "v + 0e0", equal: sameFloat(bits32)},
+			"-" + strings.Repeat("9", 35) + "." + strings.Repeat("9", 30), "-0.000000000000000000000000000001", "0"}, equal: keyedtest.SameNumber},
+		{sql: "decimal(65, 0)", typ: "Nullable(Decimal(65, 0))", query: "Nullable(Decimal(66, 0))", good: []string{strings.Repeat("9", 65), "-" + strings.Repeat("9", 65)}, equal: keyedtest.SameNumber},
+		{sql: "decimal(38, 38)", typ: "Nullable(Decimal(38, 38))", query: "Nullable(Decimal(39, 38))", good: []string{"0." + strings.Repeat("9", 38), "-0." + strings.Repeat("0", 37) + "1"}, equal: keyedtest.SameNumber},
+		{sql: "decimal(10, 2)", typ: "Nullable(Decimal(10, 2))", declare: "Decimal(6, 1)", good: []string{"12.50"}, bad: []string{"12.34", "123456"}, equal: keyedtest.SameNumber},
+		{sql: "float", typ: "Nullable(Float32)", good: floats(bits32, "3.4028234663852886e38", "-3.4028234663852886e38", "1.1754943508222875e-38", "1e-45", "16777216"), text: "v + 0e0", equal: keyedtest.SameFloat(bits32)},
 		{sql: "double", typ: "Nullable(Float64)", good: floats(bits64, "1.7976931348623157e308", "-1.7976931348623157e308", "2.2250738585072014e-308",
-			"-2.2250738585072014e-308", "9007199254740993e0", "0.30000000000000004e0"), equal: sameFloat(bits64)},
-		{sql: "double(12, 3)", typ: "Nullable(Float64)", good: []string{"123456.789", "-0.001"}, equal: sameFloat(bits64)},
+			"-2.2250738585072014e-308", "9007199254740993e0", "0.30000000000000004e0"), equal: keyedtest.SameFloat(bits64)},
+		{sql: "double(12, 3)", typ: "Nullable(Float64)", good: []string{"123456.789", "-0.001"}, equal: keyedtest.SameFloat(bits64)},
 		{sql: "bit(1)", typ: "Nullable(UInt8)", query: "Nullable(UInt64)", good: []string{"b'0'", "b'1'"}, text: "v + 0"},
 		{sql: "bit(8)", typ: "Nullable(UInt8)", query: "Nullable(UInt64)", good: []string{"0", "92", "255"}, text: "v + 0"},
 		{sql: "bit(9)", typ: "Nullable(UInt16)", query: "Nullable(UInt64)", good: []string{"511"}, text: "v + 0"},
@@ -108,13 +109,13 @@ func TestTypes(t *testing.T) {
 		{sql: "date", typ: "Nullable(Date32)", declare: "String", good: append([]string{"'0000-00-00'"}, append(days, noDays...)...)},
 		{sql: "date", typ: "Nullable(Date32)", declare: "Nullable(Date)", good: days[2:4], null: []string{"'0000-00-00'"}, bad: []string{"'1969-12-31'", "'2299-12-31'"}},
 		{sql: "datetime", typ: "Nullable(DateTime64(0, 'UTC'))", good: times, null: []string{"'0000-00-00 00:00:00'"}, bad: noTimes},
-		{sql: "datetime(3)", typ: "Nullable(DateTime64(3, 'UTC'))", good: append([]string{"'2026-01-01 00:00:00.123'"}, times...), null: []string{"'0000-00-00 00:00:00'"}, bad: noTimes, equal: sameTime},
-		{sql: "datetime(6)", typ: "Nullable(DateTime64(6, 'UTC'))", good: fractions, null: []string{"'0000-00-00 00:00:00'"}, bad: append([]string{"'0000-00-00 00:00:00.5'"}, noTimes...), equal: sameTime},
+		{sql: "datetime(3)", typ: "Nullable(DateTime64(3, 'UTC'))", good: append([]string{"'2026-01-01 00:00:00.123'"}, times...), null: []string{"'0000-00-00 00:00:00'"}, bad: noTimes, equal: keyedtest.SameTime},
+		{sql: "datetime(6)", typ: "Nullable(DateTime64(6, 'UTC'))", good: fractions, null: []string{"'0000-00-00 00:00:00'"}, bad: append([]string{"'0000-00-00 00:00:00.5'"}, noTimes...), equal: keyedtest.SameTime},
 		{sql: "datetime NOT NULL", typ: "DateTime64(0, 'UTC')", query: "Nullable(DateTime64(0, 'UTC'))", good: times[:2], bad: []string{"'0000-00-00 00:00:00'"}},
 		{sql: "datetime", typ: "Nullable(DateTime64(0, 'UTC'))", declare: "String", good: append([]string{"'0000-00-00 00:00:00'"}, append(times, noTimes...)...)},
-		{sql: "datetime(6)", typ: "Nullable(DateTime64(6, 'UTC'))", declare: "DateTime64(3)", good: []string{"'2026-01-01 00:00:00.123'"}, bad: []string{"'2026-01-01 00:00:00.1234'", "'0000-00-00 00:00:00'"}, equal: sameTime},
+		{sql: "datetime(6)", typ: "Nullable(DateTime64(6, 'UTC'))", declare: "DateTime64(3)", good: []string{"'2026-01-01 00:00:00.123'"}, bad: []string{"'2026-01-01 00:00:00.1234'", "'0000-00-00 00:00:00'"}, equal: keyedtest.SameTime},
 		{sql: "timestamp NULL", typ: "Nullable(DateTime64(0, 'UTC'))", good: []string{"'1970-01-01 09:00:01'", "'2026-03-29 02:30:00'", "'2038-01-19 12:14:07'"}, null: []string{"'0000-00-00 00:00:00'"}},
-		{sql: "timestamp(6) NULL", typ: "Nullable(DateTime64(6, 'UTC'))", good: []string{"'1970-01-01 09:00:01.000001'", "'2026-10-25 02:30:00.5'", "'2038-01-19 12:14:07.999999'"}, null: []string{"'0000-00-00 00:00:00'"}, equal: sameTime},
+		{sql: "timestamp(6) NULL", typ: "Nullable(DateTime64(6, 'UTC'))", good: []string{"'1970-01-01 09:00:01.000001'", "'2026-10-25 02:30:00.5'", "'2038-01-19 12:14:07.999999'"}, null: []string{"'0000-00-00 00:00:00'"}, equal: keyedtest.SameTime},
 		{sql: "time", typ: "Nullable(String)", good: []string{"'-838:59:59'", "'00:00:00'", "'23:59:59'", "'24:00:00'", "'838:59:59'"}},
 		{sql: "time(6)", typ: "Nullable(String)", good: []string{"'-838:59:59.999999'", "'-00:00:00.000001'", "'838:59:59.999999'"}},
 		{sql: "year", typ: "Nullable(UInt16)", good: []string{"1901", "0", "2026", "2155"}, text: "v + 0"},
@@ -247,34 +248,6 @@ func TestTypes(t *testing.T) {
 func read(t *testing.T, cfg Config, query string) (rows [][]any, rejects []error) {
 	t.Helper()
 	return sourcetest.Strict{Engine: eng}.Read(t, mustNew(t, cfg), query)
-}
-
-func sameFloat(bits int) func(my, ch string) bool {
-	return func(my, ch string) bool {
-		a, err1 := strconv.ParseFloat(my, bits)
-		b, err2 := strconv.ParseFloat(ch, bits)
-		return err1 == nil && err2 == nil && math.Float64bits(a) == math.Float64bits(b)
-	}
-}
-
-// sameNumber: MariaDB writes the zeros at the end of a fraction, ClickHouse does
-// not.
-func sameNumber(my, ch string) bool {
-	if strings.Contains(my, ".") {
-		my = strings.TrimSuffix(strings.TrimRight(my, "0"), ".")
-	}
-	return my == ch
-}
-
-// sameTime: the two write as many digits of a fraction as the type has.
-func sameTime(my, ch string) bool {
-	trim := func(s string) string {
-		if strings.Contains(s, ".") {
-			s = strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
-		}
-		return s
-	}
-	return trim(my) == trim(ch)
 }
 
 // What is generated, invisible or of a table's own temporal versions is a column

@@ -1,12 +1,10 @@
 package postgres
 
 import (
-	"encoding/json"
 	"testing"
 
-	"drayage/pkg/job"
-	"drayage/pkg/source"
-	"drayage/pkg/source/sourcetest"
+	"drayage/pkg/source/keyed"
+	"drayage/pkg/source/keyed/keyedtest"
 )
 
 func TestSuite(t *testing.T) {
@@ -25,41 +23,18 @@ ALTER TABLE suite_parent ADD PRIMARY KEY (id);
 CREATE TABLE suite_child () INHERITS (suite_parent);
 INSERT INTO suite_parent SELECT * FROM suite WHERE id % 2 = 0;
 INSERT INTO suite_child SELECT * FROM suite WHERE id % 2 = 1`)
-	columns := []job.Column{{Name: "id", Type: "Int64"}, {Name: "name", Type: "String"}}
-	var all, odd []string
-	var rows []json.RawMessage
-	if err := json.Unmarshal([]byte(exec(t, "SELECT json_agg(json_build_array(id, name) ORDER BY id) FROM suite")), &rows); err != nil {
-		t.Fatal(err)
-	}
-	for i, r := range rows {
-		all = append(all, string(r))
-		if i%2 == 0 { // the square of an odd number
-			odd = append(odd, string(r))
-		}
-	}
-	for name, c := range map[string]struct {
-		Config
-		sourcetest.Case
-	}{
-		"primary key":  {Config{Table: "suite", Rows: 1000}, sourcetest.Case{Want: all, Chunks: 3}},
-		"nulls":        {Config{Table: "suite", Key: []string{"tenant", "name"}, Rows: 1000}, sourcetest.Case{Want: all, Chunks: 3}},
-		"where":        {Config{Table: "suite", Where: "id % 2 = 1 -- odd", Rows: 1000}, sourcetest.Case{Want: odd, Chunks: 3}},
-		"blocks":       {Config{Table: "suite_blocks", Rows: 1000}, sourcetest.Case{Want: all, Chunks: 3}},
-		"view":         {Config{Table: "suite_view", Key: []string{"id"}, Rows: 1000}, sourcetest.Case{Want: all, Chunks: 3}},
-		"whole view":   {Config{Table: "suite_view"}, sourcetest.Case{Want: all, Chunks: 1, Uncut: true}},
-		"partitions":   {Config{Table: "suite_parts", Rows: 1000}, sourcetest.Case{Want: all, Chunks: 3}},
-		"inheritance":  {Config{Table: "suite_parent", Rows: 1000}, sourcetest.Case{Want: all, Chunks: 3}},
-		"query by key": {Config{Query: "SELECT id, name FROM suite WHERE id % 2 = 1;", Key: []string{"id"}, Rows: 700}, sourcetest.Case{Want: odd, Chunks: 3}},
-		"query":        {Config{Query: "SELECT id, name FROM suite -- all"}, sourcetest.Case{Want: all, Chunks: 1, Uncut: true}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c.URL = db.URL("postgres", "hunter2secret")
-			c.Columns, c.Engine, c.Secrets = columns, eng, []string{"hunter2secret"}
-			c.New = func() (source.Source, error) { return New(c.Config) }
-			sourcetest.Run(t, c.Case)
+	keyedtest.Suite(t, database, eng, "postgres",
+		"SELECT json_agg(json_build_array(id, name) ORDER BY id) FROM suite",
+		"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'drayage'", map[string]keyedtest.Suited{
+			"primary key":  {Config: keyed.Config{Table: "suite", Rows: 1000}, Chunks: 3},
+			"nulls":        {Config: keyed.Config{Table: "suite", Key: []string{"tenant", "name"}, Rows: 1000}, Chunks: 3},
+			"where":        {Config: keyed.Config{Table: "suite", Where: "id % 2 = 1 -- odd", Rows: 1000}, Chunks: 3, Odd: true},
+			"blocks":       {Config: keyed.Config{Table: "suite_blocks", Rows: 1000}, Chunks: 3},
+			"view":         {Config: keyed.Config{Table: "suite_view", Key: []string{"id"}, Rows: 1000}, Chunks: 3},
+			"whole view":   {Config: keyed.Config{Table: "suite_view"}, Chunks: 1, Uncut: true},
+			"partitions":   {Config: keyed.Config{Table: "suite_parts", Rows: 1000}, Chunks: 3},
+			"inheritance":  {Config: keyed.Config{Table: "suite_parent", Rows: 1000}, Chunks: 3},
+			"query by key": {Config: keyed.Config{Query: "SELECT id, name FROM suite WHERE id % 2 = 1;", Key: []string{"id"}, Rows: 700}, Chunks: 3, Odd: true},
+			"query":        {Config: keyed.Config{Query: "SELECT id, name FROM suite -- all"}, Chunks: 1, Uncut: true},
 		})
-	}
-	if n := exec(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'drayage'"); n != "0" {
-		t.Errorf("%s connections are left", n)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source/keyed/keyedtest"
 	"drayage/pkg/source/sourcetest"
 )
 
@@ -59,20 +60,20 @@ CREATE TYPE pair AS (a int4, b text)`)
 		{sql: "int4", typ: "Nullable(Int32)", declare: "String", good: []string{"-7"}},
 		{sql: "int8", typ: "Nullable(Int64)", good: []string{"-9223372036854775808", "0", "9223372036854775807"}},
 		{sql: "oid", typ: "Nullable(UInt32)", good: []string{"0", "4294967295"}},
-		{sql: "float4", typ: "Nullable(Float32)", good: floats(32, "'3.4028235e38'", "'1.17549435e-38'", "'1e-45'", "16777216"), equal: sameFloat(32)},
+		{sql: "float4", typ: "Nullable(Float32)", good: floats(32, "'3.4028235e38'", "'1.17549435e-38'", "'1e-45'", "16777216"), equal: keyedtest.SameFloat(32)},
 		{sql: "float8", typ: "Nullable(Float64)", good: floats(64, "'1.7976931348623157e308'", "'-1.7976931348623157e308'", "'2.2250738585072014e-308'",
-			"'5e-324'", "9007199254740993", "0.30000000000000004", "'2.2250738585072011e-308'"), equal: sameFloat(64)},
+			"'5e-324'", "9007199254740993", "0.30000000000000004", "'2.2250738585072011e-308'"), equal: keyedtest.SameFloat(64)},
 		{sql: "numeric", typ: "Nullable(String)", good: []string{"0", "'NaN'", "'Infinity'", "'-Infinity'", "1.10", "1e400", "-1e-400",
 			"99999999999999999999999999999999999999999999999999999999999999999999999999999.123456789"}},
-		{sql: "numeric(10, 2)", typ: "Nullable(Decimal(10, 2))", good: []string{"0", "-99999999.99", "99999999.99", "0.01", "1.10"}, bad: []string{"'NaN'"}, equal: sameNumber},
+		{sql: "numeric(10, 2)", typ: "Nullable(Decimal(10, 2))", good: []string{"0", "-99999999.99", "99999999.99", "0.01", "1.10"}, bad: []string{"'NaN'"}, equal: keyedtest.SameNumber},
 		{sql: "numeric(76, 38)", typ: "Nullable(Decimal(76, 38))", good: []string{"99999999999999999999999999999999999999.99999999999999999999999999999999999999",
-			"-0.00000000000000000000000000000000000001"}, bad: []string{"'NaN'"}, equal: sameNumber},
+			"-0.00000000000000000000000000000000000001"}, bad: []string{"'NaN'"}, equal: keyedtest.SameNumber},
 		{sql: "numeric(77, 0)", typ: "Nullable(String)", good: []string{strings.Repeat("9", 77), "'NaN'"}},
-		{sql: "numeric(3, -2)", typ: "Nullable(Decimal(5, 0))", good: []string{"99900", "-123", "0"}, equal: sameNumber},
-		{sql: "numeric(2, 5)", typ: "Nullable(Decimal(5, 5))", good: []string{"0.00099", "-0.00001"}, equal: sameNumber},
-		{sql: "cents", typ: "Nullable(Decimal(20, 2))", good: []string{"-999999999999999999.99", "0.10"}, equal: sameNumber},
+		{sql: "numeric(3, -2)", typ: "Nullable(Decimal(5, 0))", good: []string{"99900", "-123", "0"}, equal: keyedtest.SameNumber},
+		{sql: "numeric(2, 5)", typ: "Nullable(Decimal(5, 5))", good: []string{"0.00099", "-0.00001"}, equal: keyedtest.SameNumber},
+		{sql: "cents", typ: "Nullable(Decimal(20, 2))", good: []string{"-999999999999999999.99", "0.10"}, equal: keyedtest.SameNumber},
 		{sql: "even", typ: "Nullable(Int32)", good: []string{"-2147483648", "2"}},
-		{sql: "numeric(10, 2)", typ: "Nullable(Decimal(10, 2))", declare: "Decimal(6, 1)", good: []string{"12.50"}, bad: []string{"12.34", "123456"}, equal: sameNumber},
+		{sql: "numeric(10, 2)", typ: "Nullable(Decimal(10, 2))", declare: "Decimal(6, 1)", good: []string{"12.50"}, bad: []string{"12.34", "123456"}, equal: keyedtest.SameNumber},
 		{sql: "text", typ: "Nullable(String)", good: nasty},
 		{sql: "varchar", typ: "Nullable(String)", good: nasty},
 		{sql: "char(7)", typ: "Nullable(String)", good: []string{"'a'", "''", `'\N'`}, text: "concat(v)"},
@@ -85,10 +86,10 @@ CREATE TYPE pair AS (a int4, b text)`)
 		{sql: "date", typ: "Nullable(Date32)", good: []string{"'1900-01-01'", "'1970-01-01'", "'2000-02-29'", "'2299-12-31'"},
 			bad: []string{"'infinity'", "'-infinity'", "'1899-12-31'", "'2300-01-01'", "'0001-01-01'", "'0044-03-15 BC'", "'1950-01-01 BC'", "'12026-01-01'", "'5874897-12-31'"}},
 		{sql: "date", typ: "Nullable(Date32)", declare: "String", good: []string{"'infinity'", "'4713-01-01 BC'", "'5874897-12-31'"}},
-		{sql: "timestamp", typ: "Nullable(DateTime64(6, 'UTC'))", good: times, bad: beyond, equal: sameTime},
-		{sql: "timestamp", typ: "Nullable(DateTime64(6, 'UTC'))", declare: "DateTime64(3)", good: []string{"'2026-01-01 00:00:00.123'"}, bad: []string{"'2026-01-01 00:00:00.1234'"}, equal: sameTime},
+		{sql: "timestamp", typ: "Nullable(DateTime64(6, 'UTC'))", good: times, bad: beyond, equal: keyedtest.SameTime},
+		{sql: "timestamp", typ: "Nullable(DateTime64(6, 'UTC'))", declare: "DateTime64(3)", good: []string{"'2026-01-01 00:00:00.123'"}, bad: []string{"'2026-01-01 00:00:00.1234'"}, equal: keyedtest.SameTime},
 		{sql: "timestamptz", typ: "Nullable(DateTime64(6, 'UTC'))", good: append([]string{"'2026-10-25 02:30:00+02'", "'1900-01-01 00:00:00-15:59:59'"}, times...), bad: beyond,
-			text: "(v AT TIME ZONE 'UTC')::text", equal: sameTime},
+			text: "(v AT TIME ZONE 'UTC')::text", equal: keyedtest.SameTime},
 		{sql: "timestamptz", typ: "Nullable(DateTime64(6, 'UTC'))", declare: "String", good: []string{"'2026-10-25 02:30:00+02'", "'infinity'", "'294276-12-31 23:59:59.999999'"}},
 		{sql: "time", typ: "Nullable(String)", good: []string{"'00:00:00'", "'24:00:00'", "'23:59:59.999999'"}},
 		{sql: "timetz", typ: "Nullable(String)", good: []string{"'00:00:00+15:59'", "'24:00:00-15:59'"}},
@@ -183,26 +184,4 @@ CREATE TYPE pair AS (a int4, b text)`)
 func read(t *testing.T, cfg Config, query string) (rows [][]any, rejects []error) {
 	t.Helper()
 	return sourcetest.Strict{Engine: eng}.Read(t, mustNew(t, cfg), query)
-}
-
-func sameFloat(bits int) func(pg, ch string) bool {
-	return func(pg, ch string) bool {
-		a, err1 := strconv.ParseFloat(pg, bits)
-		b, err2 := strconv.ParseFloat(ch, bits)
-		return err1 == nil && err2 == nil && (math.Float64bits(a) == math.Float64bits(b) || math.IsNaN(a) && math.IsNaN(b))
-	}
-}
-
-// sameNumber: PostgreSQL writes the zeros at the end of a fraction, ClickHouse
-// does not.
-func sameNumber(pg, ch string) bool {
-	if strings.Contains(pg, ".") {
-		pg = strings.TrimSuffix(strings.TrimRight(pg, "0"), ".")
-	}
-	return pg == ch
-}
-
-// sameTime: ClickHouse writes the zeros at the end of a fraction.
-func sameTime(pg, ch string) bool {
-	return pg == strings.TrimSuffix(strings.TrimRight(ch, "0"), ".") || pg == strings.TrimRight(ch, "0")+"0" || pg+".000000" == ch
 }

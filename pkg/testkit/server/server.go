@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 )
 
 // maxLog bounds the lines of a log that are kept to say why a server ended.
@@ -38,6 +39,31 @@ func Owner(dir string) (*syscall.SysProcAttr, error) {
 	}
 	as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	return as, nil
+}
+
+// Database is a server with a connection of its own.
+type Database interface {
+	Exec(ctx context.Context, statements string) (value string, err error)
+	Close() error
+}
+
+// Run starts a database in which the statements were run, and ends it with the
+// test.
+func Run[D Database](t *testing.T, start func(ctx context.Context, settings ...string) (D, error), statements string, settings ...string) D {
+	t.Helper()
+	db, err := start(t.Context(), settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := db.Exec(t.Context(), statements); err != nil {
+		t.Fatal(err)
+	}
+	return db
 }
 
 // Process is a server that runs.
