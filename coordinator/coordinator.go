@@ -73,16 +73,27 @@ func New(cfg Config, deps Deps) (*Coordinator, error) {
 	}, nil
 }
 
-// Run sets up the streams and the ledger, then takes in jobs until ctx ends,
-// when it returns nil. Of all coordinators one leads the jobs; when it dies
-// another does within DRAY_LEAD_TTL and a second. Jobs that were live are gone
-// on with. It returns an error when it cannot begin.
-func (c *Coordinator) Run(ctx context.Context) error {
+// setUp makes what is not there yet.
+func (c *Coordinator) setUp(ctx context.Context) error {
 	if err := c.Queue.Ensure(ctx); err != nil {
 		return fmt.Errorf("setting up the streams: %w", err)
 	}
 	if err := c.ClickHouse.EnsureLedger(ctx); err != nil {
 		return fmt.Errorf("setting up the ledger: %w", err)
+	}
+	return nil
+}
+
+// Run sets up the streams and the ledger, then takes in jobs until ctx ends,
+// when it returns nil. Of all coordinators one leads the jobs; when it dies
+// another does within DRAY_LEAD_TTL and a second. Jobs that were live are gone
+// on with. It returns an error when it cannot begin.
+func (c *Coordinator) Run(ctx context.Context) error {
+	if err := c.setUp(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was asked to end before it had begun
+		}
+		return err
 	}
 	if missing, err := c.ClickHouse.Missing(ctx); err == nil && len(missing) > 0 {
 		c.Log.Warn().Str("reason", names(missing)).Msg("what people read of jobs in ClickHouse is missing: it needs GRANT CREATE TABLE, CREATE VIEW, DROP VIEW ON drayage.*")

@@ -91,6 +91,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.fifos = &fifos{dir: dir}
 
 	updates, err := w.q.WatchJobs(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("watching the jobs: %w", err)
 	}

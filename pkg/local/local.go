@@ -255,7 +255,7 @@ func (s *Stack) Run(ctx context.Context, only string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.Run(ctx) })
 	group.Go(func() error {
-		if err := s.Queue.Check(ctx); err != nil {
+		if err := s.Queue.Check(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 		return w.Run(ctx)

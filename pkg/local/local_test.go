@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -409,5 +410,14 @@ func TestLookups(t *testing.T) {
 	}
 	if got := stack.SQL(t, "SELECT groupArray(name) FROM (SELECT name FROM lookups WHERE name != '' ORDER BY id)"); got != "['one','two']" {
 		t.Errorf("names are %s", got)
+	}
+}
+
+// Who is asked to end before it has begun has not failed.
+func TestStoppedAtItsStart(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := stack.Run(ctx, ""); err != nil {
+		t.Error(err)
 	}
 }
