@@ -113,9 +113,13 @@ func (a *app) inspectWith(ctx context.Context, file string, params map[string]st
 		end()
 		_, _ = eng.Close() // it was only asked
 	}
-	frozen, err := coordinator.Freezer{
-		Engine: eng.Client(), ClickHouse: ch, Stages: a.with.Stages, Custom: a.with.Sources, Allow: a.cfg.Rules,
-	}.Freeze(ctx, doc, "validate", time.Now().UTC())
+	var frozen *coordinator.Frozen
+	err = eng.Guard(ctx, func() error {
+		frozen, err = coordinator.Freezer{
+			Engine: eng.Client(), ClickHouse: ch, Stages: a.with.Stages, Custom: a.with.Sources, Allow: a.cfg.Rules,
+		}.Freeze(ctx, doc, "validate", time.Now().UTC())
+		return err
+	})
 	if err != nil {
 		both()
 		return nil, nil, nil, err

@@ -99,7 +99,7 @@ func (p *Process) Guard(ctx context.Context, do func() error) error {
 	p.cfg.Log.Debug().Err(err).Msg("what failed with the engine is tried with nothing beside it")
 	err = p.enter(ctx, everything, do)
 	if errors.Is(err, ErrCrashed) {
-		err = job.WithClass(fmt.Errorf("%w; it crashed twice, the second time with nothing else at work in it, so it is the input or the SQL that it can not bear", err), job.Permanent)
+		err = job.WithClass(fmt.Errorf("%w; it crashed twice, the second time with nothing else at work in it, so the input or the SQL is the cause: look whether the input is damaged", err), job.Permanent)
 	}
 	return err
 }

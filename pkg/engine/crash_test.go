@@ -157,3 +157,16 @@ func TestGuard(t *testing.T) {
 		t.Errorf("another error: %v", err)
 	}
 }
+
+// An engine that is closed while it comes up again has not failed.
+func TestCloseWhileItRestarts(t *testing.T) {
+	p := start(t, Config{})
+	dead := p.Pid()
+	if err := syscall.Kill(dead, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the next child", func() bool { next := p.Pid(); return next != 0 && next != dead })
+	if _, err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -396,7 +396,9 @@ func (p *Process) runChild(ctx context.Context, up func()) (wasUp bool, err erro
 		_ = readyR.SetReadDeadline(time.Now().Add(startTimeout))
 		if err := json.NewDecoder(io.LimitReader(readyR, 1<<20)).Decode(&r); err != nil {
 			r = report{Failure: failureOther, Message: "it ended before it was ready"}
-			if errors.Is(err, os.ErrDeadlineExceeded) {
+			if ctx.Err() != nil {
+				r.Failure = failureStopped
+			} else if errors.Is(err, os.ErrDeadlineExceeded) {
 				r.Message = "it was not ready in time"
 				_ = cmd.Process.Kill()
 			}
@@ -424,6 +426,8 @@ func (p *Process) runChild(ctx context.Context, up func()) (wasUp bool, err erro
 			return true, nil
 		}
 		return true, end(waitErr)
+	case failureStopped:
+		return false, nil
 	case failureLibrary:
 		return false, fmt.Errorf("%w (%s)", ErrNoLibrary, r.Message)
 	case failureLocked:

@@ -39,6 +39,7 @@ const (
 	failureLibrary = "library"
 	failureLocked  = "locked"
 	failureOther   = "other"
+	failureStopped = "stopped" // by its parent, before it was ready
 )
 
 // server is the child: one engine, and the requests that use it.
