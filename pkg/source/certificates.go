@@ -24,7 +24,7 @@ type Certificates struct {
 func (c Certificates) Some() bool { return c.CAFile != "" || c.CertFile != "" || c.KeyFile != "" }
 
 // Check reports what can be seen without the files.
-func (c Certificates) Check(bad func(field, hint, problem string, args ...any)) {
+func (c Certificates) Check(bad Complain) {
 	if (c.CertFile != "") != (c.KeyFile != "") {
 		bad("cert_file", "name both, or neither", "cert_file and key_file go together")
 	}

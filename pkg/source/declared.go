@@ -19,7 +19,7 @@ func CheckDeclared(what string, declared []job.Column, has []string, same func(a
 }
 
 // CheckOnce reports each declared column that has the name of an earlier one.
-func CheckOnce(declared []job.Column, bad func(field, hint, problem string, args ...any)) {
+func CheckOnce(declared []job.Column, bad Complain) {
 	seen := map[string]bool{}
 	for _, c := range declared {
 		if seen[c.Name] {

@@ -1,6 +1,9 @@
 package source
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // FieldError is a mistake in one field of a source's configuration.
 type FieldError struct {
@@ -17,7 +20,8 @@ func (e *FieldError) Error() string {
 	return s
 }
 
-// FieldErrors are all the mistakes of a configuration, never empty.
+// FieldErrors are all the mistakes of a configuration. As an error they are never
+// empty.
 type FieldErrors []*FieldError
 
 func (e FieldErrors) Error() string {
@@ -26,6 +30,22 @@ func (e FieldErrors) Error() string {
 		lines[i] = one.Error()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Complain reports a mistake in a field; problem and args are as for fmt.Sprintf.
+type Complain func(field, hint, problem string, args ...any)
+
+// Bad adds a mistake, as Complain has it.
+func (e *FieldErrors) Bad(field, hint, problem string, args ...any) {
+	*e = append(*e, &FieldError{Field: field, Problem: fmt.Sprintf(problem, args...), Hint: hint})
+}
+
+// Err is e, or nil where it is empty.
+func (e FieldErrors) Err() error {
+	if len(e) == 0 {
+		return nil
+	}
+	return e
 }
 
 // Unwrap lets errors.As find the first FieldError.

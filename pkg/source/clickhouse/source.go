@@ -57,23 +57,21 @@ var (
 // of type source.FieldErrors.
 func New(cfg Config) (*Source, error) {
 	var wrong source.FieldErrors
-	bad := func(field, problem, hint string) {
-		wrong = append(wrong, &source.FieldError{Field: field, Problem: problem, Hint: hint})
-	}
+	bad := wrong.Bad
 	if err := cfg.server().Validate(); err != nil {
-		bad("url", err.Error(), "write url: http://host:8123/database")
+		bad("url", "write url: http://host:8123/database", "%v", err)
 	}
 	switch {
 	case cfg.Table == "" && cfg.Query == "":
-		bad("table", "neither a table nor a query is named", "write table: database.table, or query: SELECT …")
+		bad("table", "write table: database.table, or query: SELECT …", "neither a table nor a query is named")
 	case cfg.Table != "" && cfg.Query != "":
-		bad("query", "there is a table too", "leave one of the two")
+		bad("query", "leave one of the two", "there is a table too")
 	case cfg.Where != "" && cfg.Table == "":
-		bad("where", "it is for a table", "write the condition into the query")
+		bad("where", "write the condition into the query", "it is for a table")
 	}
 	if cfg.Table != "" {
 		if _, err := ch.ParseTable(cfg.Table, ""); err != nil {
-			bad("table", err.Error(), "")
+			bad("table", "", "%v", err)
 		}
 	}
 	if len(wrong) > 0 {

@@ -1,7 +1,6 @@
 package files
 
 import (
-	"fmt"
 	"maps"
 	"path"
 	"path/filepath"
@@ -78,9 +77,7 @@ type Config struct {
 // source.FieldErrors, or nil.
 func (c Config) Validate() error {
 	var all source.FieldErrors
-	bad := func(field, hint, problem string, args ...any) {
-		all = append(all, &source.FieldError{Field: field, Problem: fmt.Sprintf(problem, args...), Hint: hint})
-	}
+	bad := all.Bad
 	if len(c.Paths) == 0 {
 		bad("path", "name a file or a glob such as data/*.csv", "is missing")
 	}
@@ -98,18 +95,13 @@ func (c Config) Validate() error {
 		bad("chunk", "128MiB is the default", "is negative")
 	}
 	source.CheckOnce(c.Columns, bad)
-	if len(all) == 0 {
-		return nil
-	}
-	return all
+	return all.Err()
 }
-
-type complain func(field, hint, problem string, args ...any)
 
 // numericRange is ClickHouse's glob of numbers, which doublestar reads as text.
 var numericRange = regexp.MustCompile(`\{\d+\.\.\d+\}`)
 
-func (c Config) checkPath(p string, bad complain) {
+func (c Config) checkPath(p string, bad source.Complain) {
 	switch {
 	case p == "":
 		bad("path", "name a file or a glob such as data/*.csv", "is empty")
@@ -126,7 +118,7 @@ func (c Config) checkPath(p string, bad complain) {
 
 // checkFormat returns the format of all files, or nil when it is left to their
 // extensions.
-func (c Config) checkFormat(bad complain) *format {
+func (c Config) checkFormat(bad source.Complain) *format {
 	if c.Compression != "" {
 		if _, ok := compressionNamed(c.Compression); !ok {
 			bad("compression", near(c.Compression, compressionNames()), "%q is not known", c.Compression)
@@ -156,7 +148,7 @@ func (c Config) checkFormat(bad complain) *format {
 	return nil
 }
 
-func (c Config) checkText(f *format, bad complain) {
+func (c Config) checkText(f *format, bad source.Complain) {
 	is := func(families ...family) bool { return f == nil || slices.Contains(families, f.family) }
 	switch {
 	case c.Delimiter == "":
@@ -190,7 +182,7 @@ func (c Config) checkText(f *format, bad complain) {
 	c.checkMultiline(f, bad)
 }
 
-func (c Config) checkRegexp(f *format, bad complain) {
+func (c Config) checkRegexp(f *format, bad source.Complain) {
 	isRegexp := f != nil && f.name == "Regexp"
 	switch {
 	case isRegexp && f.log != nil && c.Regexp != "":
@@ -222,7 +214,7 @@ func (c Config) checkRegexp(f *format, bad complain) {
 	}
 }
 
-func (c Config) checkMultiline(f *format, bad complain) {
+func (c Config) checkMultiline(f *format, bad source.Complain) {
 	m := c.Multiline
 	switch {
 	case m == nil:

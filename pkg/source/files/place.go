@@ -11,6 +11,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"drayage/pkg/job"
+	"drayage/pkg/source"
 	"drayage/pkg/source/files/store"
 )
 
@@ -137,7 +138,7 @@ func plainName(path string) string {
 }
 
 // checkAddress finds mistakes in the address of an object.
-func (c Config) checkAddress(text string, bad complain) {
+func (c Config) checkAddress(text string, bad source.Complain) {
 	at, key := splitAddress(text)
 	shown := text
 	if !at.listed() {

@@ -2,7 +2,6 @@ package jetstream
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -37,9 +36,7 @@ var schemes = []string{"nats", "tls", "ws", "wss"}
 // source.FieldErrors, or nil. What it says holds no password.
 func (c Config) Validate() error {
 	var all source.FieldErrors
-	bad := func(field, hint, problem string, args ...any) {
-		all = append(all, &source.FieldError{Field: field, Problem: fmt.Sprintf(problem, args...), Hint: hint})
-	}
+	bad := all.Bad
 	named := c.checkURL(bad)
 	c.Login.check(named, bad)
 	switch {
@@ -52,14 +49,11 @@ func (c Config) Validate() error {
 		bad("subject", "such as orders.> or orders.*.created", "%q is not a subject", c.Subject)
 	}
 	c.Settings.Check(bad)
-	if len(all) == 0 {
-		return nil
-	}
-	return all
+	return all.Err()
 }
 
 // checkURL reports whether the addresses name a user.
-func (c Config) checkURL(bad func(field, hint, problem string, args ...any)) (named bool) {
+func (c Config) checkURL(bad source.Complain) (named bool) {
 	if c.URL == "" {
 		bad("url", "write url: nats://host:4222", "is missing")
 		return false

@@ -26,7 +26,7 @@ type Login struct {
 
 // check reports mistakes that can be seen without a file. Named says that the
 // address names a user.
-func (l Login) check(named bool, bad func(field, hint, problem string, args ...any)) {
+func (l Login) check(named bool, bad source.Complain) {
 	ways := 0
 	for _, one := range []string{l.User, l.Token, l.NKey, l.Creds} {
 		if one != "" {

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"encoding/json"
-	"fmt"
 	"net"
 
 	"drayage/pkg/job"
@@ -32,9 +31,7 @@ type Config struct {
 // source.FieldErrors, or nil.
 func (c Config) Validate() error {
 	var all source.FieldErrors
-	bad := func(field, hint, problem string, args ...any) {
-		all = append(all, &source.FieldError{Field: field, Problem: fmt.Sprintf(problem, args...), Hint: hint})
-	}
+	bad := all.Bad
 	if len(c.Brokers) == 0 {
 		bad("brokers", "write brokers: [host:9092]", "is missing")
 	}
@@ -60,10 +57,7 @@ func (c Config) Validate() error {
 		bad("mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", "%q is not known", c.SASL)
 	}
 	c.Settings.Check(bad)
-	if len(all) == 0 {
-		return nil
-	}
-	return all
+	return all.Err()
 }
 
 // maxTopic is Kafka's bound on the name of a topic.

@@ -67,7 +67,7 @@ func (c Config) Changed() error {
 
 // Check reports what can be seen without a server. Two names of columns are the
 // same by same, and hint says how the name of a table is written.
-func (c Config) Check(bad func(field, hint, problem string, args ...any), hint string, same func(a, b string) bool) {
+func (c Config) Check(bad source.Complain, hint string, same func(a, b string) bool) {
 	switch {
 	case c.Table == "" && c.Query == "":
 		bad("table", "name a table, or write query: SELECT …", "is missing")

@@ -47,10 +47,7 @@ func reach(s *pipeline.Source, env Env) error {
 		}
 		r.certificates(s.Kafka.CAFile, s.Kafka.CertFile, s.Kafka.KeyFile)
 	}
-	if len(r.wrong) == 0 {
-		return nil
-	}
-	return job.WithClass(r.wrong, job.Permanent)
+	return job.WithClass(r.wrong.Err(), job.Permanent)
 }
 
 // reaching collects what is refused.

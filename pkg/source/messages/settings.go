@@ -1,5 +1,7 @@
 package messages
 
+import "drayage/pkg/source"
+
 // Settings are the keys that all sources of messages have.
 type Settings struct {
 	// Format is the name of a Format; empty: JSONEachRow.
@@ -22,7 +24,7 @@ const (
 )
 
 // Check reports every mistake in the settings.
-func (s Settings) Check(bad func(field, hint, problem string, args ...any)) {
+func (s Settings) Check(bad source.Complain) {
 	f, known := FormatNamed(s.Format)
 	switch {
 	case !known:

@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"fmt"
 	"strings"
 
 	"drayage/pkg/job"
@@ -23,9 +22,7 @@ type Config keyed.Config
 // source.FieldErrors, or nil. It never repeats the URL.
 func (c Config) Validate() error {
 	var all source.FieldErrors
-	bad := func(field, hint, problem string, args ...any) {
-		all = append(all, &source.FieldError{Field: field, Problem: fmt.Sprintf(problem, args...), Hint: hint})
-	}
+	bad := all.Bad
 	if c.URL == "" {
 		bad("url", urlHint, "is missing")
 	} else if _, err := parseURL(c.URL, c.Allow); err != nil {
@@ -37,10 +34,7 @@ func (c Config) Validate() error {
 			bad("table", "write table or database.table, and other names in `backquotes`", "%s", err)
 		}
 	}
-	if len(all) == 0 {
-		return nil
-	}
-	return all
+	return all.Err()
 }
 
 // New returns the source that cfg describes. It asks nobody; a cfg that does not

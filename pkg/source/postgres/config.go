@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"drayage/pkg/job"
@@ -22,9 +21,7 @@ type Config keyed.Config
 // source.FieldErrors, or nil. It never repeats the URL.
 func (c Config) Validate() error {
 	var all source.FieldErrors
-	bad := func(field, hint, problem string, args ...any) {
-		all = append(all, &source.FieldError{Field: field, Problem: fmt.Sprintf(problem, args...), Hint: hint})
-	}
+	bad := all.Bad
 	const urlHint = "write postgres://user:${env:PASSWORD}@host:5432/database; in a password, write @ : / ? # % as %40 %3A %2F %3F %23 %25"
 	switch {
 	case c.URL == "":
@@ -47,10 +44,7 @@ func (c Config) Validate() error {
 			bad(text.field, "", "has a zero byte, which no text of PostgreSQL has")
 		}
 	}
-	if len(all) == 0 {
-		return nil
-	}
-	return all
+	return all.Err()
 }
 
 // New returns the source that cfg describes. It asks nobody; a cfg that does not

@@ -48,32 +48,30 @@ const defaultChunkRows = 1_000_000
 // New returns the source that cfg describes. It asks nobody.
 func New(cfg Config) (*Source, error) {
 	var wrong source.FieldErrors
-	bad := func(field, problem, hint string) {
-		wrong = append(wrong, &source.FieldError{Field: field, Problem: problem, Hint: hint})
-	}
+	bad := wrong.Bad
 	s := &Source{cfg: cfg, name: "query"}
 	if strings.TrimSpace(cfg.SQL) == "" {
-		bad("sql", "the SELECT is missing", "write sql: SELECT * FROM mongodb(…) or any other table function of ClickHouse")
+		bad("sql", "write sql: SELECT * FROM mongodb(…) or any other table function of ClickHouse", "the SELECT is missing")
 	}
 	ranged := strings.Contains(cfg.SQL, "{from}") && strings.Contains(cfg.SQL, "{to}")
 	valued := strings.Contains(cfg.SQL, "{value}")
 	switch {
 	case cfg.Range != nil && len(cfg.Values) > 0:
-		bad("values", "there is a range too", "leave one of the two")
+		bad("values", "leave one of the two", "there is a range too")
 	case cfg.Range != nil:
 		steps, err := newSteps(*cfg.Range)
 		if err != nil {
-			bad("range", err.Error(), "write range: {from: 0, to: 1000000, step: 50000}, or days: {from: 2026-01-01, to: 2026-02-01, step: 1}")
+			bad("range", "write range: {from: 0, to: 1000000, step: 50000}, or days: {from: 2026-01-01, to: 2026-02-01, step: 1}", "%v", err)
 		}
 		if s.steps = steps; !ranged {
-			bad("sql", "it has a range and does not use {from} and {to}", "add WHERE id >= {from} AND id < {to}")
+			bad("sql", "add WHERE id >= {from} AND id < {to}", "it has a range and does not use {from} and {to}")
 		}
 	case len(cfg.Values) > 0 && !valued:
-		bad("sql", "it has values and does not use {value}", "add WHERE tenant = '{value}'")
+		bad("sql", "add WHERE tenant = '{value}'", "it has values and does not use {value}")
 	case len(cfg.Values) == 0 && valued:
-		bad("values", "{value} stands for nothing", "list the values, a chunk each")
+		bad("values", "list the values, a chunk each", "{value} stands for nothing")
 	case len(cfg.Values) == 0 && strings.Contains(cfg.SQL, "{from}"):
-		bad("range", "{from} stands for nothing", "write range: {from: 0, to: 1000000, step: 50000}")
+		bad("range", "write range: {from: 0, to: 1000000, step: 50000}", "{from} stands for nothing")
 	}
 	if len(wrong) > 0 {
 		return nil, job.WithClass(wrong, job.Permanent)
@@ -85,10 +83,10 @@ func New(cfg Config) (*Source, error) {
 func Generate(cfg GenerateConfig) (*Source, error) {
 	var wrong source.FieldErrors
 	if cfg.Rows == 0 || cfg.Rows > 1<<62 {
-		wrong = append(wrong, &source.FieldError{Field: "rows", Problem: fmt.Sprintf("%d is outside 1 to 2^62", cfg.Rows), Hint: "write how many rows are made"})
+		wrong.Bad("rows", "write how many rows are made", "%d is outside 1 to 2^62", cfg.Rows)
 	}
 	if strings.TrimSpace(cfg.Select) == "" {
-		wrong = append(wrong, &source.FieldError{Field: "select", Problem: "it is missing", Hint: "write expressions over number, such as select: number AS id, cityHash64(number) % 100 AS v"})
+		wrong.Bad("select", "write expressions over number, such as select: number AS id, cityHash64(number) % 100 AS v", "it is missing")
 	}
 	if len(wrong) > 0 {
 		return nil, job.WithClass(wrong, job.Permanent)

@@ -108,15 +108,11 @@ var ownHeaders = map[string]string{
 
 var validHeader = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
-type complain func(field, hint, problem string, args ...any)
-
 // Validate reports every mistake that can be seen without a request, as
 // source.FieldErrors, or nil. None of them shows a secret.
 func (c Config) Validate() error {
 	var all source.FieldErrors
-	bad := func(field, hint, problem string, args ...any) {
-		all = append(all, &source.FieldError{Field: field, Problem: fmt.Sprintf(problem, args...), Hint: hint})
-	}
+	bad := all.Bad
 	c.checkURL(bad)
 	switch c.Method {
 	case "", http.MethodGet:
@@ -147,13 +143,10 @@ func (c Config) Validate() error {
 		bad("max_page", "64MiB is the default", "is negative")
 	}
 	source.CheckOnce(c.Columns, bad)
-	if len(all) == 0 {
-		return nil
-	}
-	return all
+	return all.Err()
 }
 
-func (c Config) checkURL(bad complain) {
+func (c Config) checkURL(bad source.Complain) {
 	if c.URL == "" {
 		bad("url", "such as https://api.example.com/orders?day={from}", "is missing")
 		return
@@ -171,7 +164,7 @@ func (c Config) checkURL(bad complain) {
 	}
 }
 
-func (c Config) checkHeaders(bad complain) {
+func (c Config) checkHeaders(bad source.Complain) {
 	auth := c.Bearer != ""
 	if c.Basic != nil {
 		if auth {
@@ -201,7 +194,7 @@ func (c Config) checkHeaders(bad complain) {
 	}
 }
 
-func (c Config) checkPaging(bad complain) {
+func (c Config) checkPaging(bad source.Complain) {
 	p := c.Paging
 	placed := c.uses("{page}") || c.uses("{offset}") || c.uses("{cursor}")
 	switch p.Kind {
@@ -262,7 +255,7 @@ func (c Config) uses(placeholder string) bool {
 	return strings.Contains(c.URL, placeholder) || strings.Contains(c.Body, placeholder)
 }
 
-func (c Config) checkRange(bad complain) {
+func (c Config) checkRange(bad source.Complain) {
 	r := c.Range
 	set := 0
 	for _, one := range []bool{r.Days != nil, r.IDs != nil, len(r.Values) > 0} {

@@ -26,11 +26,7 @@ type Config struct {
 
 // Validate reports the mistakes in c as source.FieldErrors, or nil.
 func (c Config) Validate() error {
-	all := slices.Concat(c.S3.Validate(), c.GCS.Validate(), c.Azure.Validate(), c.Web.Validate())
-	if len(all) == 0 {
-		return nil
-	}
-	return all
+	return slices.Concat(c.S3.Validate(), c.GCS.Validate(), c.Azure.Validate(), c.Web.Validate()).Err()
 }
 
 // Openers make the stores, by the scheme of their addresses.

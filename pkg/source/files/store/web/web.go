@@ -54,11 +54,11 @@ func (c Config) Validate() source.FieldErrors {
 		field := "http.headers." + name
 		switch {
 		case !validHeader.MatchString(name):
-			all = append(all, &source.FieldError{Field: "http.headers", Problem: fmt.Sprintf("%q is not the name of a header", name)})
+			all.Bad("http.headers", "", "%q is not the name of a header", name)
 		case strings.ContainsAny(value, "\r\n\x00"):
-			all = append(all, &source.FieldError{Field: field, Problem: "holds a line break"})
+			all.Bad(field, "", "holds a line break")
 		case slices.Contains(own, http.CanonicalHeaderKey(name)):
-			all = append(all, &source.FieldError{Field: field, Problem: "is set by Drayage", Hint: "leave it out"})
+			all.Bad(field, "leave it out", "is set by Drayage")
 		}
 	}
 	slices.SortFunc(all, func(a, b *source.FieldError) int { return strings.Compare(a.Field, b.Field) })
