@@ -4,6 +4,7 @@ package testkit
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"testing"
 
@@ -27,24 +28,45 @@ func Engine() {
 }
 
 // WithEngine is the TestMain of a package whose tests share an engine, which use
-// is given before they begin. It checks that no goroutine is left behind, and
-// ends the process.
+// is given before they begin. It is WithServer otherwise.
 func WithEngine(m *testing.M, use func(*engine.Client)) {
 	Engine()
-	p, err := engine.Start(context.Background(), engine.Config{Name: "test"})
-	if err != nil {
+	var p process
+	WithServer(m, &p, func() (process, error) {
+		p, err := engine.Start(context.Background(), engine.Config{Name: "test"})
+		if err == nil {
+			use(p.Client())
+		}
+		return process{p}, err
+	})
+}
+
+// process is an engine that ends as other servers do.
+type process struct{ *engine.Process }
+
+// Close ends the engine.
+func (p process) Close() error {
+	_, err := p.Process.Close()
+	return err
+}
+
+// WithServer is the TestMain of a package whose tests share a server, which is in
+// server before they begin. It checks that no goroutine is left behind, and ends
+// the process.
+func WithServer[S io.Closer](m *testing.M, server *S, start func() (S, error)) {
+	var err error
+	if *server, err = start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	use(p.Client())
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if _, err := p.Close(); err != nil {
+		if err := (*server).Close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)
 		}
 		os.Exit(code)
 	}),
-		// Those of the engine, which is closed after the check, and idle connections.
+		// Those of the server, which is closed after the check, and idle connections.
 		goleak.IgnoreCurrent(),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))

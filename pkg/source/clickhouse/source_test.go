@@ -14,6 +14,7 @@ import (
 	"drayage/pkg/engine"
 	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/sourcetest"
 	"drayage/pkg/testkit"
 	"drayage/pkg/testkit/nativefront"
 )
@@ -265,10 +266,7 @@ func TestMistakes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := New(tt.cfg)
-			var field *source.FieldError
-			if !errors.As(err, &field) || field.Field != tt.field || job.ClassOf(err) != job.Permanent {
-				t.Errorf("the mistake is %v", err)
-			}
+			sourcetest.WantMistake(t, err, tt.field, "")
 		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"drayage/pkg/job"
 	"drayage/pkg/source"
 	"drayage/pkg/source/files/borders"
+	"drayage/pkg/source/sourcetest"
 )
 
 // outcome runs the whole way: columns, plan, open, read.
@@ -297,16 +298,7 @@ func TestValidate(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := New(c.cfg)
-			var field *source.FieldError
-			switch {
-			case c.field == "" && err != nil:
-				t.Error(err)
-			case c.field == "":
-			case !errors.As(err, &field):
-				t.Errorf("got %v", err)
-			case field.Field != c.field || !strings.Contains(field.Error(), c.problem) || job.ClassOf(err) != job.Permanent:
-				t.Errorf("got %v", err)
-			}
+			sourcetest.WantMistake(t, err, c.field, c.problem)
 		})
 	}
 	var all source.FieldErrors

@@ -414,9 +414,6 @@ func TestMistakes(t *testing.T) {
 		cfg := ok
 		change(&cfg)
 		_, err := New(cfg)
-		var wrong *source.FieldError
-		if field == "" && err != nil || field != "" && (!errors.As(err, &wrong) || wrong.Field != field) || strings.Contains(fmt.Sprint(err), "secret") {
-			t.Errorf("%q: %v", field, err)
-		}
+		sourcetest.WantMistake(t, err, field, "")
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"testing"
 
-	"drayage/pkg/job"
 	"drayage/pkg/source"
+	"drayage/pkg/source/sourcetest"
 )
 
 func planned(t *testing.T, s *Source, cursor json.RawMessage) (inputs []string, cursors []json.RawMessage) {
@@ -90,15 +90,7 @@ func TestMistakes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := New(tt.cfg)
-			var field *source.FieldError
-			switch {
-			case tt.field == "":
-				if err != nil {
-					t.Error(err)
-				}
-			case !errors.As(err, &field) || field.Field != tt.field || job.ClassOf(err) != job.Permanent:
-				t.Errorf("the mistake is %v", err)
-			}
+			sourcetest.WantMistake(t, err, tt.field, "")
 		})
 	}
 }

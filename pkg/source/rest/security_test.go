@@ -129,17 +129,7 @@ func TestMistakes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := New(tt.cfg)
-			var field *source.FieldError
-			switch {
-			case tt.field == "":
-				if err != nil {
-					t.Error(err)
-				}
-			case !errors.As(err, &field) || field.Field != tt.field || job.ClassOf(err) != job.Permanent:
-				t.Errorf("the mistake is %v", err)
-			case strings.Contains(err.Error(), "secret"):
-				t.Errorf("a secret is shown: %v", err)
-			}
+			sourcetest.WantMistake(t, err, tt.field, "")
 		})
 	}
 }

@@ -2,15 +2,12 @@ package azure
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"drayage/pkg/source/files/store"
 	"drayage/pkg/source/files/store/storetest"
+	"drayage/pkg/testkit"
 	"drayage/pkg/testkit/azuretest"
 )
 
@@ -18,24 +15,11 @@ import (
 var server *azuretest.Server
 
 func TestMain(m *testing.M) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	var err error
-	server, err = azuretest.Start(ctx)
-	cancel()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if err := server.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-		os.Exit(code)
-	}), goleak.IgnoreCurrent(),
-		// Idle connections to the server, which is closed after the check.
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+	testkit.WithServer(m, &server, func() (*azuretest.Server, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		return azuretest.Start(ctx)
+	})
 }
 
 const page = 5 // objects of a page of the listing

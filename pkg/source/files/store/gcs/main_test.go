@@ -1,38 +1,19 @@
 package gcs
 
 import (
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"drayage/pkg/source/files/store"
 	"drayage/pkg/source/files/store/storetest"
+	"drayage/pkg/testkit"
 	"drayage/pkg/testkit/gcstest"
 )
 
 // server is the storage that the tests of the package share.
 var server *gcstest.Server
 
-func TestMain(m *testing.M) {
-	var err error
-	if server, err = gcstest.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if err := server.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-		os.Exit(code)
-	}), goleak.IgnoreCurrent(),
-		// Idle connections to the server, which is closed after the check.
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
-}
+func TestMain(m *testing.M) { testkit.WithServer(m, &server, gcstest.Start) }
 
 const page = 5 // objects of a page of the listing
 
