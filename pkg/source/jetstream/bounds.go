@@ -80,10 +80,10 @@ func (c *client) bounds(ctx context.Context, st *state) (bounds, *jetstream.Stre
 		return b, nil, c.s.lost(st.Next, first)
 	case st != nil:
 		b.From = max(st.Next, b.From)
-	case c.s.start.Latest:
+	case c.s.reading.Start.Latest:
 		b.From = end
-	case !c.s.start.After.IsZero():
-		m, any, err := c.first(ctx, 0, c.s.start.After)
+	case !c.s.reading.Start.After.IsZero():
+		m, any, err := c.first(ctx, 0, c.s.reading.Start.After)
 		if err != nil {
 			return b, nil, err
 		}

@@ -3,6 +3,7 @@ package jetstream
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -46,13 +47,8 @@ func classify(doing string, err error) error {
 		return nil
 	}
 	wrapped := fmt.Errorf("%s: %w", doing, err)
-	for _, f := range final {
-		if errors.Is(err, f) {
-			return job.WithClass(wrapped, job.Permanent)
-		}
-	}
 	switch {
-	case source.Untrusted(err):
+	case source.Untrusted(err), slices.ContainsFunc(final, func(f error) bool { return errors.Is(err, f) }):
 		return job.WithClass(wrapped, job.Permanent)
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return job.Permanentf("%s: %w: there is no such stream: check stream, url and the account: %w", doing, source.ErrGone, err)

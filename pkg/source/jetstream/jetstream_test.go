@@ -69,83 +69,57 @@ func TestSubjectAndGaps(t *testing.T) {
 func TestJobsFollow(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
 	b.publish(t, "s.a", messagestest.Numbered(0, 5)...)
-	var state json.RawMessage
-	var all []string
-	for round := range 3 {
-		bounds, next, err := b.source(t, Config{}).Bounds(t.Context(), state)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.publish(t, "s.a", messagestest.Numbered(5+3*round, 8+3*round)...) // for the next job
-		lines, _ := messagestest.Load(t, b.source(t, Config{Bounds: bounds, Settings: messages.Settings{Rows: 2}}), messagestest.ColumnN)
-		all, state = append(all, lines...), next
-	}
-	if want := messagestest.Numbered(0, 11); !slices.Equal(all, want) {
-		t.Errorf("read %v", all)
-	}
+	messagestest.Follow(t, func(bounds json.RawMessage) messagestest.Source {
+		return b.source(t, Config{Bounds: bounds, Settings: messages.Settings{Rows: 2}})
+	}, func(round int) {
+		b.publish(t, "s.a", messagestest.Numbered(5+3*round, 8+3*round)...)
+	}, messagestest.Numbered(0, 11))
 }
 
 func TestWhatIsGone(t *testing.T) {
 	for name, tt := range map[string]struct {
 		cfg       jetstream.StreamConfig
 		meanwhile func(t *testing.T, b broker)
-		open      error // of the chunk
-		bounds    error // of a job that follows the state
+		want      error
 		text      string
 	}{
-		"OK": {jetstream.StreamConfig{}, func(*testing.T, broker) {}, nil, nil, ""},
+		"OK": {jetstream.StreamConfig{}, func(*testing.T, broker) {}, nil, ""},
 		"purged": {jetstream.StreamConfig{}, func(t *testing.T, b broker) {
 			if err := b.stream(t).Purge(t.Context(), jetstream.WithPurgeSequence(8)); err != nil {
 				t.Fatal(err)
 			}
-		}, source.ErrGone, source.ErrGone, "stream S"},
+		}, source.ErrGone, "stream S"},
 		"all purged": {jetstream.StreamConfig{}, func(t *testing.T, b broker) {
 			if err := b.stream(t).Purge(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-		}, source.ErrGone, source.ErrGone, "--full"},
+		}, source.ErrGone, "--full"},
 		"replaced": {jetstream.StreamConfig{MaxMsgsPerSubject: 10}, func(t *testing.T, b broker) {
 			b.publish(t, "s.a", messagestest.Numbered(10, 18)...)
-		}, nil, nil, ""},
+		}, nil, ""},
 		"limits": {jetstream.StreamConfig{MaxMsgs: 10}, func(t *testing.T, b broker) {
 			b.publish(t, "s.a", messagestest.Numbered(10, 18)...)
-		}, source.ErrGone, source.ErrGone, "removed them"},
+		}, source.ErrGone, "removed them"},
 		"replaced or limits": {jetstream.StreamConfig{MaxMsgsPerSubject: 10, MaxMsgs: 100}, func(t *testing.T, b broker) {
 			b.publish(t, "s.a", messagestest.Numbered(10, 18)...)
-		}, source.ErrGone, source.ErrGone, "removed them"},
+		}, source.ErrGone, "removed them"},
 		"deleted": {jetstream.StreamConfig{}, func(t *testing.T, b broker) {
 			if err := b.js.DeleteStream(t.Context(), "S"); err != nil {
 				t.Fatal(err)
 			}
-		}, source.ErrGone, source.ErrGone, "no such stream"},
+		}, source.ErrGone, "no such stream"},
 		"made anew": {jetstream.StreamConfig{}, func(t *testing.T, b broker) {
 			if err := b.js.DeleteStream(t.Context(), "S"); err != nil {
 				t.Fatal(err)
 			}
 			b.create(t, jetstream.StreamConfig{})
 			b.publish(t, "s.a", messagestest.Numbered(0, 20)...)
-		}, source.ErrChanged, source.ErrChanged, "anew"},
+		}, source.ErrChanged, "anew"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBroker(t, tt.cfg)
-			b.publish(t, "s.a", messagestest.Numbered(0, 5)...)
-			s := b.source(t, Config{})
-			_, state, err := s.Bounds(t.Context(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.publish(t, "s.a", messagestest.Numbered(5, 10)...)
-			_, chunks := messagestest.Load(t, s, messagestest.ColumnN)
-			tt.meanwhile(t, b)
-			check := func(doing string, err, want error) {
-				if !errors.Is(err, want) || want != nil && (job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), tt.text)) {
-					t.Errorf("%s: %v", doing, err)
-				}
-			}
-			_, err = sourcetest.Chunk(t, s, chunks[0].Input, messagestest.ColumnN)
-			check("opening", err, tt.open)
-			_, _, err = s.Bounds(t.Context(), state)
-			check("following", err, tt.bounds)
+			messagestest.Gone(t, b.source(t, Config{}), func(values ...string) { b.publish(t, "s.a", values...) },
+				func() { tt.meanwhile(t, b) }, tt.want, tt.text)
 		})
 	}
 }
@@ -155,16 +129,7 @@ func TestWhatIsGone(t *testing.T) {
 func TestRemovedWhileRead(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
 	b.publish(t, "s.a", messagestest.Numbered(0, 10)...)
-	s := b.source(t, Config{})
-	chunks, err := sourcetest.Plan(t, s, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := s.Open(t.Context(), chunks[0].Input, messagestest.ColumnN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
+	in := b.opened(t)
 	if err := b.stream(t).Purge(t.Context(), jetstream.WithPurgeSequence(4)); err != nil {
 		t.Fatal(err)
 	}
@@ -218,16 +183,7 @@ func TestRemovedBehind(t *testing.T) {
 func TestConsumerRemoved(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
 	b.publish(t, "s.a", messagestest.Numbered(0, 1200)...)
-	s := b.source(t, Config{})
-	chunks, err := sourcetest.Plan(t, s, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := s.Open(t.Context(), chunks[0].Input, messagestest.ColumnN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
+	in := b.opened(t)
 	first := make([]byte, 8)
 	if _, err := io.ReadFull(in.Reader, first); err != nil {
 		t.Fatal(err)
@@ -249,16 +205,7 @@ func TestConnectionCut(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
 	const n = 1200 // more than are buffered
 	b.publish(t, "s.a", messagestest.Numbered(0, n)...)
-	s := b.source(t, Config{})
-	chunks, err := sourcetest.Plan(t, s, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := s.Open(t.Context(), chunks[0].Input, messagestest.ColumnN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
+	in := b.opened(t)
 	first := make([]byte, 8)
 	if _, err := io.ReadFull(in.Reader, first); err != nil {
 		t.Fatal(err)
@@ -361,16 +308,7 @@ func TestColumnsAndMetadata(t *testing.T) {
 
 func TestEmptyStream(t *testing.T) {
 	b := newBroker(t, jetstream.StreamConfig{})
-	if _, err := b.source(t, Config{}).Columns(t.Context(), eng); job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), "declare columns") {
-		t.Errorf("the error is %v", err)
-	}
-	s := b.source(t, Config{Columns: messagestest.ColumnN})
-	if got, err := s.Columns(t.Context(), eng); err != nil || len(got) != 1 {
-		t.Errorf("%v, %v", got, err)
-	}
-	if lines, chunks := messagestest.Load(t, s, messagestest.ColumnN); len(lines)+len(chunks) != 0 {
-		t.Errorf("%d chunks", len(chunks))
-	}
+	messagestest.Empty(t, eng, b.source(t, Config{}), b.source(t, Config{Columns: messagestest.ColumnN}))
 }
 
 func TestVerdicts(t *testing.T) {

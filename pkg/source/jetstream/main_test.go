@@ -9,6 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"drayage/pkg/engine"
+	"drayage/pkg/source"
+	"drayage/pkg/source/messages/messagestest"
+	"drayage/pkg/source/sourcetest"
 	"drayage/pkg/testkit"
 )
 
@@ -91,4 +94,20 @@ func (b broker) source(t *testing.T, cfg Config) *Source {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// opened is the first chunk of all that the stream has.
+func (b broker) opened(t *testing.T) *source.Input {
+	t.Helper()
+	s := b.source(t, Config{})
+	chunks, err := sourcetest.Plan(t, s, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.Open(t.Context(), chunks[0].Input, messagestest.ColumnN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close() })
+	return in
 }

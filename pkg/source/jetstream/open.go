@@ -58,18 +58,7 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 		c.close()
 		return nil, err
 	}
-	r := messages.NewReader(messages.NewEncoder(s.format, columns, s.fields()), f)
-	return &source.Input{
-		Reader: r, Format: s.format.Input(), Compression: "none",
-		Structure: columns, Settings: s.format.Settings(), Bytes: p.bytes(),
-		Check: r.Failure,
-		Close: func() error {
-			f.stop()
-			stop()
-			c.close()
-			return nil
-		},
-	}, nil
+	return s.reading.Input(f, columns, p.bytes(), func() { f.stop(); stop(); c.close() }), nil
 }
 
 // feed gives the messages of a range, through a consumer that acknowledges

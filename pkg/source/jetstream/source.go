@@ -15,9 +15,8 @@ import (
 // Source is the source of a stream. It holds no connection between calls, and
 // may be used by several goroutines.
 type Source struct {
-	cfg    Config
-	format messages.Format
-	start  messages.Start
+	cfg     Config
+	reading messages.Reading
 }
 
 var (
@@ -33,10 +32,7 @@ func New(cfg Config) (*Source, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, job.WithClass(err, job.Permanent)
 	}
-	s := &Source{cfg: cfg}
-	s.format, _ = messages.FormatNamed(cfg.Format)
-	s.start, _ = messages.ParseStart(cfg.From)
-	return s, nil
+	return &Source{cfg: cfg, reading: cfg.Reading(metadata)}, nil
 }
 
 // subject is the filter, of all subjects by default.
@@ -48,18 +44,11 @@ func (s *Source) subject() string {
 }
 
 // metadata are the columns that Config.Metadata adds.
-var metadata = [...]messages.Field{
+var metadata = []messages.Field{
 	{Name: "_subject", Type: "String"},
 	{Name: "_sequence", Type: "UInt64"},
 	{Name: "_timestamp", Type: "DateTime64(9, 'UTC')"},
 	{Name: "_headers", Type: messages.HeadersType},
-}
-
-func (s *Source) fields() []messages.Field {
-	if !s.cfg.Metadata {
-		return nil
-	}
-	return metadata[:]
 }
 
 // sampled is how many messages are looked at for columns.
@@ -83,7 +72,7 @@ func (s *Source) Columns(ctx context.Context, eng source.Engine) ([]job.Column, 
 			return nil, err
 		}
 	}
-	columns, err := messages.Columns(ctx, eng, s.format, s.cfg.Columns, s.fields(), values)
+	columns, err := s.reading.Columns(ctx, eng, s.cfg.Columns, values)
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", s.cfg.Stream, err)
 	}

@@ -174,10 +174,10 @@ func (c *client) froms(ctx context.Context, st *state, starts, ends map[int32]in
 			froms[p] = n
 		}
 		return froms, nil
-	case c.s.start.Latest:
+	case c.s.reading.Start.Latest:
 		return ends, nil
-	case !c.s.start.After.IsZero():
-		listed, err := c.adm.ListOffsetsAfterMilli(ctx, c.s.start.After.UnixMilli(), c.s.cfg.Topic)
+	case !c.s.reading.Start.After.IsZero():
+		listed, err := c.adm.ListOffsetsAfterMilli(ctx, c.s.reading.Start.After.UnixMilli(), c.s.cfg.Topic)
 		return c.offsets("asking for the offsets of a time", listed, err)
 	}
 	return starts, nil

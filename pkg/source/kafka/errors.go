@@ -3,6 +3,7 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -42,13 +43,8 @@ func classify(doing string, err error) error {
 		return nil
 	}
 	wrapped := fmt.Errorf("%s: %w", doing, err)
-	for _, code := range final {
-		if errors.Is(err, code) {
-			return job.WithClass(wrapped, job.Permanent)
-		}
-	}
 	switch {
-	case source.Untrusted(err):
+	case source.Untrusted(err), slices.ContainsFunc(final, func(code error) bool { return errors.Is(err, code) }):
 		return job.WithClass(wrapped, job.Permanent)
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return job.Permanentf("%s: %w: %w", doing, source.ErrGone, err)

@@ -53,27 +53,11 @@ func TestJobsFollow(t *testing.T) {
 	c := broker(t, 2)
 	cl := producer(t, c)
 	produce(t, cl, 0, messagestest.Numbered(0, 5)...)
-	var state json.RawMessage
-	var all []string
-	for round := range 3 {
-		bounds, next, err := mustNew(t, c, Config{}).Bounds(t.Context(), state)
-		if err != nil {
-			t.Fatal(err)
-		}
-		produce(t, cl, 1, messagestest.Numbered(100*round, 100*round+3)...) // for the next job
-		s := mustNew(t, c, Config{Bounds: bounds, Settings: messages.Settings{Rows: 2}})
-		lines, chunks := messagestest.Load(t, s, messagestest.ColumnN)
-		for i, ch := range chunks {
-			if rest, err := sourcetest.Plan(t, s, ch.Cursor, nil); err != nil || fmt.Sprint(rest) != fmt.Sprint(chunks[i+1:]) {
-				t.Errorf("round %d: after chunk %d come %v (%v)", round, i, rest, err)
-			}
-		}
-		all = append(all, lines...)
-		state = next
-	}
-	if want := slices.Concat(messagestest.Numbered(0, 5), messagestest.Numbered(0, 3), messagestest.Numbered(100, 103)); !slices.Equal(all, want) {
-		t.Errorf("read %v", all)
-	}
+	messagestest.Follow(t, func(bounds json.RawMessage) messagestest.Source {
+		return mustNew(t, c, Config{Bounds: bounds, Settings: messages.Settings{Rows: 2}})
+	}, func(round int) {
+		produce(t, cl, 1, messagestest.Numbered(100*round, 100*round+3)...)
+	}, slices.Concat(messagestest.Numbered(0, 5), messagestest.Numbered(0, 3), messagestest.Numbered(100, 103)))
 }
 
 // Partitions that a topic got since the job before are read from their begin.
@@ -136,23 +120,22 @@ func TestConnectionCut(t *testing.T) {
 func TestWhatIsGone(t *testing.T) {
 	for name, tt := range map[string]struct {
 		meanwhile func(t *testing.T, a *kadm.Client)
-		open      error // of the chunk
-		bounds    error // of a job that follows the state
+		want      error
 		text      string
 	}{
-		"OK": {func(*testing.T, *kadm.Client) {}, nil, nil, ""},
+		"OK": {func(*testing.T, *kadm.Client) {}, nil, ""},
 		"retention": {func(t *testing.T, a *kadm.Client) {
 			var to kadm.Offsets
 			to.AddOffset("t", 0, 8, -1)
 			if _, err := a.DeleteRecords(t.Context(), to); err != nil {
 				t.Fatal(err)
 			}
-		}, source.ErrGone, source.ErrGone, "partition 0"},
+		}, source.ErrGone, "partition 0"},
 		"deleted": {func(t *testing.T, a *kadm.Client) {
 			if _, err := a.DeleteTopics(t.Context(), "t"); err != nil {
 				t.Fatal(err)
 			}
-		}, source.ErrGone, source.ErrGone, "topic"},
+		}, source.ErrGone, "topic"},
 		"made anew": {func(t *testing.T, a *kadm.Client) {
 			if _, err := a.DeleteTopics(t.Context(), "t"); err != nil {
 				t.Fatal(err)
@@ -160,29 +143,13 @@ func TestWhatIsGone(t *testing.T) {
 			if _, err := a.CreateTopic(t.Context(), 1, 1, nil, "t"); err != nil {
 				t.Fatal(err)
 			}
-		}, source.ErrChanged, source.ErrChanged, "anew"},
+		}, source.ErrChanged, "anew"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := broker(t, 1)
 			cl := producer(t, c)
-			produce(t, cl, 0, messagestest.Numbered(0, 5)...)
-			s := mustNew(t, c, Config{})
-			_, state, err := s.Bounds(t.Context(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			produce(t, cl, 0, messagestest.Numbered(5, 10)...)
-			_, chunks := messagestest.Load(t, s, messagestest.ColumnN)
-			tt.meanwhile(t, admin(t, c))
-			check := func(doing string, err, want error) {
-				if !errors.Is(err, want) || want != nil && (job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), tt.text)) {
-					t.Errorf("%s: %v", doing, err)
-				}
-			}
-			_, err = sourcetest.Chunk(t, s, chunks[0].Input, messagestest.ColumnN)
-			check("opening", err, tt.open)
-			_, _, err = s.Bounds(t.Context(), state)
-			check("following", err, tt.bounds)
+			messagestest.Gone(t, mustNew(t, c, Config{}), func(values ...string) { produce(t, cl, 0, values...) },
+				func() { tt.meanwhile(t, admin(t, c)) }, tt.want, tt.text)
 		})
 	}
 }
@@ -249,16 +216,7 @@ func TestColumnsAndMetadata(t *testing.T) {
 
 func TestEmptyTopic(t *testing.T) {
 	c := broker(t, 1)
-	if _, err := mustNew(t, c, Config{}).Columns(t.Context(), eng); job.ClassOf(err) != job.Permanent || !strings.Contains(err.Error(), "declare columns") {
-		t.Errorf("the error is %v", err)
-	}
-	s := mustNew(t, c, Config{Columns: messagestest.ColumnN})
-	if got, err := s.Columns(t.Context(), eng); err != nil || len(got) != 1 {
-		t.Errorf("%v, %v", got, err)
-	}
-	if lines, chunks := messagestest.Load(t, s, messagestest.ColumnN); len(lines)+len(chunks) != 0 {
-		t.Errorf("%d chunks", len(chunks))
-	}
+	messagestest.Empty(t, eng, mustNew(t, c, Config{}), mustNew(t, c, Config{Columns: messagestest.ColumnN}))
 	missing := mustNew(t, c, Config{Columns: messagestest.ColumnN})
 	missing.cfg.Topic = "other"
 	if _, err := missing.Columns(t.Context(), eng); !errors.Is(err, source.ErrGone) || job.ClassOf(err) != job.Permanent {

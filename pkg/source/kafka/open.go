@@ -48,20 +48,10 @@ func (s *Source) Open(ctx context.Context, input json.RawMessage, columns []job.
 		c.close()
 		return nil, err
 	}
-	r := messages.NewReader(messages.NewEncoder(s.format, columns, s.fields()),
-		&feed{ctx: held, fetcher: fetcher{c: c, id: p.id(), span: p.span(), leader: -1}, with: s.cfg.Metadata})
-	return &source.Input{
-		Reader: r, Format: s.format.Input(), Compression: "none",
-		Structure: columns, Settings: s.format.Settings(), Bytes: p.bytes(),
-		// Each answer was of the topic that was planned, for it is asked for by
-		// its ID: a failure of the reading is all that there is to say.
-		Check: r.Failure,
-		Close: func() error {
-			stop()
-			c.close()
-			return nil
-		},
-	}, nil
+	// Each answer is of the topic that was planned, for it is asked for by its ID: a
+	// failure of the reading is all that there is to check in the end.
+	f := &feed{ctx: held, fetcher: fetcher{c: c, id: p.id(), span: p.span(), leader: -1}, with: s.cfg.Metadata}
+	return s.reading.Input(f, columns, p.bytes(), func() { stop(); c.close() }), nil
 }
 
 // feed gives the messages of a range. It holds one answer of a broker.

@@ -16,9 +16,8 @@ import (
 // Source is the source of a topic. It holds no connection between calls, and
 // may be used by several goroutines.
 type Source struct {
-	cfg    Config
-	format messages.Format
-	start  messages.Start
+	cfg     Config
+	reading messages.Reading
 }
 
 var (
@@ -34,28 +33,18 @@ func New(cfg Config) (*Source, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, job.WithClass(err, job.Permanent)
 	}
-	s := &Source{cfg: cfg}
-	s.format, _ = messages.FormatNamed(cfg.Format)
-	s.start, _ = messages.ParseStart(cfg.From)
-	return s, nil
+	return &Source{cfg: cfg, reading: cfg.Reading(metadata)}, nil
 }
 
 // metadata are the columns that Config.Metadata adds. A message without a key
 // has NULL there, or an empty text where the column takes no NULL.
-var metadata = [...]messages.Field{
+var metadata = []messages.Field{
 	{Name: "_topic", Type: "LowCardinality(String)"},
 	{Name: "_partition", Type: "Int32"},
 	{Name: "_offset", Type: "Int64"},
 	{Name: "_timestamp", Type: "DateTime64(3, 'UTC')"},
 	{Name: "_key", Type: "Nullable(String)"},
 	{Name: "_headers", Type: messages.HeadersType},
-}
-
-func (s *Source) fields() []messages.Field {
-	if !s.cfg.Metadata {
-		return nil
-	}
-	return metadata[:]
 }
 
 // data are the values of metadata.
@@ -154,7 +143,7 @@ func (s *Source) Columns(ctx context.Context, eng source.Engine) ([]job.Column, 
 			return nil, err
 		}
 	}
-	columns, err := messages.Columns(ctx, eng, s.format, s.cfg.Columns, s.fields(), values)
+	columns, err := s.reading.Columns(ctx, eng, s.cfg.Columns, values)
 	if err != nil {
 		return nil, fmt.Errorf("topic %s: %w", s.cfg.Topic, err)
 	}

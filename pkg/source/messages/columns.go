@@ -15,19 +15,18 @@ import (
 // engine takes them in the text of a query.
 const MaxSample = 64 << 10
 
-// Columns returns the columns of messages of format f: those declared, or those
-// that the engine infers from values; and fields behind them, where they are not
-// among them. Without a value and a declaration it returns ErrNoSample, marked
-// job.Permanent.
-func Columns(ctx context.Context, eng source.Engine, f Format, declared []job.Column, fields []Field, values [][]byte) ([]job.Column, error) {
+// Columns returns the columns of messages: those declared, or those that the engine
+// infers from values; and Fields behind them, where they are not among them.
+// Without a value and a declaration it returns ErrNoSample, marked job.Permanent.
+func (r Reading) Columns(ctx context.Context, eng source.Engine, declared []job.Column, values [][]byte) ([]job.Column, error) {
 	columns := slices.Clone(declared)
 	if len(columns) == 0 {
 		var err error
-		if columns, err = infer(ctx, eng, f, values); err != nil {
+		if columns, err = infer(ctx, eng, r.Format, values); err != nil {
 			return nil, err
 		}
 	}
-	for _, field := range fields {
+	for _, field := range r.Fields {
 		if !slices.ContainsFunc(columns, func(c job.Column) bool { return c.Name == field.Name }) {
 			columns = append(columns, job.Column{Name: field.Name, Type: field.Type})
 		}

@@ -3,6 +3,9 @@ package messages
 import (
 	"errors"
 	"io"
+
+	"drayage/pkg/job"
+	"drayage/pkg/source"
 )
 
 // Message is one message. A nil Value means that it has none.
@@ -22,8 +25,20 @@ type Feed interface {
 	Next(wait bool) (Message, error)
 }
 
-// Reader is a feed as the bytes of an input. It holds one row.
-type Reader struct {
+// Input is the open chunk of a feed, of so many bytes. Messages without a value are
+// left out where the format has no row for them. end frees what the feed took.
+func (r Reading) Input(feed Feed, columns []job.Column, bytes int64, end func()) *source.Input {
+	rows := &reader{rows: NewEncoder(r.Format, columns, r.Fields), feed: feed}
+	return &source.Input{
+		Reader: rows, Format: r.Format.Input(), Compression: "none",
+		Structure: columns, Settings: r.Format.Settings(), Bytes: bytes,
+		Check: rows.failure,
+		Close: func() error { end(); return nil },
+	}
+}
+
+// reader is a feed as the bytes of an input. It holds one row.
+type reader struct {
 	rows *Encoder
 	feed Feed
 	row  []byte
@@ -31,15 +46,9 @@ type Reader struct {
 	err  error
 }
 
-// NewReader returns the rows of feed. Messages without a value are left out
-// where the format has no row for them.
-func NewReader(rows *Encoder, feed Feed) *Reader {
-	return &Reader{rows: rows, feed: feed}
-}
-
 // Read implements io.Reader. It waits for the broker only when it has nothing
 // to return.
-func (r *Reader) Read(b []byte) (int, error) {
+func (r *reader) Read(b []byte) (int, error) {
 	n := 0
 	for n < len(b) && (r.at < len(r.row) || r.advance(n == 0)) {
 		m := copy(b[n:], r.row[r.at:])
@@ -52,7 +61,7 @@ func (r *Reader) Read(b []byte) (int, error) {
 }
 
 // advance makes the next row.
-func (r *Reader) advance(wait bool) bool {
+func (r *reader) advance(wait bool) bool {
 	for r.err == nil {
 		m, err := r.feed.Next(wait)
 		switch {
@@ -69,9 +78,9 @@ func (r *Reader) advance(wait bool) bool {
 	return false
 }
 
-// Failure is the error that the reading ended with, nil at the end of the
-// messages or before it. It is what source.Input.Check returns.
-func (r *Reader) Failure() error {
+// failure is the error that the reading ended with, nil at the end of the
+// messages or before it.
+func (r *reader) failure() error {
 	if errors.Is(r.err, io.EOF) {
 		return nil
 	}

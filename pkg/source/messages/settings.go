@@ -40,6 +40,24 @@ func (s Settings) Check(bad source.Complain) {
 	}
 }
 
+// Reading is how messages are read: Settings, parsed.
+type Reading struct {
+	Format Format
+	Start  Start
+	Fields []Field // columns of what the broker knows; none without Metadata
+}
+
+// Reading parses settings that have no mistakes; metadata are what the broker
+// knows.
+func (s Settings) Reading(metadata []Field) (r Reading) {
+	r.Format, _ = FormatNamed(s.Format)
+	r.Start, _ = ParseStart(s.From)
+	if s.Metadata {
+		r.Fields = metadata
+	}
+	return r
+}
+
 // Per is how many offsets a chunk has whose messages have a mean size.
 func (s Settings) Per(mean int64) int64 {
 	if s.Rows > 0 {
