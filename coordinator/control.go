@@ -67,7 +67,7 @@ func request(ctx context.Context, q *queue.Queue, id, what string, to, or job.St
 func claim(ctx context.Context, q *queue.Queue, j job.Job) (job.Job, error) {
 	r := j.Submission.Replay
 	old, err := q.EditJob(ctx, r.Job, func(old *job.Job) error {
-		if err := Claimable(*old, *r, j.ID); err != nil {
+		if err := claimable(*old, *r, j.ID); err != nil {
 			return err
 		}
 		for _, c := range old.Claims {
@@ -84,10 +84,10 @@ func claim(ctx context.Context, q *queue.Queue, j job.Job) (job.Job, error) {
 	return old, err
 }
 
-// Claimable is nil when job by may take over from old what r says: old has
+// claimable is nil when job by may take over from old what r says: old has
 // ended and was not undone, and nobody else has taken over any of it. The error
 // says which chunk is whose. Its class is job.Permanent.
-func Claimable(old job.Job, r job.Replay, by string) error {
+func claimable(old job.Job, r job.Replay, by string) error {
 	switch {
 	case !old.State.Terminal():
 		return job.WithClass(&StateError{old.ID, old.State, "be replayed before it has ended"}, job.Permanent)
@@ -135,5 +135,5 @@ func Replay(old job.Job, what string, chunks []uint64) (job.Submission, error) {
 	if len(chunks) == 0 {
 		return s, job.WithClass(fmt.Errorf("nothing of job %s is left to take over", old.ID), job.Permanent)
 	}
-	return s, Claimable(old, *s.Replay, s.Job)
+	return s, claimable(old, *s.Replay, s.Job)
 }

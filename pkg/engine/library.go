@@ -8,9 +8,9 @@ import (
 	"runtime"
 )
 
-// LibraryVersion is the version of the npm package that lib/ pins, and the
+// libraryVersion is the version of the npm package that lib/ pins, and the
 // name of its folder in the cache.
-const LibraryVersion = "26.7.3-stable.1"
+const libraryVersion = "26.7.3-stable.1"
 
 // ErrNoLibrary is the error when libchdb is nowhere to be found.
 var ErrNoLibrary = errors.New("libchdb, the ClickHouse engine, is not installed: run `make engine`, or set DRAY_LIBCHDB to the path of libchdb.so")
@@ -66,7 +66,7 @@ func cacheDir() string {
 		}
 		cache = filepath.Join(home, ".cache")
 	}
-	return filepath.Join(cache, "drayage", "engine", LibraryVersion)
+	return filepath.Join(cache, "drayage", "engine", libraryVersion)
 }
 
 func isFile(path string) bool {

@@ -29,7 +29,7 @@ func (d *Document) check() Errors {
 	}
 	switch set := p.Source.Kinds(); {
 	case len(set) == 0:
-		bad("source", "the source has no kind", "write source: {files: {path: …}}; the kinds are "+strings.Join(AllKinds(), ", "))
+		bad("source", "the source has no kind", "write source: {files: {path: …}}; the kinds are "+strings.Join(allKinds(), ", "))
 	case len(set) > 1:
 		bad("source", "the source has several kinds: "+strings.Join(set, ", "), "leave one; a pipeline reads from one source")
 	}

@@ -100,7 +100,7 @@ func (l Lookup) check(bad func(key, problem, hint string)) {
 	}
 	switch set := s.Kinds(); {
 	case len(set) == 0:
-		bad("source", "the source has no kind", "write source: {clickhouse: {…}}; the kinds are "+strings.Join(AllKinds(), ", "))
+		bad("source", "the source has no kind", "write source: {clickhouse: {…}}; the kinds are "+strings.Join(allKinds(), ", "))
 	case len(set) > 1:
 		bad("source", "the source has several kinds: "+strings.Join(set, ", "), "leave one")
 	}

@@ -34,8 +34,8 @@ func (s *Source) Kind() string {
 	return ""
 }
 
-// AllKinds lists the kinds that there are, by their keys.
-func AllKinds() []string { return new(Source).kinds(false) }
+// allKinds lists the kinds that there are, by their keys.
+func allKinds() []string { return new(Source).kinds(false) }
 
 func (s *Source) kinds(set bool) []string {
 	var names []string

@@ -55,7 +55,7 @@ func (c Config) Validate() error {
 // exposed refuses an address that others reach when nothing would ask who they
 // are.
 func (c Config) exposed(addr string, tokens bool) error {
-	if Loopback(addr) || tokens || c.Insecure {
+	if loopback(addr) || tokens || c.Insecure {
 		return nil
 	}
 	return settingError("DRAY_HTTP_ADDR", "%s is reached from other machines, and without tokens everybody there could steer the fleet\n"+

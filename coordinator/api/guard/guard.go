@@ -55,7 +55,7 @@ func New(cfg Config, addr string, log zerolog.Logger, refuse func(http.ResponseW
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	g := &Guard{cfg: cfg, loopback: Loopback(addr), limits: newLimits(cfg.Rate), origins: http.NewCrossOriginProtection(), log: log, refuse: refuse}
+	g := &Guard{cfg: cfg, loopback: loopback(addr), limits: newLimits(cfg.Rate), origins: http.NewCrossOriginProtection(), log: log, refuse: refuse}
 	var err error
 	if g.tokens, err = newTokens(cfg, log); err != nil {
 		return nil, err
@@ -78,9 +78,9 @@ func New(cfg Config, addr string, log zerolog.Logger, refuse func(http.ResponseW
 	return g, nil
 }
 
-// Loopback reports whether an address to listen on is reached from this machine
+// loopback reports whether an address to listen on is reached from this machine
 // alone.
-func Loopback(addr string) bool {
+func loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return false

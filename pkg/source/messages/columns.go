@@ -40,13 +40,13 @@ var ErrNoSample = errors.New("there is no message that the columns could be infe
 func infer(ctx context.Context, eng source.Engine, f Format, values [][]byte) ([]job.Column, error) {
 	switch f {
 	case Raw:
-		return []job.Column{{Name: ValueColumn, Type: "String"}}, nil
+		return []job.Column{{Name: valueColumn, Type: "String"}}, nil
 	case LineAsString:
 		return []job.Column{{Name: "line", Type: "String"}}, nil
 	case JSONEachRow, CSV, TSV:
 	}
 	var sample []byte
-	e := NewEncoder(f, nil, nil)
+	e := newEncoder(f, nil, nil)
 	for _, v := range values {
 		row := e.Append(nil, v, nil)
 		if f == JSONEachRow && row[0] != '{' || f.unclosed(v) != "" {

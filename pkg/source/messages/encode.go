@@ -47,20 +47,20 @@ const (
 	Headers
 )
 
-// Encoder turns messages into rows of a Format. Its methods keep nothing
+// encoder turns messages into rows of a Format. Its methods keep nothing
 // between calls, and may be called concurrently.
-type Encoder struct {
+type encoder struct {
 	format    Format
 	fields    []Field
 	at        []int  // of fields, in the order of the columns, -1 for the value
 	empty     []bool // of fields: its column takes no NULL
-	keepsNull bool
+	keepsNull bool   // a message without a value is a row: of Raw, where its column is Nullable
 }
 
-// NewEncoder returns the encoder for columns. Of fields it writes those that
+// newEncoder returns the encoder for columns. Of fields it writes those that
 // columns name.
-func NewEncoder(f Format, columns []job.Column, fields []Field) *Encoder {
-	e := &Encoder{format: f, fields: fields, empty: make([]bool, len(fields))}
+func newEncoder(f Format, columns []job.Column, fields []Field) *encoder {
+	e := &encoder{format: f, fields: fields, empty: make([]bool, len(fields))}
 	for _, c := range columns {
 		i := slices.IndexFunc(fields, func(f Field) bool { return f.Name == c.Name })
 		switch {
@@ -75,16 +75,12 @@ func NewEncoder(f Format, columns []job.Column, fields []Field) *Encoder {
 	return e
 }
 
-// KeepsNull reports whether a message without a value is a row: of Raw, where
-// the column of the value is Nullable.
-func (e *Encoder) KeepsNull() bool { return e.keepsNull }
-
 // Append appends the row of a message to dst; data has one entry a field. A
 // value of JSONEachRow that is no JSON object becomes a line with a JSON text,
 // which is rejected by itself: whatever it holds, it does not touch the rows
 // around it. Likewise a value of CSV with a quote that is not closed, or one of
 // TSV with a backslash at its end, is made one line that no parser takes.
-func (e *Encoder) Append(dst, value []byte, data []Datum) []byte {
+func (e *encoder) Append(dst, value []byte, data []Datum) []byte {
 	switch e.format {
 	case JSONEachRow:
 		return e.object(dst, value, data)
@@ -102,7 +98,7 @@ func (e *Encoder) Append(dst, value []byte, data []Datum) []byte {
 	return dst
 }
 
-func (e *Encoder) object(dst, value []byte, data []Datum) []byte {
+func (e *encoder) object(dst, value []byte, data []Datum) []byte {
 	value = bytes.Trim(value, " \t\r\n")
 	if len(value) == 0 || value[0] != '{' || !json.Valid(value) {
 		return append(quote(dst, value), '\n')
@@ -164,7 +160,7 @@ func (f Format) unclosed(value []byte) string {
 	return ""
 }
 
-func (e *Encoder) raw(dst, value []byte, data []Datum) []byte {
+func (e *encoder) raw(dst, value []byte, data []Datum) []byte {
 	for n, i := range e.at {
 		if n > 0 {
 			dst = append(dst, '\t')

@@ -63,7 +63,7 @@ func TestAppend(t *testing.T) {
 		"raw, no key, not Null":  {Raw, columns("_key", "String", "value", "String"), both, "a", none, "\ta\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := NewEncoder(tt.format, tt.columns, tt.fields).Append([]byte("before\n"), []byte(tt.value), tt.data)
+			got := newEncoder(tt.format, tt.columns, tt.fields).Append([]byte("before\n"), []byte(tt.value), tt.data)
 			if string(got) != "before\n"+tt.want {
 				t.Errorf("%q becomes %q", tt.value, got)
 			}
@@ -73,9 +73,9 @@ func TestAppend(t *testing.T) {
 
 func TestNoValue(t *testing.T) {
 	for typ, want := range map[string]string{"Nullable(String)": "\\N\n", "String": ""} {
-		e := NewEncoder(Raw, columns("value", typ), nil)
-		if e.KeepsNull() != (want != "") {
-			t.Errorf("%s keeps NULL: %v", typ, e.KeepsNull())
+		e := newEncoder(Raw, columns("value", typ), nil)
+		if e.keepsNull != (want != "") {
+			t.Errorf("%s keeps NULL: %v", typ, e.keepsNull)
 		}
 		if want != "" {
 			if got := e.Append(nil, nil, nil); string(got) != want {
@@ -94,7 +94,7 @@ func FuzzOneLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value []byte) {
 		data := []Datum{{Kind: Text, Text: value}, {Kind: Int, Int: 1}, {Kind: Headers, Headers: []Header{{string(value), []string{string(value)}}}}}
 		for _, format := range []Format{JSONEachRow, Raw} {
-			row := NewEncoder(format, columns("_key", "String", "_offset", "Int64", "_headers", HeadersType, "value", "String"), slices.Concat(both, head)).Append(nil, value, data)
+			row := newEncoder(format, columns("_key", "String", "_offset", "Int64", "_headers", HeadersType, "value", "String"), slices.Concat(both, head)).Append(nil, value, data)
 			if bytes.Count(row, []byte{'\n'}) != 1 || row[len(row)-1] != '\n' {
 				t.Fatalf("%q becomes %q", value, row)
 			}

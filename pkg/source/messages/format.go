@@ -19,13 +19,13 @@ const (
 	Raw          Format = "raw" // whatever: the bytes become the column value
 )
 
-// ValueColumn is the column of Raw.
-const ValueColumn = "value"
+// valueColumn is the column of Raw.
+const valueColumn = "value"
 
 var formats = []Format{JSONEachRow, LineAsString, CSV, TSV, Raw}
 
-// FormatNamed finds a format by its name, in any case; empty is JSONEachRow.
-func FormatNamed(name string) (Format, bool) {
+// formatNamed finds a format by its name, in any case; empty is JSONEachRow.
+func formatNamed(name string) (Format, bool) {
 	if name == "" {
 		return JSONEachRow, true
 	}
@@ -49,7 +49,7 @@ func Names() string {
 // Metadata reports whether columns can stand beside those of the value.
 func (f Format) Metadata() bool { return f == JSONEachRow || f == Raw }
 
-// Input is the engine's name of the format that Encoder writes.
+// Input is the engine's name of the format that encoder writes.
 func (f Format) Input() string {
 	if f == Raw {
 		return string(TSV)
@@ -57,7 +57,7 @@ func (f Format) Input() string {
 	return string(f)
 }
 
-// Settings are those that the engine is to read what Encoder writes with: what
+// Settings are those that the engine is to read what encoder writes with: what
 // does not fit is an error, as for files.
 func (f Format) Settings() map[string]string {
 	set := map[string]string{

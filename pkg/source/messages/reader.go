@@ -28,7 +28,7 @@ type Feed interface {
 // Input is the open chunk of a feed, of so many bytes. Messages without a value are
 // left out where the format has no row for them. end frees what the feed took.
 func (r Reading) Input(feed Feed, columns []job.Column, bytes int64, end func()) *source.Input {
-	rows := &reader{rows: NewEncoder(r.Format, columns, r.Fields), feed: feed}
+	rows := &reader{rows: newEncoder(r.Format, columns, r.Fields), feed: feed}
 	return &source.Input{
 		Reader: rows, Format: r.Format.Input(), Compression: "none",
 		Structure: columns, Settings: r.Format.Settings(), Bytes: bytes,
@@ -39,7 +39,7 @@ func (r Reading) Input(feed Feed, columns []job.Column, bytes int64, end func())
 
 // reader is a feed as the bytes of an input. It holds one row.
 type reader struct {
-	rows *Encoder
+	rows *encoder
 	feed Feed
 	row  []byte
 	at   int // in row
@@ -69,7 +69,7 @@ func (r *reader) advance(wait bool) bool {
 			return false
 		case err != nil:
 			r.err = err
-		case m.Value == nil && !r.rows.KeepsNull(): // no row
+		case m.Value == nil && !r.rows.keepsNull: // no row
 		default:
 			r.row, r.at = r.rows.Append(r.row[:0], m.Value, m.Data), 0
 			return true

@@ -25,14 +25,14 @@ const (
 
 // Check reports every mistake in the settings.
 func (s Settings) Check(bad source.Complain) {
-	f, known := FormatNamed(s.Format)
+	f, known := formatNamed(s.Format)
 	switch {
 	case !known:
 		bad("format", "one of "+Names(), "%q is not a format of messages", s.Format)
 	case s.Metadata && !f.Metadata():
 		bad("metadata", "write format: JSONEachRow or format: raw", "can not stand beside rows of %s", f)
 	}
-	if _, err := ParseStart(s.From); err != nil {
+	if _, err := parseStart(s.From); err != nil {
 		bad("from", "earliest, latest, or a time such as 2026-01-31T00:00:00Z", "%q is not known", s.From)
 	}
 	if s.ChunkBytes < 0 {
@@ -50,8 +50,8 @@ type Reading struct {
 // Reading parses settings that have no mistakes; metadata are what the broker
 // knows.
 func (s Settings) Reading(metadata []Field) (r Reading) {
-	r.Format, _ = FormatNamed(s.Format)
-	r.Start, _ = ParseStart(s.From)
+	r.Format, _ = formatNamed(s.Format)
+	r.Start, _ = parseStart(s.From)
 	if s.Metadata {
 		r.Fields = metadata
 	}

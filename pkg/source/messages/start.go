@@ -8,9 +8,9 @@ type Start struct {
 	After  time.Time // with the first message of that time or later; zero: with the first
 }
 
-// ParseStart reads "earliest" (also the empty text), "latest", or a time such as
+// parseStart reads "earliest" (also the empty text), "latest", or a time such as
 // 2026-01-31T00:00:00Z.
-func ParseStart(from string) (Start, error) {
+func parseStart(from string) (Start, error) {
 	switch from {
 	case "", "earliest":
 		return Start{}, nil
