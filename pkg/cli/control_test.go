@@ -32,9 +32,7 @@ func TestCancel(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &j); err != nil || code != 0 || j.State != job.Cancelled {
 		t.Fatalf("cancel printed %s%s, exit %d (%v)", out, stderr, code, err)
 	}
-	if code := submit.wait(); code != 1 {
-		t.Errorf("submit --wait of a cancelled job exited with %d", code)
-	}
+	submit.exits(1)
 	landed := f.sql(t, "SELECT count() FROM cancelled")
 	held.signal(syscall.SIGCONT)
 	// Another job through the same worker: it has let go of the chunk.
@@ -63,9 +61,7 @@ func TestCancel(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) { expect(t, f.env, tt.args, tt.code, tt.expect...) })
 	}
-	if got := f.sql(t, "SELECT count() FROM cancelled"); got != "0" {
-		t.Errorf("%s rows are left after undo", got)
-	}
+	f.answers(t, "SELECT count() FROM cancelled", "0")
 }
 
 // expect runs a command and checks its exit code and parts of what it prints.
@@ -148,12 +144,8 @@ func TestPauseAndResume(t *testing.T) {
 	expect(t, f.env, []string{"__complete", "resume", ""}, 0, id+"\tPAUSED")
 	expect(t, f.env, []string{"resume", id, id}, 0, id+" RUNNING")
 	expect(t, f.env, []string{"resume", id}, 0, id+" ")
-	if code := submit.wait(); code != 0 {
-		t.Fatalf("submit exited with %d", code)
-	}
-	if got := f.sql(t, "SELECT count(), uniqExact(id) FROM paused"); got != "7200\t7200" {
-		t.Errorf("table has %q", got)
-	}
+	submit.exits(0)
+	f.answers(t, "SELECT count(), uniqExact(id) FROM paused", "7200\t7200")
 	expect(t, f.env, []string{"pause", id}, 1, "is DONE and can not be paused")
 }
 
@@ -201,12 +193,8 @@ func TestSecondSignal(t *testing.T) {
 		t.Errorf("it ended with %s", w.cmd.ProcessState)
 	}
 	start(t, f.env, "worker")
-	if code := submit.wait(); code != 0 {
-		t.Fatalf("submit exited with %d", code)
-	}
-	if got := f.sql(t, "SELECT count(), uniqExact(id) FROM twice"); got != "1800\t1800" {
-		t.Errorf("table has %q", got)
-	}
+	submit.exits(0)
+	f.answers(t, "SELECT count(), uniqExact(id) FROM twice", "1800\t1800")
 }
 
 // In the data folder of dray run the verbs do what a fleet would.
@@ -222,9 +210,7 @@ func TestControlHere(t *testing.T) {
 			return strings.Contains(p.log.String(), "running") || strings.Contains(p.log.String(), "going on")
 		})
 		p.signal(syscall.SIGINT)
-		if code := p.wait(); code != 130 {
-			t.Fatalf("the interrupted run exited with %d", code)
-		}
+		p.exits(130)
 	}
 	interrupt()
 	expect(t, env, []string{"cancel", "last"}, 0, "CANCELLED")

@@ -52,9 +52,7 @@ func (p *process) stopped() {
 func (f *fleet) right(t *testing.T, table string, lines int) {
 	t.Helper()
 	want := fmt.Sprintf("%d\t%d\t0", lines*9/10, lines*9/10)
-	if got := f.sql(t, "SELECT count(), uniqExact(id), countIf(square != id * id % 1000003 OR id % 10 = 3) FROM "+table); got != want {
-		t.Errorf("%s has %q rows, distinct ids and wrong rows, want %q", table, got, want)
-	}
+	f.answers(t, "SELECT count(), uniqExact(id), countIf(square != id * id % 1000003 OR id % 10 = 3) FROM "+table, want)
 }
 
 // meets waits until a process has met its fault, kill or stop.
@@ -77,6 +75,21 @@ func endAll(processes ...*process) {
 	}
 }
 
+// overcome submits a file to a fleet where a process of a role has faults. When it
+// has met them, kill or stop, another one is started; the submission exits with
+// code. What it returns ends both.
+func (f *fleet) overcome(t *testing.T, role, faults, action, file string, code int) (endBoth func()) {
+	t.Helper()
+	faulty := start(t, f.faulty(faults), role)
+	submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
+	faulty.meets(action)
+	begin := time.Now()
+	good := start(t, f.env, role)
+	submit.exits(code)
+	t.Logf("the job ended %s after the takeover began", time.Since(begin).Round(time.Millisecond))
+	return func() { endAll(faulty, good) }
+}
+
 func TestWorkerFaults(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -87,15 +100,9 @@ func TestWorkerFaults(t *testing.T) {
 			name := fmt.Sprintf("w%d%s", n, action)
 			t.Run(string(point)+" "+action, func(t *testing.T) {
 				file := numbers(t, f.dir, name, lines, "4096")
-				faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@2", point, action)), "worker")
-				submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-				faulty.meets(action)
-				good := start(t, f.env, "worker")
-				if code := submit.wait(); code != 0 {
-					t.Fatalf("submit exited with %d", code)
-				}
+				endBoth := f.overcome(t, "worker", fmt.Sprintf("%s=%s@2", point, action), action, file, 0)
 				f.right(t, name, lines)
-				endAll(faulty, good)
+				endBoth()
 				f.right(t, name, lines)
 				if got := f.sql(t, "SELECT max(attempt) FROM drayage.ledger WHERE job = '"+name+"-1'"); got == "1" && point != fault.Settled && point != fault.Recorded {
 					t.Error("no chunk was redelivered: the fault was in nobody's way")
@@ -133,27 +140,15 @@ outputs:
 				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 					t.Fatal(err)
 				}
-				faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@2", point, action)), "worker")
-				submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-				faulty.meets(action)
-				good := start(t, f.env, "worker")
-				if code := submit.wait(); code != 0 {
-					t.Fatalf("submit exited with %d", code)
-				}
+				endBoth := f.overcome(t, "worker", fmt.Sprintf("%s=%s@2", point, action), action, file, 0)
 				check := func() {
 					t.Helper()
-					if got := f.sql(t, fmt.Sprintf("SELECT count(), uniqExact(id) FROM %s_rows", name)); got != "4000\t4000" {
-						t.Errorf("the rows are %q", got)
-					}
-					if got := f.sql(t, fmt.Sprintf("SELECT sum(total), sum(n), uniqExact(kind) FROM %s_sums", name)); got != fmt.Sprintf("%d\t4000\t4", lines*(lines-1)/2) {
-						t.Errorf("the sums are %q", got)
-					}
-					if got := f.sql(t, fmt.Sprintf("SELECT count(), uniqExact(id), uniqExact(name) FROM %s_named", name)); got != "2000\t2000\t2" {
-						t.Errorf("the named are %q", got)
-					}
+					f.answers(t, fmt.Sprintf("SELECT count(), uniqExact(id) FROM %s_rows", name), "4000\t4000")
+					f.answers(t, fmt.Sprintf("SELECT sum(total), sum(n), uniqExact(kind) FROM %s_sums", name), fmt.Sprintf("%d\t4000\t4", lines*(lines-1)/2))
+					f.answers(t, fmt.Sprintf("SELECT count(), uniqExact(id), uniqExact(name) FROM %s_named", name), "2000\t2000\t2")
 				}
 				check()
-				endAll(faulty, good)
+				endBoth()
 				check()
 			})
 		}
@@ -177,17 +172,9 @@ func TestCoordinatorFaults(t *testing.T) {
 				if point == fault.Planned || point == fault.Ledger {
 					pass = 3
 				}
-				faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@%d", point, action, pass)), "coordinator")
-				submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-				faulty.meets(action)
-				begin := time.Now()
-				good := start(t, f.env, "coordinator")
-				if code := submit.wait(); code != 0 {
-					t.Fatalf("submit exited with %d", code)
-				}
-				t.Logf("the job ended %s after the takeover began", time.Since(begin).Round(time.Millisecond))
+				endBoth := f.overcome(t, "coordinator", fmt.Sprintf("%s=%s@%d", point, action, pass), action, file, 0)
 				f.right(t, name, lines)
-				endAll(faulty, good)
+				endBoth()
 				f.right(t, name, lines)
 				if j := f.job(t, name+"-1"); j.State != job.Done {
 					t.Errorf("the job is %s", j.State)
@@ -222,29 +209,17 @@ load: {table: %s, order_by: id, partition_by: p, mode: %s}
 					}
 					f.sql(t, fmt.Sprintf("CREATE TABLE %s (id UInt64, p UInt8, _job String, _chunk UInt32) ENGINE = MergeTree PARTITION BY p ORDER BY id SETTINGS non_replicated_deduplication_window = 10000", name))
 					f.sql(t, fmt.Sprintf("INSERT INTO %s SELECT number, number %% 5, 'older', 0 FROM numbers(500)", name))
-					faulty := start(t, f.faulty(fmt.Sprintf("%s=%s", point, action)), "coordinator")
-					submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-					faulty.meets(action)
-					good := start(t, f.env, "coordinator")
-					if code := submit.wait(); code != 0 {
-						t.Fatalf("submit exited with %d", code)
-					}
+					endBoth := f.overcome(t, "coordinator", fmt.Sprintf("%s=%s", point, action), action, file, 0)
 					older := map[string]string{"replace": "0", "partitions": "100"}[mode]
 					check := func() {
 						t.Helper()
-						if got := f.sql(t, "SELECT countIf(_job != 'older'), uniqExactIf(id, _job != 'older'), countIf(_job = 'older'), countIf(_job = 'older' AND p < 4) FROM "+name); got != "1000\t1000\t"+older+"\t0" {
-							t.Errorf("the table has %q", got)
-						}
-						if got := f.sql(t, "SELECT groupArray(name) FROM system.tables WHERE startsWith(name, '"+name+"_')"); got != "[]" {
-							t.Errorf("tables are left: %s", got)
-						}
+						f.answers(t, "SELECT countIf(_job != 'older'), uniqExactIf(id, _job != 'older'), countIf(_job = 'older'), countIf(_job = 'older' AND p < 4) FROM "+name, "1000\t1000\t"+older+"\t0")
+						f.answers(t, "SELECT groupArray(name) FROM system.tables WHERE startsWith(name, '"+name+"_')", "[]")
 					}
 					check()
-					endAll(faulty, good)
+					endBoth()
 					check()
-					if code := start(t, f.env, "verify", name+"-1").wait(); code != 0 {
-						t.Errorf("verify exited with %d", code)
-					}
+					start(t, f.env, "verify", name+"-1").exits(0)
 				})
 			}
 		}
@@ -274,17 +249,11 @@ func TestWatermarkFaults(t *testing.T) {
 				first := submitted("1")
 				faulty.meets(action)
 				good := start(t, f.env, "coordinator")
-				if code := first.wait(); code != 0 {
-					t.Fatalf("submit exited with %d", code)
-				}
+				first.exits(0)
 				f.sql(t, "INSERT INTO "+name+"_source SELECT number FROM numbers(1000, 500)")
-				if code := submitted("2").wait(); code != 0 {
-					t.Fatalf("submit exited with %d", code)
-				}
+				submitted("2").exits(0)
 				endAll(faulty, good)
-				if got := f.sql(t, "SELECT count(), uniqExact(id) FROM "+name); got != "1500\t1500" {
-					t.Errorf("the table has %q", got)
-				}
+				f.answers(t, "SELECT count(), uniqExact(id) FROM "+name, "1500\t1500")
 				if j := f.job(t, name+"-2"); j.Totals.RowsLoaded != 500 {
 					t.Errorf("the second job has loaded %d rows", j.Totals.RowsLoaded)
 				}
@@ -319,17 +288,13 @@ func TestRepairFaults(t *testing.T) {
 			if point != "" {
 				faulty.died()
 			}
-			if code := submit.wait(); code != 0 {
-				t.Fatalf("submit exited with %d", code)
-			}
+			submit.exits(0)
 			f.right(t, name, lines)
 			j := f.job(t, name+"-1")
 			if j.State != job.Done || j.Repairs == 0 || len(j.Plan.Replaced) != 2 || j.Totals.Retired != 2 {
 				t.Errorf("the job is %s with %d repairs, %d replaced, totals %+v", j.State, j.Repairs, len(j.Plan.Replaced), j.Totals)
 			}
-			if got := f.sql(t, "SELECT count() FROM "+name+" WHERE _chunk IN (2, 5)"); got != "0" {
-				t.Errorf("%s rows of retired chunks are left", got)
-			}
+			f.answers(t, "SELECT count() FROM "+name+" WHERE _chunk IN (2, 5)", "0")
 			endAll(faulty, good)
 		})
 	}
@@ -345,18 +310,13 @@ func TestCancelFaults(t *testing.T) {
 	faulty := start(t, f.faulty(string(fault.Closing)+"=kill"), "coordinator")
 	worker := start(t, f.env, "worker")
 	submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-	eventually(t, "some chunks are done", func() bool {
-		n, err := f.queue.CountResults(t.Context(), "c-1")
-		return err == nil && n >= 5
-	})
+	f.results(t, "c-1", 5)
 	if _, err := coordinator.Cancel(t.Context(), f.queue, "c-1"); err != nil {
 		t.Fatal(err)
 	}
 	faulty.died()
 	start(t, f.env, "coordinator")
-	if code := submit.wait(); code != 1 {
-		t.Errorf("submit exited with %d", code)
-	}
+	submit.exits(1)
 	if j := f.job(t, "c-1"); j.State != job.Cancelled {
 		t.Errorf("the job is %s", j.State)
 	}
@@ -383,13 +343,9 @@ func TestTwoLeaders(t *testing.T) {
 		waits = append(waits, start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1"))
 	}
 	for n, w := range waits {
-		if code := w.wait(); code != 0 {
-			t.Errorf("job %d: submit exited with %d", n, code)
-		}
+		w.exits(0)
 		f.right(t, fmt.Sprintf("l%d", n), lines)
-		if got := f.sql(t, fmt.Sprintf("SELECT sum(rows_loaded) FROM drayage.jobs WHERE job = 'l%d-1'", n)); got != fmt.Sprint(lines*9/10) {
-			t.Errorf("job %d: the ledger has %s rows", n, got)
-		}
+		f.answers(t, fmt.Sprintf("SELECT sum(rows_loaded) FROM drayage.jobs WHERE job = 'l%d-1'", n), fmt.Sprint(lines*9/10))
 	}
 }
 
@@ -412,13 +368,9 @@ func TestRepairLeavesViewsAlone(t *testing.T) {
 	coordinator.stopped()
 	f.sql(t, "ALTER TABLE v DELETE WHERE _chunk = 1 SETTINGS mutations_sync = 2")
 	coordinator.signal(syscall.SIGCONT)
-	if code := submit.wait(); code != 1 {
-		t.Errorf("submit exited with %d", code)
-	}
+	submit.exits(1)
 	if j := f.job(t, "v-1"); j.State != job.Failed || !strings.Contains(j.Error, "fed twice") {
 		t.Errorf("the job is %s: %s", j.State, j.Error)
 	}
-	if got := f.sql(t, "SELECT sum(n) FROM v_sums"); got != "3600" {
-		t.Errorf("the view counts %s rows", got)
-	}
+	f.answers(t, "SELECT sum(n) FROM v_sums", "3600")
 }

@@ -61,9 +61,7 @@ func TestKilledWorkers(t *testing.T) {
 		})
 		begin()
 	}
-	if code := submit.wait(); code != 0 {
-		t.Fatalf("submit exited with %d:\n%s", code, submit.log.String())
-	}
+	submit.exits(0)
 	var j job.Job
 	if err := json.Unmarshal([]byte(submit.log.String()), &j); err != nil {
 		t.Fatal(err)
@@ -75,12 +73,8 @@ func TestKilledWorkers(t *testing.T) {
 		t.Error("no chunk was redelivered: nothing was killed in the middle of one")
 	}
 	want := fmt.Sprintf("%d\t%d", lines*9/10, lines*9/10)
-	if got := f.sql(t, "SELECT count(), uniqExact(id) FROM killed"); got != want {
-		t.Errorf("table has %q rows and distinct ids, want %q", got, want)
-	}
-	if got := f.sql(t, "SELECT countIf(square != id * id % 1000003 OR id % 10 = 3) FROM killed"); got != "0" {
-		t.Errorf("%s rows are wrong", got)
-	}
+	f.answers(t, "SELECT count(), uniqExact(id) FROM killed", want)
+	f.answers(t, "SELECT countIf(square != id * id % 1000003 OR id % 10 = 3) FROM killed", "0")
 	t.Logf("%d chunks, %d redelivered", j.Plan.Chunks, j.Totals.Redelivered)
 }
 
@@ -99,24 +93,13 @@ func TestDrain(t *testing.T) {
 	start(t, f.env, "coordinator")
 	first := start(t, f.env, "worker")
 	submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-	eventually(t, "some chunks are done", func() bool {
-		n, err := f.queue.CountResults(t.Context(), "drained-1")
-		return err == nil && n >= 5
-	})
+	f.results(t, "drained-1", 5)
 	first.signal(syscall.SIGTERM)
-	if code := first.wait(); code != 0 {
-		t.Errorf("the drained worker exited with %d", code)
-	}
+	first.exits(0)
 	start(t, f.env, "worker")
-	if code := submit.wait(); code != 0 {
-		t.Fatalf("submit exited with %d", code)
-	}
-	if got := f.sql(t, "SELECT count(), uniqExact(id) FROM drained"); got != "18000\t18000" {
-		t.Errorf("table has %q", got)
-	}
-	if got := f.sql(t, "SELECT max(attempt) FROM drayage.ledger FINAL WHERE job = 'drained-1'"); got != "1" {
-		t.Errorf("a chunk took %s attempts although nobody died", got)
-	}
+	submit.exits(0)
+	f.answers(t, "SELECT count(), uniqExact(id) FROM drained", "18000\t18000")
+	f.answers(t, "SELECT max(attempt) FROM drayage.ledger FINAL WHERE job = 'drained-1'", "1")
 }
 
 // ClickHouse is killed in the middle of a job and comes back.
@@ -128,20 +111,13 @@ func TestClickHouseGoesAway(t *testing.T) {
 	start(t, f.env, "worker")
 	submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
 	for _, after := range []uint64{3, 15} {
-		eventually(t, "some chunks are done", func() bool {
-			n, err := f.queue.CountResults(t.Context(), "away-1")
-			return err == nil && n >= after
-		})
+		f.results(t, "away-1", after)
 		if err := syscall.Kill(f.server.Pid(), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if code := submit.wait(); code != 0 {
-		t.Fatalf("submit exited with %d", code)
-	}
-	if got := f.sql(t, "SELECT count(), uniqExact(id) FROM away"); got != "18000\t18000" {
-		t.Errorf("table has %q", got)
-	}
+	submit.exits(0)
+	f.answers(t, "SELECT count(), uniqExact(id) FROM away", "18000\t18000")
 }
 
 // NATS is stopped in the middle of a job and comes back with its store.
@@ -152,19 +128,12 @@ func TestNATSGoesAway(t *testing.T) {
 	start(t, f.env, "coordinator")
 	start(t, f.env, "worker")
 	submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-	eventually(t, "some chunks are done", func() bool {
-		n, err := f.queue.CountResults(t.Context(), "natsaway-1")
-		return err == nil && n >= 3
-	})
+	f.results(t, "natsaway-1", 3)
 	if err := f.nats.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if code := submit.wait(); code != 0 {
-		t.Fatalf("submit exited with %d", code)
-	}
-	if got := f.sql(t, "SELECT count(), uniqExact(id) FROM natsaway"); got != "18000\t18000" {
-		t.Errorf("table has %q", got)
-	}
+	submit.exits(0)
+	f.answers(t, "SELECT count(), uniqExact(id) FROM natsaway", "18000\t18000")
 }
 
 // A coordinator is killed while it plans and accounts; the next goes on.
@@ -177,17 +146,12 @@ func TestKilledCoordinator(t *testing.T) {
 	start(t, f.env, "worker")
 	submit := start(t, f.env, "submit", file, "--wait", "--json", "--key", "1")
 	for _, after := range []uint64{5, 40} {
-		eventually(t, "some chunks are done", func() bool {
-			n, err := f.queue.CountResults(t.Context(), "led-1")
-			return err == nil && n >= after
-		})
+		f.results(t, "led-1", after)
 		leader.signal(syscall.SIGKILL)
 		<-leader.done
 		leader = start(t, env, "coordinator")
 	}
-	if code := submit.wait(); code != 0 {
-		t.Fatalf("submit exited with %d:\n%s", code, submit.log.String())
-	}
+	submit.exits(0)
 	var j job.Job
 	if err := json.Unmarshal([]byte(submit.log.String()), &j); err != nil {
 		t.Fatal(err)
@@ -195,9 +159,7 @@ func TestKilledCoordinator(t *testing.T) {
 	if j.Totals.Chunks != j.Plan.Chunks || j.Totals.RowsRead != 20_000 {
 		t.Errorf("%d chunks planned, totals %+v", j.Plan.Chunks, j.Totals)
 	}
-	if got := f.sql(t, "SELECT count(), uniqExact(id) FROM led"); got != "18000\t18000" {
-		t.Errorf("table has %q", got)
-	}
+	f.answers(t, "SELECT count(), uniqExact(id) FROM led", "18000\t18000")
 }
 
 // The tools show what the fleet did.
@@ -233,9 +195,7 @@ func TestSubmitJobsShow(t *testing.T) {
 	if _, stderr, code := dray(t, f.env, "show", "nope"); code != 2 || !strings.Contains(stderr, "dray jobs") {
 		t.Errorf("show of an absent job printed %s, exit %d", stderr, code)
 	}
-	if got := f.sql(t, "SELECT count() FROM shown"); got != "900" {
-		t.Errorf("table has %s rows", got)
-	}
+	f.answers(t, "SELECT count() FROM shown", "900")
 	if n, err := strconv.Atoi(f.sql(t, "SELECT count() FROM drayage.ledger FINAL WHERE job = 'shown-a-b-1'")); err != nil || n != int(list[0].Plan.Chunks) {
 		t.Errorf("the ledger has %d rows for %d chunks (%v)", n, list[0].Plan.Chunks, err)
 	}

@@ -111,9 +111,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	expect(t, f.env, []string{"dead", "replay", id, "--pipeline", wrong, "--chunk", "1", "--wait"}, 1, "toUInt65", "letters-1-dead1: failed")
 	expect(t, f.env, []string{"dead", "replay", id, "--pipeline", mended, "--chunk", "1", "--set", "low=1", "--wait"}, 0, "letters-1-dead1-2: done")
-	if got := f.sql(t, "SELECT count(), sum(square) FROM letters"); got != "3\t14" {
-		t.Errorf("table has %q", got)
-	}
+	f.answers(t, "SELECT count(), sum(square) FROM letters", "3\t14")
 	expect(t, f.env, []string{"dead", "replay", id, "--chunk", "1"}, 1, "was taken over by job letters-1-dead1-2")
 	expect(t, f.env, []string{"show", id}, 0, "taken over", "letters-1-dead1-2")
 	if left := deadLetters(t, f.env, id); len(left) != 2 || left[0].Chunk.Ordinal != 2 {
@@ -136,9 +134,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	expect(t, f.env, []string{"retry", id}, 0, "nothing to do")
 	expect(t, f.env, []string{"retry", id, "--json"}, 0, `"job": ""`, `"chunks": 0`)
-	if got := f.sql(t, "SELECT count(), sum(square) FROM letters"); got != "4\t23" {
-		t.Errorf("table has %q", got)
-	}
+	f.answers(t, "SELECT count(), sum(square) FROM letters", "4\t23")
 	expect(t, f.env, []string{"dead", "lst"}, 2, "did you mean list")
 	expect(t, f.env, []string{"dead", "list", "--reason", "bad"}, 2, "too_big")
 	expect(t, f.env, []string{"dead", "show", id, "x"}, 2, "not the number of a chunk")

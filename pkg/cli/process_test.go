@@ -105,6 +105,14 @@ func (p *process) wait() int {
 	}
 }
 
+// exits waits for the end, which is to have the exit code.
+func (p *process) exits(code int) {
+	p.t.Helper()
+	if got := p.wait(); got != code {
+		p.t.Fatalf("%s exited with %d, want %d", strings.Join(p.cmd.Args[1:], " "), got, code)
+	}
+}
+
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -186,6 +194,23 @@ func (f *fleet) sql(t *testing.T, query string) string {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return strings.TrimSpace(b.String())
+}
+
+// answers checks what ClickHouse answers to a query.
+func (f *fleet) answers(t *testing.T, query, want string) {
+	t.Helper()
+	if got := f.sql(t, query); got != want {
+		t.Errorf("%s\nanswers %q, want %q", query, got, want)
+	}
+}
+
+// results waits until a job has the results of so many chunks.
+func (f *fleet) results(t *testing.T, id string, chunks uint64) {
+	t.Helper()
+	eventually(t, "some chunks are done", func() bool {
+		n, err := f.queue.CountResults(t.Context(), id)
+		return err == nil && n >= chunks
+	})
 }
 
 // numbers writes a file of n lines, "i,i*i mod 1000003", and a pipeline that

@@ -74,9 +74,7 @@ func TestVerifyRepairUndo(t *testing.T) {
 	if !p.Agrees || p.Repair == nil || p.Repair.Deleted != 1 || p.Repair.Replayed != 2 || p.Repair.Job != "proven-1-chunks1" {
 		t.Errorf("repair says %+v, %+v", p, p.Repair)
 	}
-	if got := f.sql(t, rows); got != right {
-		t.Errorf("after the repair the table has %q, want %q", got, right)
-	}
+	f.answers(t, rows, right)
 	expect(t, f.env, []string{"verify", "proven-1-chunks1"}, 0, "agrees")
 	expect(t, f.env, []string{"verify", id, "--repair"}, 0, "agrees")
 
@@ -89,16 +87,12 @@ func TestVerifyRepairUndo(t *testing.T) {
 	if p := proof(t, f.env, 0, id); !p.Agrees || p.Unlisted != 0 {
 		t.Errorf("after it was listed again verify says %+v", p)
 	}
-	if got := f.sql(t, rows); got != right {
-		t.Errorf("after the ledger was mended the table has %q, want %q", got, right)
-	}
+	f.answers(t, rows, right)
 
 	expect(t, f.env, []string{"verify", id}, 0, "taken over", "proven-1-chunks1, which is DONE")
 	expect(t, f.env, []string{"undo", id, "--dry-run"}, 0, "default.proven", "partition 0", "partition 1", "taken over from it by proven-1-chunks1")
 	expect(t, f.env, []string{"undo", id}, 2, "--yes")
-	if got := f.sql(t, rows); got != right {
-		t.Errorf("a dry run and a refusal have changed the table to %q", got)
-	}
+	f.answers(t, rows, right)
 	var undone struct {
 		Rows, Removed uint64
 		Partitions    []struct{ Rows uint64 }
@@ -107,18 +101,14 @@ func TestVerifyRepairUndo(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &undone); err != nil || undone.Removed == 0 || undone.Removed != undone.Rows || len(undone.Partitions) != 2 {
 		t.Errorf("undo printed %s (%v)", out, err)
 	}
-	if got := f.sql(t, "SELECT countIf(_job = 'proven-1'), countIf(_job != 'proven-1') > 0 FROM proven"); got != "0\t1" {
-		t.Errorf("after undo the table has %q", got)
-	}
+	f.answers(t, "SELECT countIf(_job = 'proven-1'), countIf(_job != 'proven-1') > 0 FROM proven", "0\t1")
 	expect(t, f.env, []string{"verify", id}, 0, "undone", "agrees")
 	expect(t, f.env, []string{"show", id}, 0, "undone", "taken over")
 	expect(t, f.env, []string{"jobs"}, 0, "DONE, undone")
 	expect(t, f.env, []string{"retry", id}, 0, "nothing to do")
 	expect(t, f.env, []string{"undo", id, "--yes"}, 0, "0 rows removed")
 	expect(t, f.env, []string{"undo", "proven-1-chunks1", "--yes"}, 0, "rows removed")
-	if got := f.sql(t, "SELECT count() FROM proven"); got != "0" {
-		t.Errorf("after both were undone the table has %s rows", got)
-	}
+	f.answers(t, "SELECT count() FROM proven", "0")
 }
 
 // A repair that can not read the input any more says so, and so does every
@@ -146,9 +136,7 @@ func TestRepairLosesNothingInSilence(t *testing.T) {
 	}
 	expect(t, f.env, []string{"retry", "missing-1-chunks1", "--wait"}, 0)
 	expect(t, f.env, []string{"verify", "missing-1"}, 0, "agrees")
-	if got := f.sql(t, "SELECT count(), uniqExact(id) FROM missing"); got != "900\t900" {
-		t.Errorf("table has %q", got)
-	}
+	f.answers(t, "SELECT count(), uniqExact(id) FROM missing", "900\t900")
 }
 
 // A table without provenance has the weaker proof, and can not be undone.

@@ -89,9 +89,7 @@ load: {table: made_by_`+shell+`, order_by: id}
 					t.Errorf("%s: a token is shown:\n%s%s", tt.name, out, stderr)
 				}
 			}
-			if got := f.sql(t, "SELECT count(), uniqExact(_job), any(hex(note)) FROM made_by_"+shell+" FORMAT TSV"); got != fmt.Sprintf("1000\t1\t%s", strings.ToUpper(hex.EncodeToString([]byte(note)))) {
-				t.Errorf("the table has %s", got)
-			}
+			f.answers(t, "SELECT count(), uniqExact(_job), any(hex(note)) FROM made_by_"+shell+" FORMAT TSV", fmt.Sprintf("1000\t1\t%s", strings.ToUpper(hex.EncodeToString([]byte(note)))))
 		})
 	}
 }

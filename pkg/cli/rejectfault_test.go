@@ -50,21 +50,11 @@ func TestRejectedFault(t *testing.T) {
 				t.Fatal(err)
 			}
 			bad := spoil(t, f.dir, name)
-			faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@2", fault.Rejected, action)), "worker")
-			submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-			faulty.meets(action)
-			good := start(t, f.env, "worker")
-			if code := submit.wait(); code != 4 {
-				t.Fatalf("submit exited with %d", code)
-			}
-			endAll(faulty, good)
+			endBoth := f.overcome(t, "worker", fmt.Sprintf("%s=%s@2", fault.Rejected, action), action, file, 4)
+			endBoth()
 			want := fmt.Sprint(lines - lines/10 - bad)
-			if got := f.sql(t, "SELECT count() FROM "+name+" HAVING count() = uniqExact(id)"); got != want {
-				t.Errorf("the table has %q rows, each once, want %s", got, want)
-			}
-			if got := f.sql(t, "SELECT count(), uniqExact(raw) FROM drayage.rejects WHERE job = '"+name+"-1'"); got != fmt.Sprintf("%d\t%d", bad, bad) {
-				t.Errorf("quarantine has %q, want %d", got, bad)
-			}
+			f.answers(t, "SELECT count() FROM "+name+" HAVING count() = uniqExact(id)", want)
+			f.answers(t, "SELECT count(), uniqExact(raw) FROM drayage.rejects WHERE job = '"+name+"-1'", fmt.Sprintf("%d\t%d", bad, bad))
 		})
 	}
 }

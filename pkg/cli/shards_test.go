@@ -79,21 +79,13 @@ load: {table: shared, order_by: id, sharded: true}
 	start(t, env, "worker")
 	submit := start(t, env, "submit", file, "--wait", "--json", "--key", "1")
 	const id = "shared-1"
-	results := func(more uint64) {
-		eventually(t, "some chunks are done", func() bool {
-			got, err := f.queue.CountResults(t.Context(), id)
-			return err == nil && got >= more
-		})
-	}
-	results(3)
+	f.results(t, id, 3)
 	first.signal(syscall.SIGKILL)
-	results(8)
+	f.results(t, id, 8)
 	if err := syscall.Kill(shards[1].Pid(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if code := submit.wait(); code != 4 {
-		t.Fatalf("submit exited with %d:\n%s", code, submit.log.String())
-	}
+	submit.exits(4)
 	var j job.Job
 	if err := json.Unmarshal([]byte(submit.log.String()), &j); err != nil {
 		t.Fatal(err)

@@ -55,9 +55,7 @@ func doubled(t *testing.T, dir, table string, lines int, more string) string {
 func (f *fleet) doubledRight(t *testing.T, table, id string, lines int) {
 	t.Helper()
 	want := fmt.Sprintf("%[1]d\t%[1]d\t0", 2*(lines*9/10-lines/100))
-	if got := f.sql(t, "SELECT count(), uniqExact(id, copy), countIf(square != id * id % 1000003 OR id % 100 = 50) FROM "+table); got != want {
-		t.Errorf("%s has %q rows, distinct rows and wrong rows, want %q", table, got, want)
-	}
+	f.answers(t, "SELECT count(), uniqExact(id, copy), countIf(square != id * id % 1000003 OR id % 100 = 50) FROM "+table, want)
 	if got, want := f.sql(t, "SELECT count(), uniqExact(raw), countIf(NOT startsWith(raw, toString(toUInt64(splitByChar(',', raw)[1])) || ',')) FROM drayage.rejects WHERE job = '"+id+"'"), fmt.Sprintf("%[1]d\t%[1]d\t0", lines/100); got != want {
 		t.Errorf("quarantine has %q, want %q", got, want)
 	}
@@ -76,14 +74,8 @@ func TestStageFaults(t *testing.T) {
 			name := fmt.Sprintf("s%d%s", n, action)
 			t.Run(string(point)+" "+action, func(t *testing.T) {
 				file := doubled(t, f.dir, name, lines, "")
-				faulty := start(t, f.faulty(fmt.Sprintf("%s=%s@2", point, action)), "worker")
-				submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
-				faulty.meets(action)
-				good := start(t, f.env, "worker")
-				if code := submit.wait(); code != 4 {
-					t.Fatalf("submit exited with %d", code)
-				}
-				endAll(faulty, good)
+				endBoth := f.overcome(t, "worker", fmt.Sprintf("%s=%s@2", point, action), action, file, 4)
+				endBoth()
 				f.doubledRight(t, name, name+"-1", lines)
 			})
 		}

@@ -67,9 +67,7 @@ func TestJobStates(t *testing.T) {
 		return err == nil && j.State == job.Running
 	})
 	f.recorded(t, "stopped-1", "SUBMITTED PLANNING RUNNING")
-	if got := f.sql(t, "SELECT state, table, chunks_loaded, ended_at, since > submitted_at FROM drayage.jobs WHERE job = 'stopped-1'"); got != "RUNNING\tstopped\t0\t\\N\t1" {
-		t.Errorf("of the job that runs the view says %q", got)
-	}
+	f.answers(t, "SELECT state, table, chunks_loaded, ended_at, since > submitted_at FROM drayage.jobs WHERE job = 'stopped-1'", "RUNNING\tstopped\t0\t\\N\t1")
 	for _, verb := range []string{"pause", "resume", "cancel"} { // by the command line itself
 		expect(t, f.env, []string{verb, "stopped-1"}, 0)
 	}
@@ -84,12 +82,8 @@ func TestJobStates(t *testing.T) {
 	want := "broken-1\t\t\tFAILED\t0\t0\t1\t1\t1\t1\n" +
 		"good-1\tgood\tdefault.good\tDONE\t1\t900\t0\t1\t1\t1\n" +
 		"stopped-1\tstopped\tdefault.stopped\tCANCELLED\t0\t0\t0\t1\t1\t1"
-	if got := f.sql(t, view); got != want {
-		t.Errorf("the view says\n%s\nwant\n%s", got, want)
-	}
-	if got := f.sql(t, "SELECT chunks_planned = chunks_loaded, rows_read, rows_loaded, revision > 0 FROM drayage.job_states FINAL WHERE job = 'good-1' AND state = 'DONE'"); got != "1\t1000\t900\t1" {
-		t.Errorf("the last state says %q", got)
-	}
+	f.answers(t, view, want)
+	f.answers(t, "SELECT chunks_planned = chunks_loaded, rows_read, rows_loaded, revision > 0 FROM drayage.job_states FINAL WHERE job = 'good-1' AND state = 'DONE'", "1\t1000\t900\t1")
 
 	// What went through a staging table is one row, which names the target.
 	staged := filepath.Join(f.dir, "staged.yaml")
@@ -99,14 +93,10 @@ func TestJobStates(t *testing.T) {
 	}
 	submit(staged, 0)
 	f.recorded(t, "staged-1", "SUBMITTED PLANNING RUNNING VERIFYING DONE")
-	if got := f.sql(t, "SELECT table != 'staged', target, state, rows_loaded FROM drayage.jobs WHERE job = 'staged-1'"); got != "1\tdefault.staged\tDONE\t10" {
-		t.Errorf("of the job with a staging table the view says %q", got)
-	}
+	f.answers(t, "SELECT table != 'staged', target, state, rows_loaded FROM drayage.jobs WHERE job = 'staged-1'", "1\tdefault.staged\tDONE\t10")
 
 	expect(t, f.env, []string{"undo", "good-1", "--yes"}, 0)
-	if got := f.sql(t, "SELECT state, chunks_loaded, chunks_undone > 0, rows_loaded FROM drayage.jobs WHERE job = 'good-1'"); got != "DONE\t0\t1\t0" {
-		t.Errorf("of the job that was undone the view says %q", got)
-	}
+	f.answers(t, "SELECT state, chunks_loaded, chunks_undone > 0, rows_loaded FROM drayage.jobs WHERE job = 'good-1'", "DONE\t0\t1\t0")
 }
 
 // A coordinator that dies between a job's end and its row leaves the row to the
@@ -119,9 +109,7 @@ func TestJobStateFaults(t *testing.T) {
 	faulty := start(t, f.faulty(string(fault.Ended)+"=kill"), "coordinator")
 	submit := start(t, f.env, "submit", numbers(t, f.dir, "e", 1000, "4096"), "--wait", "--quiet", "--key", "1")
 	faulty.died()
-	if code := submit.wait(); code != 0 {
-		t.Fatalf("submit exited with %d", code)
-	}
+	submit.exits(0)
 	if got := f.sql(t, "SELECT count() FROM drayage.job_states WHERE job = 'e-1' AND state = 'DONE'"); got != "0" {
 		t.Fatal("the row was written before the fault")
 	}

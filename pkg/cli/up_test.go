@@ -74,9 +74,7 @@ func TestUp(t *testing.T) {
 			return json.Unmarshal([]byte(expect(t, s.env, []string{"workers", "--json"}, 0)), &list) == nil && len(list) == 2
 		})
 		w.signal(syscall.SIGTERM)
-		if code := w.wait(); code != 0 {
-			t.Errorf("the worker exited with %d", code)
-		}
+		w.exits(0)
 	})
 	t.Run("is closed to others", func(t *testing.T) {
 		for _, name := range []string{"up.json", "nats.token"} {
@@ -133,9 +131,7 @@ func TestUp(t *testing.T) {
 			return json.Unmarshal([]byte(expect(t, s.env, []string{"show", "drains-1", "--json"}, 0)), &j) == nil && j.Totals.Chunks > 3
 		})
 		s.process.signal(syscall.SIGTERM)
-		if code := s.process.wait(); code != 0 {
-			t.Errorf("it exited with %d", code)
-		}
+		s.process.exits(0)
 		if _, err := os.Stat(filepath.Join(s.data, "up.json")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("it is gone, and says where it is: %v", err)
 		}

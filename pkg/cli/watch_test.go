@@ -139,9 +139,7 @@ limits: {in_flight: 1}
 		p.types("\x1b[A") // up
 		p.sees("▸ watched-2")
 		p.types("q")
-		if code := p.wait(); code != 0 {
-			t.Errorf("it exited with %d", code)
-		}
+		p.exits(0)
 		p.sees("watched-2 goes on: dray watch watched-2")
 		if coloured.MatchString(p.wrote()) {
 			t.Error("it is coloured although NO_COLOR is set")
@@ -151,9 +149,7 @@ limits: {in_flight: 1}
 		p := sit(t, append(s.env, "NO_COLOR="), "watch", "watched-2")
 		p.sees("▸ watched-2", "PAUSED")
 		p.types("r")
-		if code := p.wait(); code != 0 {
-			t.Errorf("it exited with %d", code)
-		}
+		p.exits(0)
 		p.sees("watched-2: done", "4,000 rows, counted by chunk in the table")
 		if !coloured.MatchString(p.wrote()) {
 			t.Error("it is not coloured")
