@@ -2,7 +2,6 @@ package cli_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -118,9 +117,7 @@ func TestOutputFaults(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	start(t, f.env, "coordinator")
-	if err := os.WriteFile(filepath.Join(f.dir, "kinds.csv"), []byte("kind,name\n0,zero\n1,one\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, filepath.Join(f.dir, "kinds.csv"), "kind,name\n0,zero\n1,one\n")
 	const lines = 4000
 	for n, point := range []fault.Point{fault.Transformed, fault.Output, fault.Loaded} {
 		for _, action := range []string{"kill", "stop"} {
@@ -136,10 +133,7 @@ outputs:
 - transform: SELECT id, k.name AS name FROM chunk JOIN kinds AS k ON k.kind = chunk.kind
   load: {table: %[1]s_named, order_by: id}
 `, name, lines)
-				file := filepath.Join(f.dir, name+".yaml")
-				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				file := writeFile(t, filepath.Join(f.dir, name+".yaml"), text)
 				endBoth := f.overcome(t, "worker", fmt.Sprintf("%s=%s@2", point, action), action, file, 0)
 				check := func() {
 					t.Helper()
@@ -204,9 +198,7 @@ func TestPublishFaults(t *testing.T) {
 source: {generate: {rows: 1000, select: 'number AS id, toUInt8(number %% 4) AS p'}, rows: 100}
 load: {table: %s, order_by: id, partition_by: p, mode: %s}
 `, name, name, mode)
-					if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-						t.Fatal(err)
-					}
+					writeFile(t, file, text)
 					f.sql(t, fmt.Sprintf("CREATE TABLE %s (id UInt64, p UInt8, _job String, _chunk UInt32) ENGINE = MergeTree PARTITION BY p ORDER BY id SETTINGS non_replicated_deduplication_window = 10000", name))
 					f.sql(t, fmt.Sprintf("INSERT INTO %s SELECT number, number %% 5, 'older', 0 FROM numbers(500)", name))
 					endBoth := f.overcome(t, "coordinator", fmt.Sprintf("%s=%s", point, action), action, file, 0)
@@ -239,9 +231,7 @@ func TestWatermarkFaults(t *testing.T) {
 				f.sql(t, "CREATE TABLE "+name+"_source ENGINE = MergeTree ORDER BY id AS SELECT number AS id FROM numbers(1000)")
 				file := filepath.Join(f.dir, name+".yaml")
 				text := fmt.Sprintf("pipeline: %[1]s\nsource: {clickhouse: {url: '${env:ORIGIN_URL}', table: %[1]s_source}}\nincremental: {column: id}\nload: {table: %[1]s, order_by: id}\n", name)
-				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				writeFile(t, file, text)
 				submitted := func(key string) *process {
 					return start(t, f.env, "submit", file, "--wait", "--quiet", "--key", key)
 				}

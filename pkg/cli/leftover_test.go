@@ -13,13 +13,7 @@ import (
 // dead letters, and one that can read them.
 func letters(t *testing.T, dir, table string) (bad, mended string) {
 	t.Helper()
-	write := func(name, text string) string {
-		name = filepath.Join(dir, name)
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
+	write := func(name, text string) string { return writeFile(t, filepath.Join(dir, name), text) }
 	write(table+"-a.csv", "1,1\n2,4\n")
 	for i, name := range []string{"b", "c", "d"} {
 		write(table+"-"+name+".csv", fmt.Sprintf("x%d,9\n", i))
@@ -102,13 +96,9 @@ func TestDeadLetters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(wrong, []byte(strings.Replace(string(text), "load:", "laod:", 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, wrong, strings.Replace(string(text), "load:", "laod:", 1))
 	expect(t, f.env, []string{"dead", "replay", id, "--pipeline", wrong}, 2, "wrong.yaml", "laod")
-	if err := os.WriteFile(wrong, []byte(strings.Replace(string(text), "toUInt64(", "toUInt65(", 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, wrong, strings.Replace(string(text), "toUInt64(", "toUInt65(", 1))
 	expect(t, f.env, []string{"dead", "replay", id, "--pipeline", wrong, "--chunk", "1", "--wait"}, 1, "toUInt65", "letters-1-dead1: failed")
 	expect(t, f.env, []string{"dead", "replay", id, "--pipeline", mended, "--chunk", "1", "--set", "low=1", "--wait"}, 0, "letters-1-dead1-2: done")
 	f.answers(t, "SELECT count(), sum(square) FROM letters", "3\t14")

@@ -23,10 +23,7 @@ func TestManAndCompletion(t *testing.T) {
 		expect(t, env, []string{"completion", shell}, 0, part)
 		expect(t, env, []string{"completion", shell, "--help"}, 0, "To load completions")
 	}
-	file := filepath.Join(t.TempDir(), "p.yaml")
-	if err := os.WriteFile(file, []byte("pipeline: p\nparams: {since: 2026-01-01, low: {type: UInt32, default: 5}}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := writeFile(t, filepath.Join(t.TempDir(), "p.yaml"), "pipeline: p\nparams: {since: 2026-01-01, low: {type: UInt32, default: 5}}\n")
 	expect(t, env, []string{"__complete", "run", file, "--set", ""}, 0, "low=\tUInt32, default 5\n", "since=\tdefault 2026-01-01\n")
 	expect(t, env, []string{"__complete", "run", ""}, 0, "yaml\nyml\n:8\n")
 	expect(t, env, []string{"__complete", "jobs", "--state", "running,"}, 0, "running,paused\n", "running,live\n")

@@ -2,7 +2,6 @@ package cli_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,9 +70,7 @@ func TestMessageFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(f.dir, name+".yaml")
 			text := fmt.Sprintf("pipeline: %[1]s\nsource:\n  %[2]s\n  columns: id UInt64\n  rows: 100\nincremental: true\nload: {table: %[1]s, order_by: id}\n", name, queue.source)
-			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			writeFile(t, file, text)
 			sent, key := 0, 0
 			round := func(messages int, during func()) {
 				t.Helper()

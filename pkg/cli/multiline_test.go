@@ -2,7 +2,6 @@ package cli_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,13 +39,7 @@ outputs:
 reject: {max: 50%}
 `
 	}
-	write := func(name, text string) string {
-		name = filepath.Join(dir, name)
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
+	write := func(name, text string) string { return writeFile(t, filepath.Join(dir, name), text) }
 	write("app.log", log.String())
 	env := []string{"DRAY_DATA_DIR=" + filepath.Join(dir, "data")}
 	query := func(sql string) string {

@@ -34,9 +34,7 @@ func TestObjects(t *testing.T) {
 			t.Fatal(err)
 		}
 		far := strings.Replace(string(pipeline), "path: objects.csv,", "path: s3://"+s3test.Bucket+"/in/*.csv, s3: {access_key: '${env:LAKE_KEY}', secret_key: '${env:LAKE_SECRET}', endpoint: '${env:LAKE_URL}'},", 1)
-		if err := os.WriteFile(file, []byte(far), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, file, far)
 	}
 	env := append(f.env, "LAKE_KEY="+s3test.AccessKey, "LAKE_SECRET="+s3test.SecretKey, "LAKE_URL="+server.URL)
 	place := "s3://" + s3test.Bucket + "/in/objects.csv bytes "

@@ -46,9 +46,7 @@ ANALYZE`, n, n/4))
 		path := filepath.Join(f.dir, table+".yaml")
 		text := fmt.Sprintf("pipeline: %[1]s\nsource: {postgres: {url: '${env:PG_URL}', table: %[1]s}, rows: %[2]d}\nlimits: {lease: 'shop:%[3]d'}\nload: {table: %[1]s, order_by: [%[4]s]}\n",
 			table, rows, seats, order)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, path, text)
 		return path
 	}
 	orders, items := pipeline("orders", "customer, id", n/40), pipeline("items", "id", n/40)

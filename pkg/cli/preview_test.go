@@ -52,9 +52,7 @@ func TestPlan(t *testing.T) {
 		"none.csv":  "",
 		"none.yaml": "pipeline: none\nsource: {files: {path: none.csv}, columns: id UInt64}\nload: {table: none, order_by: id}\n",
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, filepath.Join(dir, name), text)
 	}
 	if out, stderr, code := dray(t, env, "plan", filepath.Join(dir, "none.yaml"), "--json"); code != 0 || !strings.Contains(out, `"list": []`) {
 		t.Errorf("exit %d: %s%s", code, out, stderr)
@@ -80,9 +78,7 @@ outputs:
 - transform: SELECT number FROM chunk WHERE number % 2 = 0
   load: {table: made, order_by: number, partition_by: number % 4}
 `
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, text)
 	out, stderr, code := dray(t, env, "plan", file)
 	for _, want := range []string{"10 chunks", "default.there, about 30 parts", "default.made, about 20 parts", "1,000 rows read, 1,500 loaded"} {
 		if !strings.Contains(out, want) {
@@ -100,11 +96,7 @@ func TestPreview(t *testing.T) {
 	env := []string{"DRAY_DATA_DIR=" + t.TempDir(), "TMPDIR=" + tmp}
 	file := func(name, text string) string {
 		t.Helper()
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
+		return writeFile(t, filepath.Join(dir, name), text)
 	}
 	file("a.csv", "id,v\n1,2\nx,3\n4,5\n")
 	const head = "pipeline: p\nsource:\n  files: {path: a.csv}\n  columns: id UInt8, v UInt8\nload: {table: mine, create: ENGINE = MergeTree ORDER BY id}\n"

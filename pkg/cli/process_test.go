@@ -213,6 +213,15 @@ func (f *fleet) results(t *testing.T, id string, chunks uint64) {
 	})
 }
 
+// writeFile writes a file, and returns its path.
+func writeFile(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // numbers writes a file of n lines, "i,i*i mod 1000003", and a pipeline that
 // loads it into table in chunks of the given size.
 func numbers(t *testing.T, dir, table string, n int, chunk string) (pipeline string) {
@@ -221,9 +230,7 @@ func numbers(t *testing.T, dir, table string, n int, chunk string) (pipeline str
 	for i := range n {
 		fmt.Fprintf(&b, "%d,%d\n", i, i*i%1000003)
 	}
-	if err := os.WriteFile(filepath.Join(dir, table+".csv"), []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, filepath.Join(dir, table+".csv"), b.String())
 	pipeline = filepath.Join(dir, table+".yaml")
 	text := fmt.Sprintf(`pipeline: %[1]s
 source:
@@ -235,8 +242,6 @@ load:
   table: %[1]s
   create: ENGINE = MergeTree PARTITION BY id %% 2 ORDER BY id
 `, table, chunk)
-	if err := os.WriteFile(pipeline, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, pipeline, text)
 	return pipeline
 }

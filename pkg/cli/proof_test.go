@@ -161,9 +161,7 @@ func TestLedgerOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(broken, []byte(strings.Replace(string(text), "SELECT id", "SELECT idd", 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, broken, strings.Replace(string(text), "SELECT id", "SELECT idd", 1))
 	expect(t, f.env, []string{"submit", broken, "--wait", "--key", "2"}, 1, "idd")
 	expect(t, f.env, []string{"verify", "weaker-2"}, 0, "no chunk of it was begun")
 	expect(t, f.env, []string{"undo", "weaker-2", "--yes"}, 0, "nothing to undo")

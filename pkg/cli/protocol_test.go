@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -99,9 +98,7 @@ func TestWaitingJobSaysWhy(t *testing.T) {
 source: {clickhouse: {url: "http://%s", table: "system.one"}}
 load: {table: waits, order_by: tuple()}
 `, address)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, text)
 	start(t, f.env, "coordinator")
 	if _, stderr, code := dray(t, f.env, "submit", file, "--key", "1"); code != 0 {
 		t.Fatalf("submit exits with %d: %s", code, stderr)

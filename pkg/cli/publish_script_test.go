@@ -20,13 +20,7 @@ import (
 func TestPublishJobScript(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
-	write := func(name, text string) string {
-		path := filepath.Join(f.dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
+	write := func(name, text string) string { return writeFile(t, filepath.Join(f.dir, name), text) }
 	operate := write("operate", "operate-0123456789abcdef\n")
 	read := write("read", "read-0123456789abcdef\n")
 	tokens := write("tokens", "operate:scripts:operate-0123456789abcdef\nread:lookers:read-0123456789abcdef\n")
@@ -98,10 +92,7 @@ load: {table: made_by_`+shell+`, order_by: id}
 // asking twice is one job, and a wait goes on.
 func TestPublishJobScriptAsksAgain(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "p.yaml")
-	if err := os.WriteFile(file, []byte("pipeline: p\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := writeFile(t, filepath.Join(t.TempDir(), "p.yaml"), "pipeline: p\n")
 	var posts, gets atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {

@@ -25,9 +25,7 @@ func spoil(t *testing.T, dir, table string) (bad int) {
 			bad++
 		}
 	}
-	if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, path, strings.Join(lines, ""))
 	return bad
 }
 
@@ -46,9 +44,7 @@ func TestRejectedFault(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(file, append(text, "reject: {max: 20%}\n"...), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			writeFile(t, file, string(text)+"reject: {max: 20%}\n")
 			bad := spoil(t, f.dir, name)
 			endBoth := f.overcome(t, "worker", fmt.Sprintf("%s=%s@2", fault.Rejected, action), action, file, 4)
 			endBoth()

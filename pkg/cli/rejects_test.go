@@ -21,13 +21,7 @@ func misfits(t *testing.T, dir, table string) (strict, mended string, raw []stri
 	for i, at := range []int{100, 300, 301, 550, 599} {
 		lines[at] = raw[i]
 	}
-	write := func(name, text string) string {
-		name = filepath.Join(dir, name)
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
+	write := func(name, text string) string { return writeFile(t, filepath.Join(dir, name), text) }
 	write(table+".csv", strings.Join(lines, "\n")+"\n")
 	text := `pipeline: ` + table + `
 source:
@@ -164,14 +158,10 @@ func TestRetryRejects(t *testing.T) {
 	}
 	two := strings.NewReplacer("columns: id String, small String, word String", "columns: id UInt64, small UInt8",
 		"toUInt64OrZero(id) AS id", "id", "toUInt8(least(255, abs(toInt32OrZero(small)))) AS small, word", "small, 'two' AS word").Replace(string(text))
-	if err := os.WriteFile(mended, []byte(two), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, mended, two)
 	expect(t, f.env, []string{"retry", "again-1-rejects1", "--rejects", "--pipeline", mended, "--wait"}, 0, "done")
 	f.answers(t, "SELECT count(), uniqExact(id), countIf(word = 'two' AND id = 550) FROM again", "600\t598\t1")
 	expect(t, f.env, []string{"verify", "again-1", "--source"}, 0, "agrees", "0 differ")
-	if err := os.WriteFile(filepath.Join(f.dir, "again.csv"), []byte("1,1,other\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, filepath.Join(f.dir, "again.csv"), "1,1,other\n")
 	expect(t, f.env, []string{"verify", "again-1", "--source"}, 1, "differs", "changed")
 }

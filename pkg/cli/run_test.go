@@ -125,25 +125,16 @@ func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	good := numbers(t, dir, "codes", 10, "4096")
-	bad := filepath.Join(dir, "bad.yaml")
-	if err := os.WriteFile(bad, []byte("pipeline: bad\nsource: {files: {path: codes.csv}}\nlaod: {table: t}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	bad := writeFile(t, filepath.Join(dir, "bad.yaml"), "pipeline: bad\nsource: {files: {path: codes.csv}}\nlaod: {table: t}\n")
 	sqlError := filepath.Join(dir, "sql.yaml")
 	text, err := os.ReadFile(good)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(sqlError, []byte(strings.Replace(string(text), "SELECT id,", "SELECT idd,", 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, sqlError, strings.Replace(string(text), "SELECT id,", "SELECT idd,", 1))
 	letters := filepath.Join(dir, "letters.yaml")
-	if err := os.WriteFile(filepath.Join(dir, "letters.csv"), []byte("x,y\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(letters, []byte(strings.Replace(string(text), "codes.csv", "'{codes,letters}.csv'", 1)+"reject: {max: 0}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, filepath.Join(dir, "letters.csv"), "x,y\n")
+	writeFile(t, letters, strings.Replace(string(text), "codes.csv", "'{codes,letters}.csv'", 1)+"reject: {max: 0}\n")
 	base := []string{"DRAY_DATA_DIR=" + filepath.Join(dir, "data")}
 	with := func(more ...string) []string { return append(append([]string{}, base...), more...) }
 	tests := []struct {

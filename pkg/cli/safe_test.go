@@ -96,9 +96,7 @@ func newSafe(t *testing.T) *safe {
 	s.startNATS(t, auth)
 	s.startClickHouse(t, auth)
 	s.startAPI(t)
-	if err := os.WriteFile(filepath.Join(s.dir, "key"), []byte(s.secrets["file"]+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, filepath.Join(s.dir, "key"), s.secrets["file"]+"\n")
 	s.env = append(s.env,
 		"DRAY_NATS_CA="+filepath.Join(auth, "ca.pem"), "DRAY_CLICKHOUSE_CA_FILE="+filepath.Join(auth, "ca.pem"), "DRAY_DATA_DIR="+filepath.Join(s.dir, "data"),
 		"DRAY_ACCOUNT_EVERY=100ms", "DRAY_SLOTS=2", "DRAY_HTTP_ADDR=127.0.0.1:0", "DRAY_LOG_LEVEL=trace", "DRAY_LOG_FORMAT=json",
@@ -117,9 +115,7 @@ func (s *safe) startNATS(t *testing.T, auth string) {
 	t.Helper()
 	conf := filepath.Join(s.dir, "nats.conf")
 	text := fmt.Sprintf("host: 127.0.0.1\nport: -1\njetstream {store_dir: %q}\ninclude %q\n", filepath.Join(s.dir, "nats"), "auth/nats-auth.conf")
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, conf, text)
 	opts, err := server.ProcessConfigFile(conf)
 	if err != nil {
 		t.Fatal(err)
@@ -192,9 +188,7 @@ func (s *safe) pipeline(t *testing.T, name, source, transform string) string {
 	t.Helper()
 	path := filepath.Join(s.dir, name+".yaml")
 	text := fmt.Sprintf("pipeline: %s\nsource:\n%s\ntransform: %s\nretry: {attempts: 1}\nreject: {max: 1}\nload: {table: %s, create: ENGINE = MergeTree ORDER BY tuple()}\n", name, source, transform, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, path, text)
 	return path
 }
 

@@ -50,9 +50,7 @@ func TestSandbox(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, path, text)
 	}
 	if err := os.Symlink(filepath.Join(out, "secret.csv"), filepath.Join(in, "link.csv")); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -67,9 +66,7 @@ transform: SELECT id, '${job_time}' AS for FROM chunk
 load: {table: %[1]s, order_by: id}
 schedule: %[2]s
 `, name, schedule)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, text)
 	return file
 }
 

@@ -129,13 +129,7 @@ func seenPipeline(t *testing.T, dir string) string {
 		fmt.Fprintf(&rows, "%d,%d\n", i, i)
 	}
 	rows.WriteString("oops,1\n")
-	write := func(name, text string) string {
-		name = filepath.Join(dir, name)
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
+	write := func(name, text string) string { return writeFile(t, filepath.Join(dir, name), text) }
 	write("seen.csv", rows.String())
 	return write("seen.yaml", `pipeline: seen
 source:

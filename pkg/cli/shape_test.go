@@ -46,9 +46,7 @@ load: {table: newer, order_by: id}
 tests: [{name: whole, rows: [{id: 1, square: 1}], want: [{id: 1, square: 1}]}]
 schedule: "0 3 * * *"
 `
-	if err := os.WriteFile(newer, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, newer, text)
 	documented, met := shapes(t), map[string]bool{}
 	check := func(name string, value any) {
 		t.Helper()

@@ -45,9 +45,7 @@ func doubled(t *testing.T, dir, table string, lines int, more string) string {
 		t.Fatal(err)
 	}
 	changed := strings.Replace(string(text), "SELECT id, square FROM", "SELECT id, square, copy FROM", 1) + "stages: [double]\n" + more
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, changed)
 	return file
 }
 

@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -41,9 +40,7 @@ func broken(t *testing.T, dir, name string) (file string) {
 	t.Helper()
 	file = filepath.Join(dir, name+".yaml")
 	text := "pipeline: " + name + "\nsource: {generate: {rows: 10, select: 'number AS id'}, rows: 5}\ntransform: SELECT nothing_of_that_name FROM chunk\nload: {table: " + name + ", order_by: tuple()}\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, text)
 	return file
 }
 
@@ -88,9 +85,7 @@ func TestJobStates(t *testing.T) {
 	// What went through a staging table is one row, which names the target.
 	staged := filepath.Join(f.dir, "staged.yaml")
 	text := "pipeline: staged\nsource: {generate: {rows: 10, select: 'number AS id'}, rows: 5}\nload: {table: staged, order_by: id, mode: replace}\n"
-	if err := os.WriteFile(staged, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, staged, text)
 	submit(staged, 0)
 	f.recorded(t, "staged-1", "SUBMITTED PLANNING RUNNING VERIFYING DONE")
 	f.answers(t, "SELECT table != 'staged', target, state, rows_loaded FROM drayage.jobs WHERE job = 'staged-1'", "1\tdefault.staged\tDONE\t10")

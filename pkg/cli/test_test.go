@@ -2,7 +2,6 @@ package cli_test
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -57,10 +56,7 @@ tests:
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			path := filepath.Join(t.TempDir(), "p.yaml")
-			if err := os.WriteFile(path, []byte(head+tt.tests+"\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			path := writeFile(t, filepath.Join(t.TempDir(), "p.yaml"), head+tt.tests+"\n")
 			out, stderr, code := dray(t, []string{"DRAY_DATA_DIR=" + t.TempDir()}, append([]string{"test", path}, tt.args...)...)
 			if code != tt.code || !strings.Contains(out+stderr, tt.want) {
 				t.Errorf("exit %d: %s%s", code, out, stderr)

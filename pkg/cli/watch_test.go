@@ -111,9 +111,7 @@ source: {generate: {rows: 4000, select: 'number AS id'}, rows: 50}
 load: {table: watched, order_by: id}
 limits: {in_flight: 1}
 `
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, file, text)
 	for _, key := range []string{"1", "2"} {
 		expect(t, s.env, []string{"submit", file, "--key", key}, 0, "watched-"+key)
 		eventually(t, "the job is paused", func() bool {
