@@ -190,10 +190,10 @@ func jobFacts(j api.JobView) []fact {
 	add("Finished", moment(j.FinishedAt), "")
 	add("Undone", moment(j.UndoneAt), "")
 	if r := j.Replay; r != nil {
-		add("Takes over", fmt.Sprintf("%s of %s chunks of job %s", replayed(r.What), count(r.Chunks), r.Job), "/jobs/"+r.Job)
+		add("Takes over", fmt.Sprintf("%s of %s chunks of job %s", job.Replayed(r.What), count(r.Chunks), r.Job), "/jobs/"+r.Job)
 	}
 	for _, c := range j.Claims {
-		add("Taken over", fmt.Sprintf("%s of %s chunks by job %s", replayed(c.What), count(c.Chunks), c.Job), "/jobs/"+c.Job)
+		add("Taken over", fmt.Sprintf("%s of %s chunks by job %s", job.Replayed(c.What), count(c.Chunks), c.Job), "/jobs/"+c.Job)
 	}
 	add("Too big", some(j.Replaced[job.ReplacedTooBig], "chunks, cut into smaller ones"), "")
 	add("Repaired", some(j.Replaced[job.ReplacedRepair], "chunks whose rows in ClickHouse were not those recorded"), "")
@@ -205,17 +205,6 @@ func some(n int, what string) string {
 		return ""
 	}
 	return count(n) + " " + what
-}
-
-// replayed says what a replay takes over.
-func replayed(what string) string {
-	switch what {
-	case job.ReplayDead:
-		return "the dead letters"
-	case job.ReplayRejects:
-		return "the rejected rows"
-	}
-	return "the whole"
 }
 
 // proofFacts are what ClickHouse answered when it was asked for a job's rows;

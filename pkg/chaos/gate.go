@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -163,11 +164,7 @@ func hangUp(w http.ResponseWriter) {
 func (g *gate) counts() map[trick]int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	out := map[trick]int{}
-	for t, n := range g.played {
-		out[t] = n
-	}
-	return out
+	return maps.Clone(g.played)
 }
 
 func (g *gate) close() {

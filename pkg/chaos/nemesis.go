@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -178,11 +179,7 @@ func (n *nemesis) inject(ctx context.Context, f fault, i injection) {
 func (n *nemesis) counts() map[Kind]int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	out := map[Kind]int{}
-	for k, v := range n.injected {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(n.injected)
 }
 
 // take waits until nothing of what is needed is at work, and takes it.

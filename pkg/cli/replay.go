@@ -67,7 +67,7 @@ func (a *app) replay(ctx context.Context, s *site, old job.Job, what string, chu
 		if a.json {
 			return a.printJSON(submittedReplay{Of: old.ID, What: what})
 		}
-		fmt.Fprintf(a.Err, "nothing to do: job %s has left none of %s that nobody has taken over\n", old.ID, replayed(what))
+		fmt.Fprintf(a.Err, "nothing to do: job %s has left none of %s that nobody has taken over\n", old.ID, job.Replayed(what))
 		return nil
 	}
 	sub, err := a.prepareReplay(ctx, s.queue, old, what, chunks, r)

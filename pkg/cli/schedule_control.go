@@ -37,7 +37,7 @@ Relative paths in the pipeline start at the file's folder, or at --dir.`,
 		if doc.Pipeline.Schedule == nil {
 			return usagef("%s has no schedule\n  hint: add a line such as schedule: \"*/10 * * * *\", or use dray submit to run it once", args[0])
 		}
-		q, end, err := a.openFleet(ctx)
+		q, end, err := a.openFleet(ctx, byCoordinators)
 		if err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (a *app) changeSchedule(change func(context.Context, *queue.Queue, string, 
 // eachSchedule does act to each of the named schedules, whatever became of the
 // others.
 func (a *app) eachSchedule(ctx context.Context, names []string, act func(context.Context, *queue.Queue, string) error) error {
-	q, end, err := a.openFleet(ctx)
+	q, end, err := a.openFleet(ctx, byCoordinators)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ coordinators run again and again, as the key schedule of the pipeline file says.
 	cmd.AddCommand(a.scheduleAdd(), a.scheduleRemove(), a.schedulePause(), a.scheduleResume(), a.scheduleRun())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		q, end, err := a.openFleet(ctx)
+		q, end, err := a.openFleet(ctx, byCoordinators)
 		if err != nil {
 			return err
 		}
@@ -110,10 +110,14 @@ func clockTime(timing job.Timing, at time.Time) string {
 	return at.Format("2006-01-02 15:04:05 MST")
 }
 
-// openFleet opens the queue of the fleet; a data folder has none.
-func (a *app) openFleet(ctx context.Context) (*queue.Queue, func(), error) {
+// byCoordinators is why schedules need a fleet.
+const byCoordinators = "schedules are kept by its coordinators"
+
+// openFleet opens the queue of the fleet; a data folder has none, and note says
+// what else there is.
+func (a *app) openFleet(ctx context.Context, note string) (*queue.Queue, func(), error) {
 	if !a.cfg.Remote() {
-		return nil, nil, a.noFleet("schedules are kept by its coordinators")
+		return nil, nil, a.noFleet(note)
 	}
 	q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
 	if err != nil {
@@ -135,7 +139,7 @@ func (a *app) completeSchedules(most int, keep func(job.Schedule) bool) cobra.Co
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), completeWait)
 		defer cancel()
-		q, end, err := a.openFleet(ctx)
+		q, end, err := a.openFleet(ctx, byCoordinators)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}

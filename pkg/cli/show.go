@@ -92,7 +92,7 @@ func (a *app) printJob(j job.Job, now api.JobRow, dead []job.Dead) error {
 	row("created", "%s (%s)", j.CreatedAt.Format(time.RFC3339), humanize.Time(j.CreatedAt))
 	row("took", "%s", elapsed(j).Round(time.Millisecond))
 	if r := j.Submission.Replay; r != nil {
-		row("takes over", "%s of %d chunks of job %s", replayed(r.What), len(r.Chunks), r.Job)
+		row("takes over", "%s of %d chunks of job %s", job.Replayed(r.What), len(r.Chunks), r.Job)
 	}
 	if f := j.Frozen; f != nil {
 		row("target", "%s.%s", f.Database, f.Table)
@@ -116,7 +116,7 @@ func (a *app) printJob(j job.Job, now api.JobRow, dead []job.Dead) error {
 		}
 	}
 	for _, c := range j.Claims {
-		row("taken over", "%s of %d chunks by job %s", replayed(c.What), len(c.Chunks), c.Job)
+		row("taken over", "%s of %d chunks by job %s", job.Replayed(c.What), len(c.Chunks), c.Job)
 	}
 	for _, d := range dead {
 		row("dead letter", "chunk %d after %d attempts (%s): %s", d.Chunk.Ordinal, d.Attempts, d.Reason, oneLine(d.Error, shownError))
@@ -133,17 +133,6 @@ func (a *app) printJob(j job.Job, now api.JobRow, dead []job.Dead) error {
 
 // shownError bounds an error of which the whole is elsewhere, in characters.
 const shownError = 400
-
-// replayed says for a person what a replay takes over.
-func replayed(what string) string {
-	switch what {
-	case job.ReplayDead:
-		return "the dead letters"
-	case job.ReplayRejects:
-		return "the rejected rows"
-	}
-	return "the whole"
-}
 
 // reasons says why chunks were replaced.
 func reasons(replaced []job.Replaced) string {

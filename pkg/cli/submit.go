@@ -11,7 +11,6 @@ import (
 
 	"drayage/coordinator"
 	"drayage/pkg/job"
-	"drayage/pkg/local"
 	"drayage/pkg/pipeline"
 	"drayage/pkg/queue"
 	"drayage/pkg/telemetry/trace"
@@ -51,17 +50,11 @@ the job of that key stays the only one.`,
 		if !job.ValidID(id) {
 			return usagef("--key makes the name %q, which is longer than %d characters", id, job.MaxID)
 		}
-		if !a.cfg.Remote() {
-			return a.noFleet("dray run does a job without one")
-		}
-		q, end, err := local.OpenQueue(ctx, a.cfg, a.log)
+		q, end, err := a.openFleet(ctx, "dray run does a job without one")
 		if err != nil {
 			return err
 		}
 		defer end()
-		if err := q.Check(ctx); err != nil {
-			return err
-		}
 		sub.Job, sub.Full = id, full
 		publishing, span := a.cfg.Traces.Begin(ctx, "publish "+queue.SubmitDestination, trace.Producer, trace.Of{Job: id, Queue: queue.SubmitDestination})
 		err = q.Submit(publishing, sub)

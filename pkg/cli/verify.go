@@ -312,7 +312,7 @@ func (a *app) printVerification(j job.Job, v *verification) error {
 		if o.Lost {
 			state += ": it has not loaded all of them; dray show " + o.Job
 		}
-		row("taken over", "%s of %d chunks by job %s, %s", replayed(o.What), o.Chunks, o.Job, state)
+		row("taken over", "%s of %d chunks by job %s, %s", job.Replayed(o.What), o.Chunks, o.Job, state)
 	}
 	if v.Unlisted > 0 {
 		row("ledger", "%d chunks are not in it as they are, though their own results agree; --repair lists them", v.Unlisted)

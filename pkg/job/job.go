@@ -47,6 +47,17 @@ const (
 	ReplayChunks  = "chunks"  // chunks whose rows were lost or doubled since
 )
 
+// Replayed says for a person what a replay takes over.
+func Replayed(what string) string {
+	switch what {
+	case ReplayDead:
+		return "the dead letters"
+	case ReplayRejects:
+		return "the rejected rows"
+	}
+	return "the whole"
+}
+
 // Claim says what another job has taken over from this one.
 type Claim struct {
 	Job    string   `json:"by_job"`

@@ -55,20 +55,18 @@ func cluster(t *testing.T) []*server.Server {
 	return servers
 }
 
-// What the registers, the compare-and-set and the acknowledgements promise
-// holds on three replicas too, where NATS answers with other codes, and while
-// a server and with it some leaders go away.
-func TestThreeReplicas(t *testing.T) {
-	t.Parallel()
-	servers := cluster(t)
+// replicated starts a cluster and connects to each of its servers at first; the
+// streams are there, three times.
+func replicated(t *testing.T) (servers []*server.Server, cfg queue.Config, queues []*queue.Queue) {
+	t.Helper()
+	servers = cluster(t)
 	var urls []string
 	for _, s := range servers {
 		urls = append(urls, s.ClientURL())
 	}
-	cfg := queue.DefaultConfig()
+	cfg = queue.DefaultConfig()
 	cfg.Replicas, cfg.Timeout = 3, 20*time.Second
-	var queues []*queue.Queue
-	for i := range 3 { // each on another server at first
+	for i := range 3 {
 		cfg.URL = strings.Join(append([]string{urls[i]}, urls...), ",")
 		q, err := queue.Connect(ctx(t), cfg)
 		if err != nil {
@@ -77,8 +75,17 @@ func TestThreeReplicas(t *testing.T) {
 		t.Cleanup(q.Close)
 		queues = append(queues, q)
 	}
+	eventually(t, func() error { return queues[0].Ensure(ctx(t)) })
+	return servers, cfg, queues
+}
+
+// What the registers, the compare-and-set and the acknowledgements promise
+// holds on three replicas too, where NATS answers with other codes, and while
+// a server and with it some leaders go away.
+func TestThreeReplicas(t *testing.T) {
+	t.Parallel()
+	servers, _, queues := replicated(t)
 	q := queues[0]
-	eventually(t, func() error { return q.Ensure(ctx(t)) })
 	for _, q := range queues {
 		if err := q.Check(ctx(t)); err != nil {
 			t.Fatal(err)

@@ -21,25 +21,8 @@ import (
 // and all that is promised still holds.
 func TestThreeReplicasWhileLeadersChange(t *testing.T) {
 	t.Parallel()
-	servers := cluster(t)
-	var urls []string
-	for _, s := range servers {
-		urls = append(urls, s.ClientURL())
-	}
-	cfg := queue.DefaultConfig()
-	cfg.Replicas, cfg.Timeout = 3, 20*time.Second
-	var queues []*queue.Queue
-	for i := range 3 {
-		cfg.URL = strings.Join(append([]string{urls[i]}, urls...), ",")
-		q, err := queue.Connect(ctx(t), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(q.Close)
-		queues = append(queues, q)
-	}
+	servers, cfg, queues := replicated(t)
 	q := queues[0]
-	eventually(t, func() error { return q.Ensure(ctx(t)) })
 	c, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := q.OpenJob(c, "j", queue.JobQueue{MaxInFlight: 8, Lease: 2 * time.Second}); err != nil {
@@ -48,7 +31,7 @@ func TestThreeReplicasWhileLeadersChange(t *testing.T) {
 	if _, err := q.CreateJob(c, job.Job{ID: "j", State: job.Running}); err != nil {
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(strings.Join(urls, ","))
+	nc, err := nats.Connect(cfg.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +173,7 @@ func TestThreeReplicasWhileLeadersChange(t *testing.T) {
 
 	// Answers that get lost, from a server that need not be the leader: each
 	// update was written, and each is known to be ours.
-	proxy := newCutProxy(t, strings.TrimPrefix(urls[1], "nats://"))
+	proxy := newCutProxy(t, strings.TrimPrefix(servers[1].ClientURL(), "nats://"))
 	cfg.URL = "nats://" + proxy.address
 	lost, err := queue.Connect(c, cfg)
 	if err != nil {
