@@ -32,7 +32,7 @@ type account struct {
 	retired map[uint64]bool
 	parts   []job.Chunk // replacements that are recorded and not published yet
 	ledger  []clickhouse.LedgerRow
-	changed bool      // since the record was written
+	changed bool      // beside the totals, since the record was written
 	revived uint64    // dead letters whose chunk has a result, when checked
 	checked outcomes  // what revived was counted for
 	counted time.Time // when the backlog was counted last
@@ -178,7 +178,6 @@ func (a *account) fold(r job.Result) error {
 	if err := r.Understood(); err != nil {
 		return err
 	}
-	a.changed = true
 	switch {
 	case a.retired[r.Chunk]:
 		a.totals.Retired++ // its rows are taken out again, whatever it says
@@ -191,7 +190,7 @@ func (a *account) fold(r job.Result) error {
 			Chunk: r.Chunk, First: job.FirstReplacement + a.job.Plan.Replacements(), Count: uint64(len(r.Parts)),
 			Reason: job.ReplacedTooBig,
 		}
-		a.job.Plan.Replaced = append(a.job.Plan.Replaced, by)
+		a.job.Plan.Replaced, a.changed = append(a.job.Plan.Replaced, by), true
 		a.d.c.Metrics.Replaced(job.ReplacedTooBig, 1)
 		a.retired[r.Chunk] = true
 		a.totals.Retired++
@@ -244,7 +243,9 @@ func (a *account) flush(ctx context.Context) error {
 	if a.totals.Chunks+a.totals.Retired < a.present {
 		return nil
 	}
-	if a.changed {
+	// A record that says nothing new is not written: of two that lead, each write
+	// sends the other back to the beginning.
+	if a.changed || a.totals != a.job.Totals {
 		a.job.Totals = a.totals
 		if a.rev, err = q.UpdateJob(ctx, a.job, a.rev); err != nil {
 			return fmt.Errorf("recording the job's totals: %w", err)
@@ -322,7 +323,7 @@ func (a *account) countDead(ctx context.Context) error {
 		a.checked, dead = seen, letters-a.revived
 	}
 	if dead != a.totals.Dead {
-		a.totals.Dead, a.changed = dead, true
+		a.totals.Dead = dead
 		a.progress()
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"drayage/coordinator"
 	"drayage/pkg/fault"
 	"drayage/pkg/job"
+	"drayage/pkg/queue"
 )
 
 // Each place where a process can be stopped between two steps has its own
@@ -337,6 +338,34 @@ func TestTwoLeaders(t *testing.T) {
 		f.right(t, fmt.Sprintf("l%d", n), lines)
 		f.answers(t, fmt.Sprintf("SELECT sum(rows_loaded) FROM drayage.jobs WHERE job = 'l%d-1'", n), fmt.Sprint(lines*9/10))
 	}
+}
+
+// While nothing happens two leaders write nothing: each write of one sends the
+// other back to the beginning, and for ever if it says nothing new.
+func TestTwoLeadersRest(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	const lines = 4000
+	file := numbers(t, f.dir, "rest", lines, "4096")
+	for range 2 {
+		start(t, f.faulty(string(fault.Lead)+"=skip"), "coordinator")
+	}
+	worker := start(t, f.faulty(string(fault.Pulled)+"=stop@5"), "worker")
+	submit := start(t, f.env, "submit", file, "--wait", "--quiet", "--key", "1")
+	worker.stopped()
+	f.results(t, "rest-1", 1)
+	var seen queue.Revision
+	var since time.Time
+	eventually(t, "the record comes to rest", func() bool {
+		_, rev, err := f.queue.Job(t.Context(), "rest-1")
+		if err != nil || rev != seen {
+			seen, since = rev, time.Now()
+		}
+		return time.Since(since) > 3*time.Second
+	})
+	worker.signal(syscall.SIGCONT)
+	submit.exits(0)
+	f.right(t, "rest", lines)
 }
 
 // A table with views is not repaired by loading chunks again, because the views
