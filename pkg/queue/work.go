@@ -73,23 +73,28 @@ func (q *Queue) ensureConsumer(ctx context.Context, what, stream string, want je
 		}
 		got := c.CachedInfo().Config
 		var diff []Mismatch
+		class := job.Retry
 		for _, f := range []struct {
 			name        string
 			want, found any
+			moves       bool // somebody else may have moved it meanwhile
 		}{
-			{"ack_policy", cfg.AckPolicy, got.AckPolicy},
-			{"ack_wait", cfg.AckWait, got.AckWait},
-			{"max_deliver", cfg.MaxDeliver, got.MaxDeliver},
-			{"max_ack_pending", cfg.MaxAckPending, got.MaxAckPending},
-			{"filter_subject", cfg.FilterSubject, got.FilterSubject},
-			{"backoff", len(cfg.BackOff), len(got.BackOff)},
+			{"ack_policy", cfg.AckPolicy, got.AckPolicy, false},
+			{"ack_wait", cfg.AckWait, got.AckWait, true},
+			{"max_deliver", cfg.MaxDeliver, got.MaxDeliver, false},
+			{"max_ack_pending", cfg.MaxAckPending, got.MaxAckPending, true},
+			{"filter_subject", cfg.FilterSubject, got.FilterSubject, false},
+			{"backoff", len(cfg.BackOff), len(got.BackOff), false},
 		} {
 			if f.want != f.found {
+				if !f.moves {
+					class = job.Permanent
+				}
 				diff = append(diff, Mismatch{stream + "/" + cfg.Durable, f.name, fmt.Sprint(f.want), fmt.Sprint(f.found)})
 			}
 		}
 		if len(diff) > 0 {
-			return job.WithClass(&TopologyError{Mismatches: diff}, job.Permanent)
+			return job.WithClass(&TopologyError{Mismatches: diff}, class)
 		}
 		return nil
 	})

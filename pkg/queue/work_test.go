@@ -438,3 +438,21 @@ func TestAFullQueuePushesBack(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Two coordinators that each believe in another bound for a moment do no harm.
+func TestABoundThatTwoMove(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bundle) {
+		var moving sync.WaitGroup
+		for q, bound := range map[*queue.Queue]int{b.q: 1, b.connect(): 256} {
+			moving.Go(func() {
+				for range 200 {
+					if err := q.OpenJob(ctx(t), "j", queue.JobQueue{MaxInFlight: bound}); err != nil && job.ClassOf(err) != job.Retry {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		moving.Wait()
+	})
+}
