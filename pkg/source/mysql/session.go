@@ -44,6 +44,7 @@ type session struct {
 	ctx     context.Context //nolint:containedctx // of the seat
 	release func()
 	mark    string // a comment that begins its statements, and nobody else's
+	thread  string // its number at the server, or another's behind a proxy
 	polite  *atomic.Bool
 	busy    bool // a statement has not ended
 }
@@ -74,6 +75,12 @@ func connect(ctx context.Context, cfg keyed.Config) (keyed.Session, error) {
 			return nil, err
 		}
 	}
+	thread, err := c.One("beginning to read", "SELECT CONNECTION_ID()")
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	c.thread = thread.Text(0)
 	return c, nil
 }
 
@@ -141,8 +148,9 @@ func (c *session) Close() {
 
 // abandon leaves a statement. The server would notice only when it has rows to
 // send, which may be after a long sort; so it is told to end the thread, over one
-// more connection for a moment. The thread is found by the mark of its statement,
-// for behind a proxy its number may be another one's.
+// more connection for a moment. What is ended is found by the mark of its statement,
+// for behind a proxy the thread's number may be another one's. Its end is waited for
+// by both: a thread without a statement is a connection until it has gone.
 func (c *session) abandon() {
 	_ = c.conn.Close() // of which nothing more is read
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), goodbye)
@@ -152,14 +160,15 @@ func (c *session) abandon() {
 	if other.conn, err = dial(ctx, c.cfg, other.polite, true); err != nil {
 		return
 	}
-	left := fmt.Sprintf("SELECT id FROM information_schema.processlist WHERE info LIKE %s AND id <> CONNECTION_ID()", literal(c.mark+"%"))
+	marked := "COALESCE(info LIKE " + literal(c.mark+"%") + ", 0)"
+	left := "SELECT id, " + marked + " FROM information_schema.processlist WHERE (" + marked + " OR id = " + literal(c.thread) + ") AND id <> CONNECTION_ID()"
 	for {
 		threads, err := other.Rows("looking for a statement that was left", left)
 		if err != nil || len(threads) == 0 {
 			break
 		}
 		for _, t := range threads {
-			if id, err := strconv.ParseUint(t.Text(0), 10, 64); err == nil {
+			if id, err := strconv.ParseUint(t.Text(0), 10, 64); err == nil && t.Number(1) == 1 {
 				_, _ = other.Rows("ending a statement that was left", fmt.Sprintf("KILL %d", id)) // it may have ended
 			}
 		}
